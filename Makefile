@@ -1,0 +1,38 @@
+# Two commands on a fresh machine: `make export` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+MODEL ?= se_resnet18
+
+.PHONY: export install test lint format bench clean help
+
+export: install  ## install, then write FP32 and INT8 ONNX of $(MODEL) and print the table
+	$(BIN)/edge-se export --model $(MODEL) --int8
+
+install: $(VENV)/.installed  ## make .venv with the pinned versions
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,rtx]'
+	touch $@
+
+test: install  ## lint, type check and the whole test suite
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+lint: install  ## lint and type check
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: install  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+
+bench: install  ## FP32 against INT8, interleaved, one thread; writes bench/results/
+	$(BIN)/python bench/int8_speedup.py
+
+clean:  ## remove what make made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'

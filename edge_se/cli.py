@@ -1,0 +1,258 @@
+"""The command line: parse, call one step, print. A step is imported when its command runs, so `--help` is quick."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from edge_se.core.errors import EdgeSeError
+from edge_se.reporting.console import ConsoleProgress, print_json, print_line, print_table
+
+EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
+USER_ERROR, INTERRUPTED = 2, 130
+
+app = typer.Typer(
+    name="edge-se", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Small-image classifiers from training to the edge: train, export to ONNX, quantize to INT8, bench, gate.",
+    epilog="Exit codes: 0 done, 1 the gate failed, 2 something you can fix, 3 inconclusive, 130 interrupted.")
+data_app = typer.Typer(no_args_is_help=True, help="CIFAR-10 and calibration images.")
+models_app = typer.Typer(no_args_is_help=True, help="The networks that edge-se knows.")
+app.add_typer(data_app, name="data")
+app.add_typer(models_app, name="models")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
+Data = Annotated[Optional[Path], typer.Option(help="Folder of CIFAR-10; else $EDGE_SE_DATA, else the user cache.")]
+Out = Annotated[Optional[Path], typer.Option(help="Where to write.")]
+BuildName = Annotated[Optional[str], typer.Option(help="A build: its folder, or its name under ./build.")]
+
+
+class _Global:
+    json = False
+    quiet = False
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import edge_se
+
+        print_line(f"edge-se {edge_se.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(json: Json = False, quiet: Quiet = False,
+          version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
+                                                help="Print the version.")] = False) -> None:
+    _Global.json, _Global.quiet = json, quiet
+
+
+def _progress(quiet: bool) -> ConsoleProgress:
+    return ConsoleProgress(quiet or _Global.quiet)
+
+
+def _printed_as_json(document: dict[str, Any], json: bool) -> bool:
+    if json or _Global.json:
+        print_json(document)
+        return True
+    return False
+
+
+def _list(value: Optional[str]) -> Optional[list[str]]:
+    return [part.strip() for part in value.split(",") if part.strip()] if value else None
+
+
+@app.command(epilog="Example: edge-se train --model se_resnet18 --epochs 3 --out runs/try")
+def train(model: Annotated[str, typer.Option(help="A name from `edge-se models list`.")],
+          recipe: Annotated[Optional[Path], typer.Option(help="TOML; default: the model's own.")] = None,
+          epochs: Annotated[Optional[int], typer.Option(min=1, help="Shorten or lengthen the recipe.")] = None,
+          seed: Annotated[Optional[int], typer.Option(min=0)] = None,
+          device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+          out: Out = None,
+          resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+          data: Data = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Train a net; write weights and a card with its measured accuracy."""
+    from edge_se.steps.train import train as step
+
+    card = step(model, recipe=recipe, epochs=epochs, seed=seed, device=device, out=out, resume=resume, data=data,
+                progress=_progress(quiet))
+    if _printed_as_json(card, json):
+        return
+    print_line(f"{card['out']}: test top-1 {card['test']['top1']:.2f} % (n = {card['test']['n']:,}, 95 % CI "
+               f"{card['test']['ci95'][0]:.2f}–{card['test']['ci95'][1]:.2f}), validation "
+               f"{card['validation']['top1']:.2f} %")
+
+
+@app.command(epilog="Example: edge-se export --model se_resnet18 --int8")
+def export(model: Annotated[str, typer.Option(help="A name from `edge-se models list`, or FILE.onnx.")],
+           weights: Annotated[Optional[Path], typer.Option(help="safetensors; default: the bundled ones.")] = None,
+           fp16: Annotated[bool, typer.Option("--fp16", help="Also write FP16.")] = False,
+           int8: Annotated[bool, typer.Option("--int8", help="Also write INT8, one file per target.")] = False,
+           target: Annotated[str, typer.Option(help="cpu, tensorrt or all.")] = "all",
+           calibration: Annotated[Optional[str], typer.Option(
+               help="A bundled set, an index manifest (.json) or images (.npz). Default: 512 CIFAR-10 training "
+                    "images, else the synthetic set.")] = None,
+           method: Annotated[str, typer.Option(help="How ranges are chosen: minmax.")] = "minmax",
+           placement: Annotated[Optional[str], typer.Option(
+               help="What runs in INT8: all, se-float or conv-only. Default: the target's own.")] = None,
+           data: Data = None, out: Out = None,
+           accuracy: Annotated[bool, typer.Option(help="Measure accuracy on the test set.")] = True,
+           json: Json = False, quiet: Quiet = False) -> None:
+    """Write ONNX files per precision and target, each verified and measured."""
+    from edge_se.quantization.targets import TARGETS
+    from edge_se.reporting.tables import build_rows
+    from edge_se.steps.export import export as step
+
+    build = step(model, weights=weights, fp16=fp16, int8=int8, targets=list(TARGETS) if target == "all" else [target],
+                 calibration=calibration, method=method, placement=placement, data=data, out=out, accuracy=accuracy,
+                 progress=_progress(quiet))
+    if _printed_as_json(build.document(), json):
+        return
+    columns, rows = build_rows(build)
+    print_table(columns, rows, left=3)
+    calibrated = f", calibrated on {build.calibration['name']}" if build.calibration else ""
+    print_line(f"\nwritten to {build.out}{calibrated}; evaluated on {build.artifacts[0].dataset}")
+
+
+@app.command(epilog="Example: edge-se bench --device cpu --model se_resnet18 --threads 1")
+def bench(device: Annotated[str, typer.Option(help="cpu, cuda, jetson or ssh://USER@HOST[:PORT].")] = "cpu",
+          model: BuildName = None,
+          precision: Annotated[Optional[str], typer.Option(help="fp32,fp16,int8; default: all of the build.")] = None,
+          backend: Annotated[str, typer.Option(help="auto or onnxruntime.")] = "auto",
+          batch: Annotated[int, typer.Option(min=1, max=4096)] = 1,
+          threads: Annotated[int, typer.Option(min=0, help="0: all processors.")] = 1,
+          min_duration: Annotated[float, typer.Option(help="Seconds of timing per file.")] = 2.0,
+          data: Data = None,
+          out: Annotated[Optional[Path], typer.Option(help="Also write the JSON document to this file.")] = None,
+          json: Json = False, quiet: Quiet = False) -> None:
+    """Measure latency, throughput and accuracy of every precision, interleaved in one run."""
+    from edge_se.core.files import write_json
+    from edge_se.reporting.tables import measurement_rows
+    from edge_se.steps.bench import bench as step
+
+    document = step(device, model=model, precisions=_list(precision), backend=backend, batch=batch, threads=threads,
+                    min_duration=min_duration, data=data, progress=_progress(quiet))
+    if out:
+        write_json(out, document)
+    if _printed_as_json(document, json):
+        return
+    columns, rows = measurement_rows(document["measurements"])
+    print_table(columns, rows, left=4)
+
+
+@app.command(epilog="Example: edge-se gate --model se_resnet18 --max-drop 0.5")
+def gate(model: BuildName = None,
+         max_drop: Annotated[Optional[float], typer.Option(help="Margin in percentage points; default 0.5.")] = None,
+         preset: Annotated[Optional[str], typer.Option(help="mlperf99: keep 99 % of FP32's top-1.")] = None,
+         alpha: Annotated[float, typer.Option(help="One-sided error rate of either verdict.")] = 0.025,
+         data: Data = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Fail when accuracy drops under quantization: exit 0 pass, 1 fail, 3 inconclusive."""
+    from edge_se.reporting.verdict import explain
+    from edge_se.steps.gate import gate as step
+
+    if max_drop is not None and preset:
+        raise EdgeSeError("both were given", where="--max-drop and --preset", fix="give one margin")
+    document = step(model, max_drop=max_drop, preset=preset, alpha=alpha, data=data, progress=_progress(quiet))
+    if not _printed_as_json(document, json):
+        for line in explain(document):
+            print_line(line)
+    raise typer.Exit(EXIT_CODES[document["verdict"]])
+
+
+@app.command()
+def verify(folder: Annotated[str, typer.Argument(help="A build: its folder, or its name under ./build.")],
+           json: Json = False, quiet: Quiet = False) -> None:
+    """Check every file of a build against its manifest."""
+    from edge_se.steps.verify import verify as step
+
+    document = step(folder)
+    if _printed_as_json(document, json):
+        return
+    print_table(["file", "sha256", "bytes"], [[item["file"], item["sha256"], f"{item['bytes']:,}"]
+                                              for item in document["files"]], left=2)
+
+
+@models_app.command("list")
+def models_list(json: Json = False, quiet: Quiet = False) -> None:
+    """Every network with its size and accuracy."""
+    from edge_se.steps.models import list_models
+
+    document = list_models()
+    if _printed_as_json(document, json):
+        return
+    rows = [[item["name"], item["input"], "bundled" if item["weights"] else "none", item["about"],
+             _count(item["params"]), _count(item["macs"]),
+             "–" if item["test_top1"] is None else f"{item['test_top1']:.2f}"] for item in document["models"]]
+    print_table(["model", "input", "weights", "about", "params", "MACs", "test top-1 %"], rows, left=4)
+
+
+@models_app.command("show")
+def models_show(name: str, json: Json = False, quiet: Quiet = False) -> None:
+    """One network: architecture and card."""
+    from edge_se.steps.models import show_model
+
+    print_json(show_model(name))
+
+
+@data_app.command("fetch")
+def data_fetch(out: Out = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Download CIFAR-10 through torchvision and check it; goes to the network."""
+    from edge_se.steps.data import fetch
+
+    _print_facts(fetch(out, _progress(quiet)), json)
+
+
+@data_app.command("verify")
+def data_verify(data: Data = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Check CIFAR-10 against the official hashes."""
+    from edge_se.steps.data import verify as step
+
+    _print_facts(step(data), json)
+
+
+@data_app.command("synthesize")
+def data_synthesize(model: Annotated[str, typer.Option(help="A net with weights.")] = "se_resnet18",
+                    weights: Annotated[Optional[Path], typer.Option(help="safetensors.")] = None,
+                    images: Annotated[int, typer.Option(min=1, max=4096)] = 256,
+                    steps: Annotated[int, typer.Option(min=1)] = 300,
+                    seed: Annotated[int, typer.Option(min=0)] = 0,
+                    out: Out = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Make calibration images from a trained net alone, by matching its batch-norm statistics."""
+    from edge_se.steps.data import synthesize
+
+    _print_facts(synthesize(model, weights=weights, images=images, steps=steps, seed=seed, out=out,
+                            progress=_progress(quiet)), json)
+
+
+def _print_facts(document: dict[str, Any], json: bool) -> None:
+    if _printed_as_json(document, json):
+        return
+    print_table(["fact", "value"], [[key, str(value)] for key, value in document.items() if key != "schema"], left=2)
+
+
+def _count(value: Optional[int]) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def main(arguments: Optional[list[str]] = None) -> None:
+    """Runs the command line and exits with its code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a killed job cleans up as an interrupted one does
+    try:
+        code = app(args=arguments, prog_name="edge-se", standalone_mode=False)
+    except EdgeSeError as error:
+        sys.stderr.write(f"error: {error}\n")
+        code = USER_ERROR
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("interrupted\n")
+        code = INTERRUPTED
+    except Exception as error:
+        if not hasattr(error, "show"):  # not a usage error of the parser: a bug keeps its traceback
+            raise
+        error.show()
+        code = USER_ERROR
+    sys.exit(code if isinstance(code, int) else 0)

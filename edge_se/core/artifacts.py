@@ -1,0 +1,122 @@
+"""A build folder: ONNX files and the manifest that says what each is, from which parent, with which figures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_se.core.errors import ArtifactError
+from edge_se.core.files import read_json, sha256_of
+
+SCHEMA = "edge-se/export/1"
+MANIFEST = "manifest.json"
+BUILDS = Path("build")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """One ONNX file of a build. Percentages are 0..100; None means not measured."""
+
+    precision: str
+    target: str
+    file: str
+    sha256: str
+    parent_sha256: str | None
+    bytes: int
+    params: int
+    macs: int
+    flops: int
+    int8_mac_share: float
+    placement: str | None
+    top1: float | None
+    top1_n: int | None
+    top1_ci: tuple[float, float] | None
+    dataset: str
+    agreement_with_fp32: float
+    flips: int
+    flips_n: int
+    seconds: float
+
+    @property
+    def label(self) -> str:
+        """`fp32`, `int8.cpu`, ..."""
+        return self.precision if self.target == "any" else f"{self.precision}.{self.target}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """What `export` wrote: the document of `--json`, and `manifest.json` in its folder."""
+
+    model: str
+    out: str
+    source: dict[str, Any]
+    calibration: dict[str, Any] | None
+    preprocessing: dict[str, Any]
+    labels: tuple[str, ...]
+    parity: dict[str, Any]
+    artifacts: tuple[Artifact, ...]
+    environment: dict[str, Any]
+    schema: str = SCHEMA
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        content = asdict(self)
+        return {"schema": content.pop("schema"), **content}
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return Path(self.out)
+
+    def find(self, precision: str, target: str = "any") -> Artifact | None:
+        """The artifact of one precision and target, or None."""
+        return next((item for item in self.artifacts if (item.precision, item.target) == (precision, target)), None)
+
+
+def read_build(folder: Path) -> Build:
+    """The build in `folder`; ArtifactError when its manifest is missing, foreign or broken."""
+    path = folder / MANIFEST
+    document = read_json(path, ArtifactError, fix="run `edge-se export --model NAME --int8` first")
+    if document.get("schema") != SCHEMA:
+        raise ArtifactError(f"schema {document.get('schema')!r} is not {SCHEMA!r}", where=path, fix="export again")
+    try:
+        artifacts = tuple(Artifact(**{key: item[key] for key in Artifact.__dataclass_fields__})
+                          for item in document["artifacts"])
+        fields = {key: document[key] for key in Build.__dataclass_fields__ if key not in ("artifacts", "out")}
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(f"incomplete manifest ({error!r})", where=path, fix="export again") from error
+    for artifact in artifacts:
+        if Path(artifact.file).name != artifact.file:  # a manifest from elsewhere must not reach outside its folder
+            raise ArtifactError(f"names a file outside its folder: {artifact.file!r}", where=path, fix="export again")
+    return Build(**(fields | {"labels": tuple(fields["labels"])}), artifacts=artifacts, out=str(folder))
+
+
+def locate_build(model: str | None) -> Path:
+    """The folder of `model`: a folder as it is, a name under ./build, or without a name the only build there."""
+    if model is None:
+        found = sorted(path.parent for path in BUILDS.glob(f"*/{MANIFEST}"))
+        if len(found) == 1:
+            return found[0]
+        have = f"{len(found)} builds ({', '.join(path.name for path in found)})" if found else "no build"
+        raise ArtifactError(f"holds {have}", where=BUILDS,
+                            fix="choose with --model" if found else "run `edge-se export --model NAME --int8` first")
+    if (Path(model) / MANIFEST).is_file():
+        return Path(model)
+    if Path(model).is_dir():
+        raise ArtifactError(f"holds no {MANIFEST}", where=model, fix="give a folder that `edge-se export` wrote")
+    if (BUILDS / model / MANIFEST).is_file():
+        return BUILDS / model
+    raise ArtifactError(f"no build of '{model}'", where=BUILDS / model,
+                        fix=f"run `edge-se export --model {model} --int8` first, or give the folder of a build")
+
+
+def check_file(build: Build, artifact: Artifact) -> Path:
+    """The path of an artifact whose bytes are those of its manifest; ArtifactError otherwise."""
+    path = build.folder / artifact.file
+    if not path.is_file():
+        raise ArtifactError("no such file", where=path, fix="export again")
+    if sha256_of(path) != artifact.sha256:
+        raise ArtifactError("SHA-256 differs from the manifest's: altered or half exported", where=path,
+                            fix="export again")
+    return path

@@ -1,0 +1,95 @@
+"""What a figure was measured on: versions, processor, commit. Cheap: nothing heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import edge_se
+
+PACKAGES = ("numpy", "onnx", "onnxruntime", "torch", "torchvision", "onnxscript", "openvino", "tensorrt",
+            "tensorrt-rtx")
+# Flags that decide which INT8 and BF16 kernels a runtime picks.
+_TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
+                  "asimddp", "i8mm", "bf16")
+
+
+@cache
+def version_of(package: str) -> str | None:
+    """The installed version of a distribution, or None."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def versions() -> dict[str, str]:
+    """edge-se, Python and those of PACKAGES that are installed."""
+    found = {"edge-se": edge_se.__version__, "python": platform.python_version()}
+    return found | {name: version for name in PACKAGES if (version := version_of(name))}
+
+
+@cache
+def _cpuinfo() -> tuple[str, frozenset[str]]:
+    """(processor name, its flags) as Linux tells them; elsewhere the platform's name and no flags."""
+    name, flags = platform.processor() or platform.machine(), frozenset[str]()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                name = value.strip()
+            elif key.strip() in ("flags", "Features"):
+                flags = frozenset(value.split())
+                break
+    except OSError:
+        pass
+    return name, flags
+
+
+def cpu_flags() -> tuple[str, ...]:
+    """Those instruction sets of this processor that matter to INT8 and BF16."""
+    return tuple(flag for flag in _TELLING_FLAGS if flag in _cpuinfo()[1])
+
+
+def has_fast_int8() -> bool:
+    """Whether the processor multiplies 8-bit integers at full speed (VNNI, AMX or Arm dot product)."""
+    return any(flag in cpu_flags() for flag in ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"))
+
+
+def has_fast_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 at full speed."""
+    return any(flag in cpu_flags() for flag in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def cpu_count() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def hardware() -> dict[str, object]:
+    """Processor, cores, the telling flags and the operating system."""
+    return {"cpu": _cpuinfo()[0], "cores": cpu_count(), "flags": list(cpu_flags()),
+            "machine": platform.machine(), "system": f"{platform.system()} {platform.release()}"}
+
+
+@cache
+def commit() -> str | None:
+    """The commit of the checkout this code runs from (`+` appended when it has local changes), else None."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        return head + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True,
+                          timeout=10).stdout.strip()

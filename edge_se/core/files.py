@@ -1,0 +1,111 @@
+"""Files are written beside their place and renamed, so a reader sees the old file or the new one, never half."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edge_se.core.errors import ArtifactError, EdgeSeError
+
+TEMPORARY_PREFIX = ".edge-se-"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary path in the folder of `path`, renamed onto it when the block ends without an exception.
+
+    Raises ArtifactError when the folder cannot be written (missing rights, read-only or full disk).
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f"{TEMPORARY_PREFIX}{os.getpid()}-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes 0600; a shared build folder wants the usual rights
+        temporary.replace(path)
+        temporary = None
+    except OSError as error:
+        raise ArtifactError(f"cannot be written ({error.strerror or error})", where=path,
+                            fix="check the folder's rights and the free space, or choose another with --out") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes temporary files that a killed process (not a living one) left in `folder`."""
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        owner = path.name[len(TEMPORARY_PREFIX):].partition("-")[0]
+        if owner.isdigit() and not _is_alive(int(owner)):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # it lives and is someone else's
+    return True
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """`content` to `path`, all or nothing."""
+    with writing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """`content` as UTF-8 to `path`, all or nothing."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, document: Any) -> None:
+    """`document` as indented JSON to `path`, all or nothing."""
+    write_text(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, error: type[EdgeSeError] = ArtifactError, *, fix: str | None = None) -> dict[str, Any]:
+    """The JSON object in `path`; a missing or broken file raises `error`."""
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError as missing:
+        raise error("no such file", where=path, fix=fix) from missing
+    except (OSError, ValueError) as broken:
+        raise error(f"not readable as JSON ({broken})", where=path, fix=fix) from broken
+    if not isinstance(document, dict):
+        raise error(f"expected a JSON object, found {type(document).__name__}", where=path, fix=fix)
+    return document
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of the file's bytes."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+    except OSError as error:
+        raise ArtifactError(f"cannot be read ({error.strerror or error})", where=path) from error
+
+
+def _digest(file: Any) -> str:  # Python 3.10 has no hashlib.file_digest
+    digest = hashlib.sha256()
+    for block in iter(lambda: file.read(1 << 20), b""):
+        digest.update(block)
+    return digest.hexdigest()

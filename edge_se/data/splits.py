@@ -1,0 +1,138 @@
+"""Which images are used for what: index manifests, named by split, checked by hash.
+
+Train on 45,000 of the training images, choose on the other 5,000, read the 10,000 test images for final figures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_se.core.assets import asset
+from edge_se.core.errors import DataError, did_you_mean
+from edge_se.core.files import read_json
+from edge_se.data.cifar10 import MEAN, STD, Cifar10, Source
+
+SCHEMA = "edge-se/indices/1"
+Split = Literal["train", "validation", "test", "calibration"]
+SPLITS = {"train": "cifar10-train45k", "validation": "cifar10-val5k", "test": "cifar10-test10k"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet:
+    """Images of one named split: uint8 (N, 3, H, W), labels (N,) or None when unlabelled."""
+
+    name: str
+    split: str
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.uint8] | None
+    mean: tuple[float, ...] = MEAN
+    std: tuple[float, ...] = STD
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the pixels and labels in order."""
+        return images_sha256(self.pixels, self.labels)
+
+    def batches(self, size: int) -> Iterator[NDArray[np.float32]]:
+        """Normalised float32 (n, 3, H, W) batches in order, the last one shorter."""
+        for start in range(0, len(self), size):
+            yield normalise(self.pixels[start : start + size], self.mean, self.std)
+
+    def first(self, count: int) -> ImageSet:
+        """The first `count` images."""
+        labels = None if self.labels is None else self.labels[:count]
+        return ImageSet(name=self.name, split=self.split, pixels=self.pixels[:count], labels=labels,
+                        mean=self.mean, std=self.std)
+
+
+def normalise(pixels: NDArray[np.uint8], mean: tuple[float, ...] = MEAN,
+              std: tuple[float, ...] = STD) -> NDArray[np.float32]:
+    """uint8 (N, 3, H, W) to float32, zero mean and unit variance per channel: what every exported graph takes."""
+    scale = (1.0 / (255.0 * np.asarray(std, dtype=np.float64))).astype(np.float32).reshape(1, -1, 1, 1)
+    shift = (-np.asarray(mean, dtype=np.float64) / np.asarray(std)).astype(np.float32).reshape(1, -1, 1, 1)
+    normalised: NDArray[np.float32] = pixels.astype(np.float32) * scale + shift
+    return normalised
+
+
+def images_sha256(pixels: NDArray[np.uint8], labels: NDArray[np.uint8] | None) -> str:
+    """Hexadecimal SHA-256 over all pixels, then all labels."""
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes())
+    if labels is not None:
+        digest.update(np.ascontiguousarray(labels).tobytes())
+    return digest.hexdigest()
+
+
+def load(split: str, cifar: Cifar10) -> ImageSet:
+    """The images of `train`, `validation` or `test`."""
+    if split not in SPLITS:
+        raise DataError(f"unknown split '{split}'", fix=did_you_mean(split, SPLITS))
+    return load_manifest(asset("calibration", f"{SPLITS[split]}.json"), cifar)
+
+
+def load_manifest(path: Path, cifar: Cifar10) -> ImageSet:
+    """The images that an index manifest names; raises DataError when they are not the ones it was made from."""
+    manifest = read_manifest(path)
+    pixels, labels = cifar.read(manifest["source"])
+    indices = _indices(manifest, path, len(pixels))
+    pixels, labels = pixels[indices], labels[indices]
+    if images_sha256(pixels, labels) != manifest["sha256"]:
+        raise DataError("the images at its indices are not those it was made from", where=path,
+                        fix="make the manifest again, or use the data set that it names")
+    return ImageSet(name=path.stem, split=manifest["split"], pixels=pixels, labels=labels)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """An index manifest: schema, dataset, split, source, sha256 and one of indices, all_except, all."""
+    manifest = read_json(path, DataError)
+    missing = {"schema", "split", "source", "sha256"} - manifest.keys()
+    if missing:
+        raise DataError(f"not an index manifest: no '{sorted(missing)[0]}'", where=path)
+    if manifest["schema"] != SCHEMA:
+        raise DataError(f"schema {manifest['schema']!r} is not {SCHEMA!r}", where=path)
+    if manifest["source"] not in ("train", "test"):
+        raise DataError(f"source {manifest['source']!r} is neither 'train' nor 'test'", where=path)
+    return manifest
+
+
+def _indices(manifest: dict[str, Any], path: Path, available: int) -> NDArray[np.int64]:
+    if manifest.get("all") is True:
+        return np.arange(available)
+    if "all_except" in manifest:
+        sibling = path.with_name(f"{manifest['all_except']}.json")
+        return np.setdiff1d(np.arange(available), _indices(read_manifest(sibling), sibling, available))
+    try:
+        indices = np.asarray(manifest["indices"], dtype=np.int64)
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
+        raise DataError("no list of integer 'indices'", where=path) from error
+    if indices.ndim != 1 or not len(indices) or indices.min() < 0 or indices.max() >= available:
+        raise DataError(f"its indices are not within 0..{available - 1}", where=path)
+    return indices
+
+
+def make_manifest(*, split: Split, source: Source, pixels: NDArray[np.uint8], labels: NDArray[np.uint8],
+                  indices: NDArray[np.int64], how: dict[str, Any]) -> dict[str, Any]:
+    """A manifest document for `indices` into the whole `source`; `how` is one of the three ways to name them."""
+    return {"schema": SCHEMA, "dataset": "cifar10", "split": split, "source": source, "count": len(indices),
+            "sha256": images_sha256(pixels[indices], labels[indices]), **how}
+
+
+def balanced(labels: NDArray[np.uint8], count: int, seed: int,
+             among: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """`count` indices with as equal class counts as can be, drawn by `seed` from `among` (all), ascending."""
+    among = np.arange(len(labels)) if among is None else among
+    classes = np.unique(labels[among])
+    shares = [count // len(classes) + (position < count % len(classes)) for position in range(len(classes))]
+    random = np.random.default_rng(seed)
+    drawn = [random.choice(among[labels[among] == label], size=share, replace=False)
+             for label, share in zip(classes, shares)]
+    return np.sort(np.concatenate(drawn))

@@ -1,0 +1,1 @@
+"""Accuracy, paired statistics and the gate."""

@@ -1,0 +1,92 @@
+"""Logits of a model on a set of images, computed once: they are cached by the hashes of both."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_se.backends.base import Device
+from edge_se.backends.onnxruntime import OnnxRuntime
+from edge_se.core import environment
+from edge_se.core.assets import cache_dir
+from edge_se.core.errors import EdgeSeError, ModelError
+from edge_se.core.files import write_bytes
+from edge_se.data.splits import ImageSet
+from edge_se.graph.onnx_model import OnnxModel
+
+BATCH = 100
+Advance = Callable[[int], None]
+
+
+def logits_of(model: OnnxModel, images: ImageSet, advance: Advance = lambda images: None) -> NDArray[np.float32]:
+    """(N, classes) in the order of `images`, by onnxruntime on all processors.
+
+    The cache's key is everything the result depends on: the file, the images, the normalisation, the runtime's
+    version and the processor's instruction sets. A file that cannot be written or read back is not used.
+    """
+    path = cache_dir() / "logits" / f"{_key(model, images)}.npy"
+    cached = _read(path, len(images)) if path.is_file() else None
+    if cached is not None:
+        advance(len(images))
+        return cached
+    logits = _compute(model, images, advance)
+    content = io.BytesIO()
+    np.save(content, logits)
+    with suppress(EdgeSeError):  # a read-only or full cache costs time next time, nothing else
+        write_bytes(path, content.getvalue())
+    return logits
+
+
+def top1(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> float:
+    """Top-1 accuracy in percent."""
+    return 100.0 * float((logits.argmax(1) == labels).mean())
+
+
+def flips(logits: NDArray[np.float32], reference: NDArray[np.float32]) -> int:
+    """How many predictions differ from the reference's."""
+    return int((logits.argmax(1) != reference.argmax(1)).sum())
+
+
+def _compute(model: OnnxModel, images: ImageSet, advance: Advance) -> NDArray[np.float32]:
+    _require_shape(model, images)
+    parts = []
+    with OnnxRuntime().open(model, Device()) as session:
+        for batch in images.batches(model.input_shape[0] or BATCH):
+            parts.append(_padded_run(session.run, batch, model.input_shape[0]))
+            advance(len(batch))
+    return np.concatenate(parts)
+
+
+def _padded_run(run: Callable[[NDArray[np.float32]], NDArray[np.float32]], batch: NDArray[np.float32],
+                fixed: int | None) -> NDArray[np.float32]:
+    """A graph with a fixed batch gets the last, shorter batch filled up."""
+    if fixed is None or len(batch) == fixed:
+        return run(batch)
+    return run(np.concatenate([batch, np.repeat(batch[-1:], fixed - len(batch), axis=0)]))[: len(batch)]
+
+
+def _require_shape(model: OnnxModel, images: ImageSet) -> None:
+    wanted, given = model.input_shape[1:], images.pixels.shape[1:]
+    if any(size is not None and size != have for size, have in zip(wanted, given)):
+        raise ModelError(f"takes images of {wanted}, {images.name} has {given}", where=model.file_name,
+                         fix="evaluate on images of the model's own size")
+
+
+def _key(model: OnnxModel, images: ImageSet) -> str:
+    parts = (model.sha256, images.sha256, str(images.mean), str(images.std),
+             str(environment.version_of("onnxruntime")), *environment.cpu_flags())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _read(path: Path, count: int) -> NDArray[np.float32] | None:
+    try:
+        logits = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return logits if logits.ndim == 2 and len(logits) == count else None

@@ -1,0 +1,1 @@
+"""ONNX graphs: export from torch, rewrites, metadata, FP16, counting."""

@@ -1,0 +1,94 @@
+"""Parameters and multiply-accumulates of an ONNX graph. FLOPs are 2 x MACs; only Conv, Gemm and MatMul count."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import onnx
+
+from edge_se.core.errors import ModelError
+from edge_se.graph.view import GraphView, attribute, node_label
+
+COUNTED = ("Conv", "Gemm", "MatMul")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """For one image. `params` are the graph's own constants, after batch norm was folded."""
+
+    params: int
+    macs: int
+    int8_macs: int
+
+    @property
+    def flops(self) -> int:
+        """2 x MACs."""
+        return 2 * self.macs
+
+    @property
+    def int8_mac_share(self) -> float:
+        """Share of the MACs whose data and weights are both INT8."""
+        return self.int8_macs / self.macs if self.macs else 0.0
+
+
+def count(model: onnx.ModelProto) -> Counts:
+    """Counts a float or a Q/DQ graph; raises ModelError when a shape is unknown."""
+    macs = macs_by_node(model)
+    view = GraphView(model)
+    quantized = sum(macs[node.output[0]] for node in model.graph.node
+                    if node.op_type in COUNTED and all(_comes_from_int8(name, view) for name in node.input[:2]))
+    params = sum(math.prod(initializer.dims) for initializer in model.graph.initializer
+                 if _is_parameter(initializer, view))
+    return Counts(params=params, macs=sum(macs.values()), int8_macs=quantized)
+
+
+def macs_by_node(model: onnx.ModelProto) -> dict[str, int]:
+    """MACs of each Conv, Gemm and MatMul for one image, by the name of the node's first output."""
+    inferred = onnx.shape_inference.infer_shapes(model)
+    values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
+    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values}
+    shapes |= {initializer.name: list(initializer.dims) for initializer in inferred.graph.initializer}
+    return {node.output[0]: _macs(node, shapes) for node in inferred.graph.node if node.op_type in COUNTED}
+
+
+def _macs(node: onnx.NodeProto, shapes: dict[str, list[int]]) -> int:
+    try:
+        weight, output = shapes[node.input[1]], shapes[node.output[0]]
+        if node.op_type == "Conv":
+            return _known(math.prod(output[2:]) * math.prod(weight), node)
+        if node.op_type == "Gemm":
+            inner = weight[1] if attribute(node, "transB", 0) else weight[0]
+            return _known(inner * math.prod(output[1:]), node)
+        return _known(shapes[node.input[0]][-1] * math.prod(output[1:]), node)
+    except (KeyError, IndexError):
+        raise ModelError("its shape is unknown, so its MACs are", where=node_label(node),
+                         fix="export with fixed height and width (the batch may be dynamic)") from None
+
+
+def _known(macs: int, node: onnx.NodeProto) -> int:
+    if macs <= 0:
+        raise ModelError("its height or width is dynamic, so its MACs are unknown", where=node_label(node),
+                         fix="export with fixed height and width (the batch may be dynamic)")
+    return macs
+
+
+def _comes_from_int8(name: str, view: GraphView) -> bool:
+    node = view.producer.get(name)
+    return node is not None and node.op_type == "DequantizeLinear"
+
+
+def _is_parameter(initializer: onnx.TensorProto, view: GraphView) -> bool:
+    """Weights and biases; scales, zero points, shapes and axes are not parameters."""
+    for node in view.consumers.get(initializer.name, []):
+        if node.op_type in COUNTED:
+            return True
+        if node.op_type == "DequantizeLinear" and node.input[0] == initializer.name:
+            return True
+        if node.op_type in ("Add", "Mul", "BatchNormalization") and _is_float(initializer):
+            return True
+    return False
+
+
+def _is_float(initializer: onnx.TensorProto) -> bool:
+    return initializer.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)

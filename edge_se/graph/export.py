@@ -1,0 +1,48 @@
+"""torch -> ONNX by the dynamo exporter, with a dynamic batch, folded batch norm and the model's contract inside."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+
+import onnx
+import torch
+from torch import nn
+
+from edge_se.graph.metadata import ModelMetadata, write_metadata
+from edge_se.graph.rewrites import lower_opset, prepare
+
+INPUT, OUTPUT = "images", "logits"
+
+
+def to_onnx(net: nn.Module, metadata: ModelMetadata, size: int) -> onnx.ModelProto:
+    """The FP32 graph of `net` in evaluation mode: `images` (batch, 3, size, size) -> `logits` (batch, classes)."""
+    net = net.eval().to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    batch = torch.export.Dim("batch")
+    with _quiet():
+        program = torch.onnx.export(net, (torch.zeros(2, 3, size, size),), dynamo=True, input_names=[INPUT],
+                                    output_names=[OUTPUT], dynamic_shapes=({0: batch},), opset_version=18,
+                                    external_data=False, verbose=False)
+    assert program is not None  # only the deprecated exporter returns None
+    model = lower_opset(prepare(program.model_proto))
+    model = prepare(model)
+    model.producer_name, model.producer_version, model.graph.name = "edge-se", "", metadata.model
+    write_metadata(model, metadata)
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints to stdout and warns of its own internals; stdout belongs to the command's result."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

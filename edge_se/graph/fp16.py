@@ -1,0 +1,27 @@
+"""FP16 graphs, by the converter that onnxruntime-tools became (`onnxruntime.transformers.float16`)."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from contextlib import redirect_stdout
+
+from edge_se.graph.metadata import write_metadata
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.rewrites import checked, sort_topologically
+
+
+def to_fp16(model: OnnxModel) -> OnnxModel:
+    """The same graph with FP16 floats; input and output stay float32, so the contract is unchanged."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # it warns of every weight below FP16's smallest normal number
+        logging.getLogger("onnxruntime.transformers.float16").setLevel(logging.ERROR)
+        proto = convert_float_to_float16(model.copy(), keep_io_types=True)
+    del proto.graph.value_info[:]  # the converter leaves some at float32
+    sort_topologically(proto)  # it appends the casts of the input
+    if model.metadata:
+        write_metadata(proto, model.metadata)
+    return OnnxModel.of(checked(proto), precision="fp16", parent=model)

@@ -1,0 +1,97 @@
+"""An ONNX file as a value: its bytes, what it is for, and which file it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from edge_se.core.errors import ModelError
+from edge_se.graph.metadata import ModelMetadata, read_metadata
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxModel:
+    """`target` is `any` for files that every runtime runs well, else the name of the one it was written for."""
+
+    content: bytes
+    precision: str = "fp32"
+    target: str = "any"
+    parent_sha256: str | None = None
+
+    @classmethod
+    def of(cls, proto: onnx.ModelProto, *, precision: str = "fp32", target: str = "any",
+           parent: OnnxModel | None = None) -> OnnxModel:
+        """The model of `proto`, serialized so that equal graphs give equal bytes."""
+        return cls(content=proto.SerializeToString(deterministic=True), precision=precision, target=target,
+                   parent_sha256=parent.sha256 if parent else None)
+
+    @classmethod
+    def read(cls, path: Path, *, precision: str = "fp32", target: str = "any",
+             parent_sha256: str | None = None) -> OnnxModel:
+        """The model in a file; ModelError when it is missing or not ONNX."""
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ModelError(f"cannot be read ({error.strerror or error})", where=path,
+                             fix="give the name of a model (`edge-se models list`) or an .onnx file") from error
+        model = cls(content=content, precision=precision, target=target, parent_sha256=parent_sha256)
+        try:
+            if not model.proto.graph.node:
+                raise DecodeError("it has no nodes")
+        except DecodeError as error:
+            raise ModelError(f"not readable as ONNX ({error})", where=path, fix="export it again") from error
+        return model
+
+    @property
+    def file_name(self) -> str:
+        """`fp32.onnx`, `int8.cpu.onnx`, ..."""
+        return f"{self.precision}.onnx" if self.target == "any" else f"{self.precision}.{self.target}.onnx"
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hexadecimal SHA-256 of the file."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @cached_property
+    def proto(self) -> onnx.ModelProto:
+        """The parsed graph; treat it as read-only, `copy()` is there to change."""
+        return onnx.load_from_string(self.content)
+
+    def copy(self) -> onnx.ModelProto:
+        """A fresh graph that may be changed."""
+        return onnx.load_from_string(self.content)
+
+    @cached_property
+    def metadata(self) -> ModelMetadata | None:
+        """What edge-se wrote into the file, or None for one from elsewhere."""
+        return read_metadata(self.proto)
+
+    @cached_property
+    def input_name(self) -> str:
+        """The name of the one image input."""
+        return _image_input(self.proto).name
+
+    @cached_property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """(batch, 3, height, width); None where dynamic."""
+        dims = _image_input(self.proto).type.tensor_type.shape.dim
+        return tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims)
+
+
+def _image_input(proto: onnx.ModelProto) -> onnx.ValueInfoProto:
+    constants = {initializer.name for initializer in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in constants]
+    if len(inputs) != 1:
+        raise ModelError(f"has {len(inputs)} inputs; an image classifier has one", where=proto.graph.name or "graph",
+                         fix="export the classifier alone")
+    image: onnx.ValueInfoProto = inputs[0]
+    tensor = image.type.tensor_type
+    if tensor.elem_type != onnx.TensorProto.FLOAT or len(tensor.shape.dim) != 4:
+        raise ModelError("must be float32 of shape (batch, channels, height, width)", where=f"input '{image.name}'",
+                         fix="export with an NCHW float32 image input")
+    return image

@@ -1,0 +1,112 @@
+"""Rewrites that make an exported graph one which every quantizer and runtime handles well."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from edge_se.core.errors import ModelError
+from edge_se.graph.view import GraphView, attribute
+
+# TensorRT 8.5 (JetPack 5) reads up to opset 17; nothing here needs a later one.
+OPSET = 17
+IR_VERSION = 8
+
+
+def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Strips exporter traces, turns spatial means into GlobalAveragePool, infers shapes and checks the result."""
+    strip_traces(model)
+    squeeze_to_global_average_pool(model)
+    return checked(model)
+
+
+def checked(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` with inferred shapes, after onnx's full check; ModelError when it does not hold."""
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        onnx.checker.check_model(inferred, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(f"not a valid ONNX graph ({str(error).splitlines()[0]})") from error
+    return inferred
+
+
+def strip_traces(model: onnx.ModelProto) -> None:
+    """Removes doc strings and node metadata: they hold local paths and make equal exports differ."""
+    model.doc_string = ""
+    values = (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer)
+    for item in (model.graph, *model.graph.node, *values):
+        item.doc_string = ""
+        del item.metadata_props[:]
+
+
+def lower_opset(model: onnx.ModelProto, opset: int = OPSET) -> onnx.ModelProto:
+    """`model` at `opset`, so that older TensorRT versions read it."""
+    lowered = onnx.version_converter.convert_version(model, opset)
+    lowered.ir_version = IR_VERSION
+    return lowered
+
+
+def squeeze_to_global_average_pool(model: onnx.ModelProto) -> int:
+    """Replaces ReduceMean over exactly the spatial axes of a 4-D tensor; returns how many were replaced.
+
+    The quantized kernels of onnxruntime and OpenVINO know GlobalAveragePool and do not know ReduceMean: an SE
+    block with ReduceMean stays split in two float islands.
+    """
+    view, ranks = GraphView(model), _ranks(model)
+    nodes: list[onnx.NodeProto] = []
+    replaced = 0
+    for node in model.graph.node:
+        if node.op_type != "ReduceMean" or not _is_spatial_mean(node, view, ranks):
+            nodes.append(node)
+            continue
+        replaced += 1
+        if attribute(node, "keepdims", 1):
+            nodes.append(helper.make_node("GlobalAveragePool", [node.input[0]], list(node.output), node.name))
+        else:
+            pooled = f"{node.output[0]}_pooled"
+            nodes.append(helper.make_node("GlobalAveragePool", [node.input[0]], [pooled], f"{node.name}_pool"))
+            nodes.append(helper.make_node("Flatten", [pooled], list(node.output), node.name, axis=1))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    remove_unused_initializers(model)
+    return replaced
+
+
+def remove_unused_initializers(model: onnx.ModelProto) -> None:
+    """Drops constants that no node reads."""
+    used = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
+    kept = [initializer for initializer in model.graph.initializer if initializer.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+
+
+def sort_topologically(proto: onnx.ModelProto) -> None:
+    """Orders nodes so that each comes after those it reads from, otherwise as they were."""
+    known = {value.name for value in (*proto.graph.input, *proto.graph.initializer)} | {""}
+    waiting, ordered = list(proto.graph.node), []
+    while waiting:
+        ready = [node for node in waiting if known.issuperset(node.input)]
+        assert ready, "a rewrite made a cycle"
+        for node in ready:
+            known.update(node.output)
+        ordered += ready
+        waiting = [node for node in waiting if not known.issuperset(node.output)]
+    del proto.graph.node[:]
+    proto.graph.node.extend(ordered)
+
+
+def _ranks(model: onnx.ModelProto) -> dict[str, int]:
+    inferred = onnx.shape_inference.infer_shapes(model)
+    values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
+    return {value.name: len(value.type.tensor_type.shape.dim) for value in values
+            if value.type.tensor_type.HasField("shape")}
+
+
+def _is_spatial_mean(node: onnx.NodeProto, view: GraphView, ranks: dict[str, int]) -> bool:
+    axes = attribute(node, "axes")  # an attribute up to opset 17, an input from 18 on
+    if axes is None and len(node.input) > 1:
+        axes = view.constant(node.input[1])
+    if axes is None or ranks.get(node.input[0]) != 4:
+        return False
+    return sorted(int(axis) % 4 for axis in np.atleast_1d(np.asarray(axes))) == [2, 3]

@@ -1,0 +1,1 @@
+"""Network definitions and the table of their names."""

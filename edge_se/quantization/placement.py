@@ -1,0 +1,59 @@
+"""Placement: which nodes of a graph run in INT8 on which target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+
+from edge_se.core.errors import EdgeSeError, did_you_mean
+from edge_se.graph.view import GraphView
+from edge_se.quantization.se_gates import find_se_gates
+from edge_se.quantization.targets import WEIGHTED, Target
+
+PLACEMENTS = {
+    "all": "everything that the target quantizes, SE gates too",
+    "se-float": "everything but the inside of SE gates (pool and scale stay INT8 where the target has kernels)",
+    "conv-only": "convolutions and linear layers only, SE gates in float",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """A plan for one graph: operators to quantize, nodes left out, and Adds whose residual input gets Q/DQ."""
+
+    name: str
+    operators: tuple[str, ...]
+    float_nodes: tuple[str, ...]        # by the name of their first output
+    residual_inputs: tuple[tuple[str, str], ...]  # (output of the Add, name of its residual input)
+
+
+def place(model: onnx.ModelProto, target: Target, name: str | None = None) -> Placement:
+    """The plan of a named placement (the target's default when None); EdgeSeError for an unknown name."""
+    name = name or target.default_placement
+    if name not in PLACEMENTS:
+        raise EdgeSeError(f"unknown placement '{name}'", where="--placement", fix=did_you_mean(name, PLACEMENTS))
+    gates = [] if name == "all" else [node for gate in find_se_gates(model) for node in gate.inner]
+    operators = target.operators if name != "conv-only" else (*WEIGHTED, "Relu", "Clip")
+    residual = () if target.quantized_outputs or name == "conv-only" else tuple(residual_inputs(model))
+    return Placement(name=name, operators=operators if target.quantized_outputs else WEIGHTED,
+                     float_nodes=tuple(gates), residual_inputs=residual)
+
+
+def residual_inputs(model: onnx.ModelProto) -> list[tuple[str, str]]:
+    """(output, residual input) of every Add of two computed tensors.
+
+    The residual input is the one that fewer nodes lie behind: the shortcut, projected or not. The other branch
+    ends in the convolution that TensorRT fuses with the Add.
+    """
+    view = GraphView(model)
+    depth = {value.name: 0 for value in model.graph.input}
+    for node in model.graph.node:
+        behind = max((depth.get(name, 0) for name in node.input), default=0)
+        depth.update(dict.fromkeys(node.output, behind + 1))
+    found = []
+    for node in model.graph.node:
+        branches = view.data_inputs(node)
+        if node.op_type == "Add" and len(branches) == 2:
+            found.append((node.output[0], min(branches, key=lambda name: depth[name])))
+    return found

@@ -1,0 +1,101 @@
+"""Static INT8 quantization: FP32 graph + ranges + placement -> Q/DQ graph for one target."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from edge_se.core.errors import CalibrationError
+from edge_se.graph.metadata import write_metadata
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.rewrites import checked, sort_topologically
+from edge_se.graph.view import GraphView
+from edge_se.quantization.placement import Placement
+from edge_se.quantization.ranges import Ranges
+from edge_se.quantization.targets import Target
+
+SMALLEST_SCALE = 1e-8  # a tensor that was zero on every calibration image still needs a positive scale
+
+
+def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placement) -> OnnxModel:
+    """The Q/DQ graph of `model` for `target`; CalibrationError when the ranges are of another graph."""
+    if ranges.model_sha256 != model.sha256:
+        raise CalibrationError("these ranges were collected on another model", where=ranges.calibration,
+                               fix="calibrate this model")
+    proto = _named(model.copy())
+    quantizer = _quantizer(proto, ranges, target, placement)
+    quantizer.quantize_model()
+    proto = quantizer.model.model
+    for output, name in placement.residual_inputs:
+        _quantize_residual_input(proto, output, name, ranges.bounds[name])
+    sort_topologically(proto)
+    if model.metadata:
+        write_metadata(proto, model.metadata)
+    proto.producer_name, proto.producer_version, proto.ir_version = "edge-se", "", model.proto.ir_version
+    return OnnxModel.of(checked(proto), precision="int8", target=target.name, parent=model)
+
+
+def _quantizer(proto: onnx.ModelProto, ranges: Ranges, target: Target, placement: Placement) -> Any:
+    from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from onnxruntime.quantization.quant_utils import QuantType
+
+    bounds = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.bounds.items()}
+    names = {node.output[0]: node.name for node in proto.graph.node}
+    logging.getLogger("root").setLevel(logging.ERROR)  # it logs its options at every call
+    return QDQQuantizer(
+        proto, per_channel=True, reduce_range=False, weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QInt8 if target.signed_activations else QuantType.QUInt8,
+        tensors_range=TensorsData(CalibrationMethod.MinMax, bounds),
+        nodes_to_quantize=[], nodes_to_exclude=[names[output] for output in placement.float_nodes],
+        op_types_to_quantize=list(placement.operators),
+        extra_options={
+            "ActivationSymmetric": target.signed_activations, "WeightSymmetric": True,
+            "QuantizeBias": target.quantized_bias,
+            "OpTypesToExcludeOutputQuantization": [] if target.quantized_outputs else list(placement.operators),
+        })
+
+
+def _named(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Gives every node a unique name: onnxruntime excludes by name, and exporters may leave names out."""
+    seen: set[str] = set()
+    for position, node in enumerate(proto.graph.node):
+        if not node.name or node.name in seen:
+            node.name = f"{node.op_type}_{position}"
+        seen.add(node.name)
+    return proto
+
+
+def _quantize_residual_input(proto: onnx.ModelProto, output: str, name: str, bounds: tuple[float, float]) -> None:
+    """Puts Q/DQ in front of the residual input `name` of the Add that makes `output`.
+
+    The QuantizeLinear that a convolution already put on the same tensor is shared, so the tensor exists once in
+    INT8; the DequantizeLinear is the Add's own, since TensorRT fuses it into its consumer.
+    """
+    view = GraphView(proto)
+    add = view.producer[output]
+    position = next(index for index, read in enumerate(add.input) if _before_quantization(read, view) == name)
+    quantized = next((node for node in view.consumers[name] if node.op_type == "QuantizeLinear"), None)
+    if quantized is None:
+        scale = max(abs(bounds[0]), abs(bounds[1]), SMALLEST_SCALE) / 127
+        proto.graph.initializer.append(numpy_helper.from_array(np.array(scale, np.float32), f"{name}_scale"))
+        proto.graph.initializer.append(numpy_helper.from_array(np.array(0, np.int8), f"{name}_zero_point"))
+        quantized = helper.make_node("QuantizeLinear", [name, f"{name}_scale", f"{name}_zero_point"],
+                                     [f"{name}_QuantizeLinear_Output"], f"{name}_QuantizeLinear")
+        proto.graph.node.append(quantized)
+    restored = f"{output}_residual"
+    proto.graph.node.append(helper.make_node("DequantizeLinear", [quantized.output[0], *quantized.input[1:]],
+                                             [restored], f"{restored}_DequantizeLinear"))
+    add.input[position] = restored
+
+
+def _before_quantization(name: str, view: GraphView) -> str:
+    """The float tensor behind `name` when a Q/DQ pair makes it, else `name` itself."""
+    restored = view.producer.get(name)
+    if restored is None or restored.op_type != "DequantizeLinear" or restored.input[0] not in view.producer:
+        return name
+    return str(view.producer[restored.input[0]].input[0])

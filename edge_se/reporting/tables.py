@@ -1,0 +1,57 @@
+"""Documents as table rows: columns, then one row of strings each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge_se.core.artifacts import Build
+
+Rows = tuple[list[str], list[list[str]]]
+DASH = "–"
+
+
+def build_rows(build: Build) -> Rows:
+    """Artifacts of an export."""
+    columns = ["precision", "target", "file", "MiB", "params", "MFLOPs", "INT8 MACs", "top-1 % (95 % CI)",
+               "drop", "flips"]
+    fp32 = build.find("fp32")
+    rows = []
+    for item in build.artifacts:
+        drop = None if fp32 is None or item.top1 is None or fp32.top1 is None else fp32.top1 - item.top1
+        rows.append([
+            item.precision, item.target, item.file, f"{item.bytes / 2**20:.1f}", f"{item.params:,}",
+            f"{item.flops / 1e6:,.1f}", f"{100 * item.int8_mac_share:.2f} %" if item.int8_mac_share else DASH,
+            accuracy(item.top1, item.top1_ci), DASH if item is fp32 or drop is None else f"{drop:+.2f}",
+            DASH if item is fp32 else f"{item.flips} / {item.flips_n}"])
+    return columns, rows
+
+
+def measurement_rows(measurements: list[dict[str, Any]]) -> Rows:
+    """Measurements of a bench, with the speed-up over FP32 of the same model, backend, batch and threads."""
+    columns = ["model", "precision", "target", "backend", "batch", "threads", "p50 ms", "p90 ms", "p99 ms", "CV",
+               "images/s", "x FP32", "top-1 %", "params", "MFLOPs", "MiB"]
+    rows = []
+    for item in measurements:
+        baseline = next((other for other in measurements if other["precision"] == "fp32" and all(
+            other[key] == item[key] for key in ("model", "backend", "batch", "threads"))), None)
+        ratio = f"{baseline['p50_ms'] / item['p50_ms']:.2f}" if baseline else DASH
+        rows.append([
+            item["model"], item["precision"], item["target"], item["backend"], str(item["batch"]), str(item["threads"]),
+            f"{item['p50_ms']:.3f}", f"{item['p90_ms']:.3f}", f"{item['p99_ms']:.3f}", f"{100 * item['cv']:.1f} %",
+            f"{item['throughput_ips']:,.0f}", ratio, DASH if item["top1"] is None else f"{item['top1']:.2f}",
+            f"{item['params']:,}", f"{item['flops'] / 1e6:,.1f}", f"{item['bytes'] / 2**20:.1f}"])
+    return columns, rows
+
+
+def accuracy(top1: float | None, interval: tuple[float, float] | list[float] | None) -> str:
+    """`95.12 (94.68–95.53)`."""
+    if top1 is None:
+        return "not measured"
+    return f"{top1:.2f} ({interval[0]:.2f}–{interval[1]:.2f})" if interval else f"{top1:.2f}"
+
+
+def markdown(columns: list[str], rows: list[list[str]], left: int = 1) -> str:
+    """The same as a Markdown table."""
+    lines = ["| " + " | ".join(columns) + " |",
+             "|" + "|".join(" --- " if position < left else " ---: " for position in range(len(columns))) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"

@@ -1,0 +1,58 @@
+"""`data`: fetch, verify and synthesize."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edge_se.core.assets import asset, cache_dir
+from edge_se.core.errors import CalibrationError, ModelError, UnavailableError
+from edge_se.core.files import sha256_of
+from edge_se.core.progress import SILENT, Progress
+from edge_se.data import cifar10
+from edge_se.data.calibration import write_archive
+from edge_se.nets.zoo import build, spec_of
+
+SCHEMA = "edge-se/data/1"
+
+
+def fetch(out: Path | None = None, progress: Progress = SILENT) -> dict[str, Any]:
+    """Downloads CIFAR-10 (the one command that goes to the network on its own) and checks it."""
+    folder = out or cache_dir() / "data"
+    progress.note(f"downloading CIFAR-10 (170 MB) to {folder}")
+    found = cifar10.fetch(folder)
+    return {"schema": SCHEMA, "action": "fetch", "folder": str(found.root), "files": len(cifar10.SHA256)}
+
+
+def verify(data: Path | None = None) -> dict[str, Any]:
+    """Checks every file of the data set against the official SHA-256."""
+    found = cifar10.require(data)
+    found.verify()
+    return {"schema": SCHEMA, "action": "verify", "folder": str(found.root), "files": len(cifar10.SHA256)}
+
+
+def synthesize(model: str, *, weights: Path | None = None, images: int = 256, steps: int = 300, seed: int = 0,
+               out: Path | None = None, progress: Progress = SILENT) -> dict[str, Any]:
+    """Makes a calibration set from a trained net alone and writes it as an .npz."""
+    spec = spec_of(model)
+    net = build(spec)
+    try:
+        from edge_se.quantization.synthesis import SynthesisPlan
+        from edge_se.quantization.synthesis import synthesize as optimise
+        from edge_se.training.checkpoint import load_weights
+    except ModuleNotFoundError as error:
+        raise UnavailableError("synthesizing needs torch", fix="pip install 'edge-se[torch]'") from error
+    source = weights or asset("models", model, "weights.safetensors")
+    if not source.is_file():
+        raise ModelError("no such weights", where=source, fix=f"run `edge-se train --model {model}` first")
+    load_weights(net, source)
+    if images < spec.classes or steps < 1:
+        raise CalibrationError(f"{images} images in {steps} steps make no calibration set", where="data synthesize",
+                               fix=f"take at least {spec.classes} images and 1 step")
+    path = out or Path(f"synthetic-{images}.npz")
+    with progress.task("synthesizing", steps) as advance:
+        pixels = optimise(net, SynthesisPlan(images=images, steps=steps, seed=seed), size=spec.input_size,
+                          classes=spec.classes, advance=advance)
+    write_archive(path, pixels)
+    return {"schema": SCHEMA, "action": "synthesize", "file": str(path), "images": images, "steps": steps, "seed": seed,
+            "model": model, "weights_sha256": sha256_of(source), "sha256": sha256_of(path)}

@@ -1,0 +1,139 @@
+"""`export`: one FP32 graph, its FP16 and INT8 versions, each with its figures, in a folder with a manifest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edge_se.core import environment
+from edge_se.core.artifacts import BUILDS, MANIFEST, Artifact, Build
+from edge_se.core.errors import EdgeSeError
+from edge_se.core.files import sweep, write_bytes, write_json
+from edge_se.core.progress import SILENT, Progress
+from edge_se.data import calibration as calibration_sets
+from edge_se.data import cifar10, splits
+from edge_se.data.splits import ImageSet
+from edge_se.evaluation.accuracy import flips, logits_of, top1
+from edge_se.evaluation.statistics import wilson_interval
+from edge_se.graph.counting import count
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.steps.source import load_source
+
+NOT_MEASURED = ("accuracy was not measured: CIFAR-10 is not here. Agreement with FP32 is on the calibration images.\n"
+                "To measure it: " + cifar10.HOW_TO_GET)
+
+
+def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8: bool = False,
+           targets: Sequence[str] = ("cpu", "tensorrt"), calibration: str | None = None, method: str = "minmax",
+           placement: str | None = None, data: Path | None = None, out: Path | None = None, accuracy: bool = True,
+           progress: Progress = SILENT) -> Build:
+    """Writes `fp32.onnx` and what was asked for to `out` (build/NAME) and returns the manifest.
+
+    Everything is made and measured in memory first and written at the end, so an interrupted or failed export
+    leaves the old build. With `accuracy` False nothing is evaluated but agreement on the calibration images.
+    """
+    cifar = cifar10.find(data)
+    images = calibration_sets.load(calibration, cifar)
+    started = time.monotonic()
+    with progress.task("exporting to ONNX", 1) as advance:
+        source = load_source(model, weights, images)
+        advance(1)
+    made = [_Made(source.model, None, time.monotonic() - started)]
+    if fp16:
+        made.append(_fp16(source.model))
+    if int8:
+        made += _int8(source.model, images, targets, method, placement, progress)
+    judged = splits.load("test", cifar) if cifar and accuracy else images
+    artifacts = _measured(made, judged, progress)
+    if cifar is None:
+        progress.note(NOT_MEASURED)
+    metadata = source.model.metadata
+    assert metadata is not None  # load_source wrote it
+    build = Build(
+        model=source.name, out=str(out or BUILDS / source.name), source=source.origin,
+        calibration=_described(images, method) if int8 else None,
+        preprocessing={"layout": metadata.layout, "mean": list(metadata.mean), "std": list(metadata.std)},
+        labels=metadata.labels, parity=source.parity, artifacts=artifacts,
+        environment={"versions": environment.versions(), "hardware": environment.hardware(),
+                     "commit": environment.commit()})
+    _write(build, [item.model for item in made])
+    return build
+
+
+class _Made:
+    """A graph, the placement it was made with and the seconds that making it took."""
+
+    def __init__(self, model: OnnxModel, placement: str | None, seconds: float) -> None:
+        self.model, self.placement, self.seconds = model, placement, seconds
+
+
+def _fp16(model: OnnxModel) -> _Made:
+    from edge_se.graph.fp16 import to_fp16
+
+    started = time.monotonic()
+    return _Made(to_fp16(model), None, time.monotonic() - started)
+
+
+def _int8(model: OnnxModel, images: ImageSet, targets: Sequence[str], method: str, placement: str | None,
+          progress: Progress) -> list[_Made]:
+    """One Q/DQ graph per target, all from the same ranges; the seconds include their share of calibrating."""
+    from edge_se.quantization.placement import place
+    from edge_se.quantization.ranges import collect_ranges
+    from edge_se.quantization.static import quantize
+    from edge_se.quantization.targets import target_of
+
+    plans = [(target, place(model.proto, target, placement)) for target in map(target_of, targets)]
+    started = time.monotonic()
+    with progress.task(f"calibrating on {images.name}", len(images)) as advance:
+        ranges = collect_ranges(model, images, method, advance)
+    share = (time.monotonic() - started) / len(plans)
+    made = []
+    for target, plan in plans:
+        started = time.monotonic()
+        made.append(_Made(quantize(model, ranges, target, plan), plan.name, share + time.monotonic() - started))
+    return made
+
+
+def _measured(made: list[_Made], images: ImageSet, progress: Progress) -> tuple[Artifact, ...]:
+    """Accuracy (when the images are labelled test images) and agreement with FP32 of each graph."""
+    reference, artifacts = None, []
+    for item in made:
+        with progress.task(f"evaluating {item.model.file_name} on {images.name}", len(images)) as advance:
+            logits = logits_of(item.model, images, advance)
+        reference = logits if reference is None else reference
+        artifacts.append(_artifact(item, images, flips(logits, reference)))
+        if images.split == "test" and images.labels is not None:
+            right = round(len(images) * top1(logits, images.labels) / 100)
+            low, high = wilson_interval(right, len(images))
+            artifacts[-1] = replace(artifacts[-1], top1=100 * right / len(images), top1_n=len(images),
+                                    top1_ci=(round(100 * low, 4), round(100 * high, 4)))
+    return tuple(artifacts)
+
+
+def _artifact(item: _Made, images: ImageSet, flipped: int) -> Artifact:
+    model, counts = item.model, count(item.model.proto)
+    params = model.metadata.params if model.metadata and model.metadata.params else counts.params
+    return Artifact(
+        precision=model.precision, target=model.target, file=model.file_name, sha256=model.sha256,
+        parent_sha256=model.parent_sha256, bytes=len(model.content), params=params, macs=counts.macs,
+        flops=counts.flops, int8_mac_share=counts.int8_mac_share, placement=item.placement, top1=None, top1_n=None,
+        top1_ci=None, dataset=images.name, agreement_with_fp32=100 * (1 - flipped / len(images)), flips=flipped,
+        flips_n=len(images), seconds=round(item.seconds, 3))
+
+
+def _described(images: ImageSet, method: str) -> dict[str, Any]:
+    return {"name": images.name, "images": len(images), "sha256": images.sha256, "split": images.split,
+            "method": method}
+
+
+def _write(build: Build, models: list[OnnxModel]) -> None:
+    folder = build.folder
+    if folder.exists() and not folder.is_dir():
+        raise EdgeSeError("is a file, not a folder", where=folder, fix="choose another --out")
+    sweep(folder)
+    for model in models:
+        write_bytes(folder / model.file_name, model.content)
+    write_json(folder / MANIFEST, build.document())

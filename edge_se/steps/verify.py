@@ -1,0 +1,28 @@
+"""`verify DIR`: do the files of a build still match its manifest, and each graph its parent?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge_se.core.artifacts import check_file, locate_build, read_build
+from edge_se.core.errors import ArtifactError
+from edge_se.graph.onnx_model import OnnxModel
+
+SCHEMA = "edge-se/verify/1"
+
+
+def verify(folder: str) -> dict[str, Any]:
+    """Every file with its hash; ArtifactError at the first that does not hold."""
+    build = read_build(locate_build(folder))
+    known = {artifact.sha256 for artifact in build.artifacts}
+    checked = []
+    for artifact in build.artifacts:
+        path = check_file(build, artifact)
+        metadata = OnnxModel.read(path).metadata
+        if artifact.parent_sha256 is not None and artifact.parent_sha256 not in known:
+            raise ArtifactError(f"was made from {artifact.parent_sha256[:12]}, which is not in this build", where=path,
+                                fix="export again")
+        if metadata is None or metadata.source_sha256 != build.source["sha256"]:
+            raise ArtifactError("its metadata names another source than the manifest", where=path, fix="export again")
+        checked.append({"file": artifact.file, "sha256": artifact.sha256, "bytes": artifact.bytes})
+    return {"schema": SCHEMA, "out": build.out, "model": build.model, "source": build.source, "files": checked}

@@ -1,0 +1,91 @@
+"""Checkpoints (to resume) and weights (to ship)."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edge_se.core.errors import ModelError, TrainingError
+from edge_se.core.files import writing
+
+FORMAT = "edge-se/checkpoint/1"
+
+
+@dataclass(kw_only=True)
+class Checkpoint:
+    """Everything that the next step depends on. Draws are seeded by (seed, epoch, step), so no RNG state is kept."""
+
+    model_name: str
+    recipe_sha256: str
+    data_sha256: str
+    epoch: int
+    step: int  # within the epoch
+    seconds: float
+    loss_sum: float
+    model: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+    best_top1: float = -1.0
+    best_epoch: int = -1
+    best_model: dict[str, torch.Tensor] | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
+    format: str = FORMAT
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Writes aside and renames, so a kill leaves the previous checkpoint."""
+    content = {key: getattr(checkpoint, key) for key in checkpoint.__dataclass_fields__}
+    with writing(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_checkpoint(path: Path, *, model_name: str, recipe_sha256: str, data_sha256: str) -> Checkpoint:
+    """The checkpoint at `path`; TrainingError when it is broken or belongs to another run."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = Checkpoint(**content)
+    except (OSError, RuntimeError, EOFError, TypeError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"not a checkpoint of edge-se ({error})", where=path,
+                            fix="start again without --resume, or in another --out") from error
+    for name, here in (("model_name", model_name), ("recipe_sha256", recipe_sha256), ("data_sha256", data_sha256),
+                       ("format", FORMAT)):
+        if getattr(checkpoint, name) != here:
+            raise TrainingError(f"belongs to another run: its {name} is {getattr(checkpoint, name)!r}, not {here!r}",
+                                where=path, fix="resume with the same model, recipe and data, or use another --out")
+    return checkpoint
+
+
+def save_weights(path: Path, state: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Floating-point tensors as fp16 safetensors; integers (BN batch counts) are left out: inference needs none."""
+    from safetensors.torch import save_file
+
+    half = {name: tensor.detach().cpu().half().contiguous()
+            for name, tensor in state.items() if tensor.is_floating_point()}
+    with writing(path) as temporary:
+        save_file(half, temporary, metadata=metadata)
+
+
+def load_weights(net: nn.Module, path: Path) -> None:
+    """Loads safetensors of any float type into `net`; ModelError names the first tensor that does not fit."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(path)
+    except FileNotFoundError as missing:
+        raise ModelError("no such weights", where=path, fix="train them, or give a file with --weights") from missing
+    except (OSError, SafetensorError) as broken:
+        raise ModelError(f"not readable as safetensors ({broken})", where=path) from broken
+    own = {name: tensor for name, tensor in net.state_dict().items() if tensor.is_floating_point()}
+    for name in sorted(own.keys() ^ state.keys()):
+        kind = "lacks" if name in own else "has an unknown"
+        raise ModelError(f"{kind} tensor '{name}'", where=path, fix="use the weights of this very model")
+    for name, tensor in own.items():
+        if tensor.shape != state[name].shape:
+            raise ModelError(f"tensor '{name}' has shape {tuple(state[name].shape)}, not {tuple(tensor.shape)}",
+                             where=path, fix="use the weights of this very model")
+    net.load_state_dict({name: tensor.float() for name, tensor in state.items()}, strict=False)
