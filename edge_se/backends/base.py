@@ -1,4 +1,4 @@
-"""What every runtime offers. To add one: a file beside this one and a line in `BACKENDS`."""
+"""What every runtime offers. To add one: a file beside this one and a line in `table.py`."""
 
 from __future__ import annotations
 

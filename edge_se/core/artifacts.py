@@ -78,18 +78,23 @@ def read_build(folder: Path) -> Build:
     """The build in `folder`; ArtifactError when its manifest is missing, foreign or broken."""
     path = folder / MANIFEST
     document = read_json(path, ArtifactError, fix="run `edge-se export --model NAME --int8` first")
+    return build_of(document | {"out": str(folder)}, path)
+
+
+def build_of(document: dict[str, Any], path: Path = Path(MANIFEST)) -> Build:
+    """The build that a document of `export` describes; `path` is where it came from, for messages."""
     if document.get("schema") != SCHEMA:
         raise ArtifactError(f"schema {document.get('schema')!r} is not {SCHEMA!r}", where=path, fix="export again")
     try:
         artifacts = tuple(Artifact(**{key: item[key] for key in Artifact.__dataclass_fields__})
                           for item in document["artifacts"])
-        fields = {key: document[key] for key in Build.__dataclass_fields__ if key not in ("artifacts", "out")}
+        fields = {key: document[key] for key in Build.__dataclass_fields__ if key != "artifacts"}
     except (KeyError, TypeError) as error:
         raise ArtifactError(f"incomplete manifest ({error!r})", where=path, fix="export again") from error
     for artifact in artifacts:
         if Path(artifact.file).name != artifact.file:  # a manifest from elsewhere must not reach outside its folder
             raise ArtifactError(f"names a file outside its folder: {artifact.file!r}", where=path, fix="export again")
-    return Build(**(fields | {"labels": tuple(fields["labels"])}), artifacts=artifacts, out=str(folder))
+    return Build(**(fields | {"labels": tuple(fields["labels"])}), artifacts=artifacts)
 
 
 def locate_build(model: str | None) -> Path:

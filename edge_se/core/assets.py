@@ -1,4 +1,4 @@
-"""Finds what the package ships: models/, calibration/, bench/, docs/schema/.
+"""Finds what the package ships: models/, calibration/, bench/.
 
 In a wheel they lie inside the package; in a checkout beside it.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -49,15 +50,19 @@ def print_json(document: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
     """An aligned table on stdout; the first `left` columns are text, the others numbers."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    sys.stdout.write(table_text(columns, rows, left=left))
+
+
+def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """The lines that `print_table` prints. A terminal that is too narrow wraps them; no figure is cut short."""
+    table = Table(box=None, pad_edge=False)
     for position, column in enumerate(columns):
         table.add_column(column, justify="left" if position < left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console = Console(highlight=False)
-    # A terminal that is too narrow wraps the line; rich would cut figures short instead.
-    console.width = max(console.width, console.measure(table, options=console.options.update(max_width=WIDEST)).maximum)
-    console.print(table)
+    text = io.StringIO()
+    Console(file=text, width=WIDEST, highlight=False, markup=False).print(table)
+    return "".join(line.rstrip() + "\n" for line in text.getvalue().splitlines())
 
 
 def print_line(text: str) -> None:

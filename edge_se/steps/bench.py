@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from edge_se.backends.base import Device, Session
-from edge_se.backends.onnxruntime import OnnxRuntime
+from edge_se.backends.base import Backend, Device, Session
+from edge_se.backends.table import BACKENDS
 from edge_se.core import environment
 from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, read_build
 from edge_se.core.errors import ArtifactError, EdgeSeError, UnavailableError, did_you_mean
@@ -24,19 +24,20 @@ from edge_se.measure.timing import CV_WARNING, Latencies, TimingPlan
 SCHEMA = "edge-se/bench/1"
 ROUNDS = 5  # each model is timed in this many turns, so that drift of the machine hits all alike
 DEVICES = ("cpu", "cuda", "jetson")
-BACKENDS = ("auto", "onnxruntime")
 
 
 def bench(device: str, *, model: str | None = None, precisions: Sequence[str] | None = None, backend: str = "auto",
           batch: int = 1, threads: int = 1, min_duration: float = 2.0, data: Path | None = None,
           progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `bench --json`; `threads` 0 means all processors."""
-    if backend not in BACKENDS:
-        raise EdgeSeError(f"unknown backend '{backend}'", where="--backend", fix=did_you_mean(backend, BACKENDS))
+    if backend not in ("auto", *BACKENDS):
+        raise EdgeSeError(f"unknown backend '{backend}'", where="--backend",
+                          fix=did_you_mean(backend, ("auto", *BACKENDS)))
     _require_cpu(device)
     build = read_build(locate_build(model))
     plan = TimingPlan(min_duration=min_duration / ROUNDS, min_runs=20)
-    where, runtime = Device(kind="cpu", threads=threads), OnnxRuntime()
+    where = Device(kind="cpu", threads=threads)
+    runtime = BACKENDS["onnxruntime" if backend == "auto" else backend]
     chosen = []
     for artifact in _chosen(build, precisions):
         loaded = OnnxModel.read(check_file(build, artifact), precision=artifact.precision, target=artifact.target)
@@ -82,7 +83,7 @@ def _chosen(build: Build, precisions: Sequence[str] | None) -> list[Artifact]:
     return [artifact for artifact in build.artifacts if not precisions or artifact.precision in precisions]
 
 
-def _interleaved(models: list[OnnxModel], runtime: OnnxRuntime, where: Device, plan: TimingPlan, batch: int,
+def _interleaved(models: list[OnnxModel], runtime: Backend, where: Device, plan: TimingPlan, batch: int,
                  progress: Progress) -> list[Latencies]:
     """Times all models in turn, ROUNDS times, and joins each one's samples."""
     parts: list[list[Latencies]] = [[] for _ in models]

@@ -1,0 +1,35 @@
+"""Measures everything that README and docs quote: python bench/results.py   (about ten minutes on two cores)
+
+Needs CIFAR-10 ($EDGE_SE_DATA). Writes bench/results/*.json and refreshes the tables made from them.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from edge_se.core.files import write_json
+from edge_se.reporting import readme
+from edge_se.reporting.console import ConsoleProgress
+from edge_se.steps.bench import bench
+from edge_se.steps.export import export
+from edge_se.steps.gate import gate
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+
+
+def main() -> None:
+    progress = ConsoleProgress()
+    for model in readme.MODELS:
+        progress.note(model)
+        write_json(RESULTS / f"export-{model}.json", export(model, fp16=True, int8=True, progress=progress).document())
+        write_json(RESULTS / f"gate-{model}.json", gate(model, progress=progress))
+        write_json(RESULTS / f"bench-{model}.json", bench("cpu", model=model, min_duration=10, progress=progress))
+    subprocess.run([sys.executable, HERE / "int8_speedup.py", *readme.MODELS], check=True)
+    readme.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""The command line as a program: exit codes, one message for bad input, quick help, JSON that fits its schema."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
+
+from edge_se.cli import main
+
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schema"
+
+
+def run(*arguments: str) -> int:
+    """Runs the command line in this process and gives its exit code."""
+    with pytest.raises(SystemExit) as exit_:
+        main(list(arguments))
+    return exit_.value.code
+
+
+def validate(document: dict, name: str) -> None:
+    schema = json.loads((SCHEMAS / f"{name}.json").read_text())
+    Draft202012Validator.check_schema(schema)
+    Draft202012Validator(schema).validate(document)
+
+
+@pytest.fixture
+def build(tiny_onnx, calibration_npz, tmp_path, monkeypatch):
+    """A folder with a build of a small SE net, made without CIFAR-10."""
+    monkeypatch.delenv("EDGE_SE_DATA", raising=False)
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(tiny_onnx.content)
+    out = tmp_path / "built"
+    assert run("export", "--model", str(path), "--int8", "--fp16", "--calibration", str(calibration_npz),
+               "--out", str(out), "--quiet") == 0
+    return out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = ("import sys\nfrom edge_se.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit: pass\n"
+            "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'scipy'} & set(sys.modules)\n"
+            "sys.exit(f'imported {heavy}' if heavy else 0)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for command in ("train", "export", "bench", "gate", "verify", "data", "models"):
+        assert command in done.stdout
+
+
+def test_version_and_module_entry() -> None:
+    done = subprocess.run([sys.executable, "-m", "edge_se", "--version"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("edge-se ")
+
+
+BAD_INPUT = {
+    "no command": ([], "Usage"),
+    "unknown command": (["exprot"], "No such command"),
+    "export: no model": (["export"], "--model"),
+    "export: unknown model": (["export", "--model", "se_resnet81"], "did you mean 'se_resnet18'?"),
+    "export: missing file": (["export", "--model", "nowhere.onnx"], "nowhere.onnx"),
+    "export: not ONNX": (["export", "--model", "{garbage}.onnx"], "not readable as ONNX"),
+    "export: missing weights": (["export", "--model", "resnet18", "--weights", "nowhere.safetensors"], "nowhere"),
+    "export: broken weights": (["export", "--model", "resnet18", "--weights", "{garbage}.safetensors"], "safetensors"),
+    "export: weights with a file": (["export", "--model", "{tiny}", "--weights", "x.safetensors"], "--weights"),
+    "export: unknown target": (["export", "--model", "{tiny}", "--int8", "--target", "tensort"],
+                               "did you mean 'tensorrt'?"),
+    "export: unknown placement": (["export", "--model", "{tiny}", "--int8", "--placement", "se_float"],
+                                  "did you mean 'se-float'?"),
+    "export: unknown method": (["export", "--model", "{tiny}", "--int8", "--method", "maxmin"], "--method"),
+    "export: unknown calibration": (["export", "--model", "{tiny}", "--int8", "--calibration", "cifar10-calib"],
+                                    "did you mean"),
+    "export: missing calibration": (["export", "--model", "{tiny}", "--int8", "--calibration", "no.npz"], "no.npz"),
+    "export: broken calibration": (["export", "--model", "{tiny}", "--int8", "--calibration", "{garbage}.npz"],
+                                   "pixels"),
+    "export: no data there": (["export", "--model", "{tiny}", "--int8", "--data", "{folder}"], "cifar-10-batches-bin"),
+    "export: out is a file": (["export", "--model", "{tiny}", "--out", "{garbage}.npz"], "not a folder"),
+    "bench: unknown device": (["bench", "--device", "gpu"], "--device"),
+    "bench: jetson": (["bench", "--device", "jetson"], "trtexec"),
+    "bench: no build": (["bench", "--model", "nothing"], "export"),
+    "bench: empty folder": (["bench", "--model", "{folder}"], "manifest.json"),
+    "bench: unknown precision": (["bench", "--model", "{build}", "--precision", "int4"], "int4"),
+    "bench: unknown backend": (["bench", "--model", "{build}", "--backend", "onnxruntim"], "did you mean"),
+    "bench: bad batch": (["bench", "--model", "{build}", "--batch", "0"], "--batch"),
+    "bench: bad duration": (["bench", "--model", "{build}", "--min-duration", "-1"], "--min-duration"),
+    "gate: no build": (["gate", "--model", "nothing"], "export"),
+    "gate: no data": (["gate", "--model", "{build}"], "data fetch"),
+    "gate: two margins": (["gate", "--model", "{build}", "--max-drop", "1", "--preset", "mlperf99"], "one margin"),
+    "verify: no build": (["verify", "nothing"], "export"),
+    "train: unknown model": (["train", "--model", "resnet81"], "did you mean 'resnet18'?"),
+    "train: missing recipe": (["train", "--model", "resnet18", "--recipe", "no.toml"], "no.toml"),
+    "train: broken recipe": (["train", "--model", "resnet18", "--recipe", "{garbage}.toml"], "TOML"),
+    "train: no data": (["train", "--model", "resnet18", "--device", "cpu"], "data fetch"),
+    "models: unknown": (["models", "show", "resnet"], "did you mean 'resnet18'?"),
+    "data: nothing to verify": (["data", "verify"], "data fetch"),
+    "data: too few images": (["data", "synthesize", "--model", "se_resnet18", "--images", "3"], "images"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "says"), BAD_INPUT.values(), ids=BAD_INPUT.keys())
+def test_bad_input_gets_one_message_and_exit_2(arguments, says, build, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    for suffix in (".onnx", ".safetensors", ".npz", ".toml"):
+        (tmp_path / f"garbage{suffix}").write_bytes(b"\x00garbage = [")
+    (tmp_path / "empty").mkdir()
+    before = sorted(path for path in tmp_path.rglob("*"))
+    places = {"{garbage}": "garbage", "{tiny}": "tiny.onnx", "{folder}": "empty", "{build}": str(build)}
+    filled = []
+    for argument in arguments:
+        for name, value in places.items():
+            argument = argument.replace(name, value)
+        filled.append(argument)
+    capsys.readouterr()
+    assert run(*filled) == 2
+    output = capsys.readouterr()
+    assert says in output.out + output.err
+    assert "Traceback" not in output.err
+    assert output.err.count("error:") <= 1 or "Usage" in output.err
+    if not says.startswith("Usage"):
+        assert output.out == ""
+    left = {path for path in tmp_path.rglob("*") if "cache" not in path.parts} - set(before)
+    assert not left, f"left behind: {left}"
+
+
+def test_export_document_fits_its_schema(build) -> None:
+    document = json.loads((build / "manifest.json").read_text())
+    validate(document, "export-1")
+    assert [item["file"] for item in document["artifacts"]] == [
+        "fp32.onnx", "fp16.onnx", "int8.cpu.onnx", "int8.tensorrt.onnx"]
+    assert all(item["top1"] is None for item in document["artifacts"])
+    assert document["artifacts"][0]["parent_sha256"] is None
+    assert {item["parent_sha256"] for item in document["artifacts"][1:]} == {document["artifacts"][0]["sha256"]}
+
+
+def test_json_goes_to_stdout_alone(tiny_onnx, calibration_npz, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.delenv("EDGE_SE_DATA", raising=False)
+    monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(tiny_onnx.content)
+    arguments = ["--model", str(path), "--int8", "--calibration", str(calibration_npz), "--out", str(tmp_path / "o")]
+    assert run("--json", "export", *arguments) == 0
+    output = capsys.readouterr()
+    validate(json.loads(output.out), "export-1")
+    assert "accuracy was not measured" in output.err
+
+
+def test_bench_document_fits_its_schema(build, capsys) -> None:
+    assert run("bench", "--model", str(build), "--min-duration", "0.1", "--json", "--quiet") == 0
+    document = json.loads(capsys.readouterr().out)
+    validate(document, "bench-1")
+    assert [row["precision"] for row in document["measurements"]] == ["fp32", "fp16", "int8"]
+    for row in document["measurements"]:
+        assert row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
+        assert row["flops"] == 2 * row["macs"]
+
+
+def test_bench_table_names_every_measurement(build, capsys, tmp_path) -> None:
+    out = tmp_path / "bench.json"
+    assert run("bench", "--model", str(build), "--precision", "fp32,int8", "--batch", "2", "--threads", "0",
+               "--min-duration", "0.05", "--out", str(out)) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split()[:3] == ["model", "precision", "target"] and len(table) == 3
+    validate(json.loads(out.read_text()), "bench-1")
+
+
+def test_verify_passes_and_finds_a_flipped_bit(build, capsys) -> None:
+    assert run("verify", str(build)) == 0
+    path = build / "int8.cpu.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert run("verify", str(build)) == 2
+    assert "int8.cpu.onnx: SHA-256 differs" in capsys.readouterr().err
+
+
+def test_models_list_and_show(capsys) -> None:
+    assert run("models", "list") == 0
+    assert "se_resnet18" in capsys.readouterr().out
+    assert run("models", "show", "resnet18") == 0
+    assert json.loads(capsys.readouterr().out)["architecture"]["stem"] == "cifar3"
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    code = ("import edge_se.steps.models as m, edge_se.cli as c\n"
+            "def broken(): raise ZeroDivisionError('a bug')\n"
+            "m.list_models = broken\nc.main(['models', 'list'])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+def test_interrupt_exits_130() -> None:
+    code = ("import edge_se.steps.models as m, edge_se.cli as c, os, signal, time\n"
+            "def slow():\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(10)\n"
+            "m.list_models = slow\nc.main(['models', 'list'])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, timeout=60)
+    assert done.returncode == 130 and done.stderr.strip() == "interrupted"
+
+
+def test_synthesize_writes_a_set_that_calibrates(tmp_path, capsys, monkeypatch, tiny_onnx) -> None:
+    weights = Path(__file__).parents[2] / "models" / "se_resnet18" / "weights.safetensors"
+    out = tmp_path / "synthetic.npz"
+    assert run("data", "synthesize", "--images", "10", "--steps", "2", "--weights", str(weights), "--out", str(out),
+               "--json", "--quiet") == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 10
+    with np.load(out) as archive:
+        assert archive["pixels"].shape == (10, 3, 32, 32) and archive["pixels"].dtype == np.uint8

@@ -1,0 +1,91 @@
+"""NVIDIA's real ONNX parser and ahead-of-time builder, without a GPU: what `tensorrt` files must pass.
+
+ORT's own recipe is rejected by the same check, so the check can fail.
+"""
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from edge_se.core.assets import asset
+from edge_se.data import calibration
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.nets.zoo import MODELS
+from edge_se.quantization.placement import PLACEMENTS, place
+from edge_se.quantization.ranges import collect_ranges
+from edge_se.quantization.static import quantize
+from edge_se.quantization.targets import TARGETS
+from edge_se.steps.source import load_source
+
+trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed: pip install 'edge-se[rtx]'")
+BUNDLED = sorted(name for name in MODELS if asset("models", name, "weights.safetensors").is_file())
+
+
+def build_engine(model: OnnxModel) -> str | None:
+    """Parses strongly typed and builds for SM86; the parser's words when it refuses, else None."""
+    logger = trt.Logger(trt.Logger.INTERNAL_ERROR)
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(model.content):
+        return "; ".join(parser.get_error(index).desc() for index in range(parser.num_errors)) or "rejected"
+    config = builder.create_builder_config()
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(trt.ComputeCapability.SM86, 0)
+    profile = builder.create_optimization_profile()
+    shape = tuple(network.get_input(0).shape)[1:]
+    profile.set_shape(network.get_input(0).name, (1, *shape), (1, *shape), (64, *shape))
+    config.add_optimization_profile(profile)
+    engine = builder.build_serialized_network(network, config)
+    return None if engine is not None and engine.nbytes > 0 else "not built"
+
+
+@pytest.fixture(scope="module", params=BUNDLED)
+def source(request):
+    images = calibration.load("synthetic-256", None).first(32)
+    return load_source(request.param, None, images).model, images
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_int8_for_tensorrt_parses_and_builds(source, placement) -> None:
+    model, images = source
+    target = TARGETS["tensorrt"]
+    quantized = quantize(model, collect_ranges(model, images), target, place(model.proto, target, placement))
+    assert build_engine(quantized) is None
+
+
+def test_fp32_and_fp16_parse_and_build(source) -> None:
+    from edge_se.graph.fp16 import to_fp16
+
+    assert build_engine(source[0]) is None
+    assert build_engine(to_fp16(source[0])) is None
+
+
+def test_the_cpu_file_is_rejected(source) -> None:
+    model, images = source
+    target = TARGETS["cpu"]
+    quantized = quantize(model, collect_ranges(model, images), target, place(model.proto, target))
+    assert "zero point" in build_engine(quantized)
+
+
+def test_ort_default_recipe_is_rejected(source, tmp_path) -> None:
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    model, images = source
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.batches = images.batches(16)
+
+        def get_next(self):
+            batch = next(self.batches, None)
+            return None if batch is None else {model.input_name: batch}
+
+    source_path, target_path = tmp_path / "fp32.onnx", tmp_path / "int8.onnx"
+    source_path.write_bytes(model.content)
+    quantize_static(source_path, target_path, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
+                    activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
+                    extra_options={"ActivationSymmetric": True})
+    session = onnxruntime.InferenceSession(target_path, providers=["CPUExecutionProvider"])
+    assert np.isfinite(session.run(None, {model.input_name: next(images.batches(4))})[0]).all()  # a sound file, and yet
+    assert build_engine(OnnxModel.read(target_path)) is not None

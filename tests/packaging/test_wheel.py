@@ -1,0 +1,69 @@
+"""What users install: the wheel, not the source tree, and without torch."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+NO_TORCH = textwrap.dedent("""
+    import sys
+    class Absent:
+        def find_spec(self, name, path=None, target=None):
+            if name.partition('.')[0] in ('torch', 'torchvision', 'onnxscript', 'openvino', 'tensorrt_rtx'):
+                raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+    sys.meta_path.insert(0, Absent())
+""")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
+                    "--wheel-dir", folder, ROOT], check=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, wheel],
+                   check=True)
+    (folder / "sitecustomize.py").write_text(NO_TORCH)
+    return folder
+
+
+def test_nothing_but_the_package_at_the_top(wheel) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"edge_se"}
+    for shipped in ("models/se_resnet18/recipe.toml", "models/se_resnet18/weights.safetensors",
+                    "models/resnet18/card.json", "calibration/synthetic-256.npz", "calibration/cifar10-calib512.json",
+                    "py.typed"):
+        assert f"edge_se/{shipped}" in names
+    assert not [name for name in names if name.endswith((".onnx", ".bin"))]
+
+
+def test_works_without_torch_from_the_wheel(installed, tiny_onnx, calibration_npz, tmp_path) -> None:
+    (tmp_path / "tiny.onnx").write_bytes(tiny_onnx.content)
+    environment = {key: value for key, value in os.environ.items() if key != "EDGE_SE_DATA"}
+    environment |= {"PYTHONPATH": str(installed), "EDGE_SE_CACHE": str(tmp_path / "cache")}
+
+    def edge_se(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "edge_se", *arguments], cwd=tmp_path, env=environment,
+                              capture_output=True, text=True)
+
+    where = subprocess.run([sys.executable, "-c", "import edge_se; print(edge_se.__file__)"], env=environment,
+                           cwd=tmp_path, capture_output=True, text=True).stdout
+    assert str(installed) in where
+    for arguments in (("export", "--model", "tiny.onnx", "--int8", "--fp16", "--calibration", "synthetic-256"),
+                      ("bench", "--model", "tiny", "--min-duration", "0.05"), ("verify", "tiny"),
+                      ("models", "list")):
+        done = edge_se(*arguments)
+        assert done.returncode == 0, done.stderr
+    refused = edge_se("export", "--model", "se_resnet18")
+    assert refused.returncode == 2 and "edge-se[torch]" in refused.stderr
