@@ -247,12 +247,13 @@ def main(arguments: Optional[list[str]] = None) -> None:
     except EdgeSeError as error:
         sys.stderr.write(f"error: {error}\n")
         code = USER_ERROR
-    except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("interrupted\n")
+    except (KeyboardInterrupt, typer.Abort):  # some versions of typer turn an interrupt into this code themselves
         code = INTERRUPTED
     except Exception as error:
         if not hasattr(error, "show"):  # not a usage error of the parser: a bug keeps its traceback
             raise
         error.show()
         code = USER_ERROR
+    if code == INTERRUPTED:
+        sys.stderr.write("interrupted\n")
     sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,166 @@
+"""Shared fixtures: the data set where it is at hand, tiny nets, their ONNX graphs, hand-made graphs, random images.
+
+Factories are fixtures that return a function, so that test files import nothing from each other.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import settings
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_se.data import cifar10
+from edge_se.data.splits import ImageSet
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.nets.zoo import ModelSpec
+
+settings.register_profile("edge-se", deadline=None, derandomize=True)  # slow machines and CI must not be flaky
+settings.load_profile("edge-se")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Nothing is read from or left in the user's cache, unless $EDGE_SE_CACHE asks for a shared one."""
+    if os.environ.get("EDGE_SE_CACHE"):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGE_SE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def cifar():
+    if not os.environ.get("EDGE_SE_DATA"):
+        pytest.skip("EDGE_SE_DATA is unset: needs CIFAR-10")
+    return cifar10.require()
+
+
+@pytest.fixture(scope="session")
+def tiny_spec():
+    """(attention) -> a spec that exports in a second and has identity and projected shortcuts."""
+
+    def make(attention="se", **changes):
+        return ModelSpec(**({"name": f"tiny_{attention}", "attention": attention, "widths": (16, 16, 32, 32),
+                             "blocks": (1, 1, 1, 1), "reduction": 4} | changes))
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_net(tiny_spec):
+    """(attention, seed) -> a net in evaluation mode whose batch norms were warmed and made unlike the identity."""
+    import torch
+
+    from edge_se.nets.zoo import build
+
+    def make(attention="se", seed=0, **changes):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = build(tiny_spec(attention, **changes))
+            for module in net.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+                    torch.nn.init.normal_(module.bias, std=0.2)
+            torch.nn.init.normal_(net.fc.weight, std=0.5)
+            with torch.no_grad():
+                for _ in range(20):
+                    net(torch.randn(32, 3, 32, 32))
+        return net.eval()
+    return make
+
+
+def _exported(net):
+    from edge_se.graph.export import to_onnx
+    from edge_se.graph.metadata import ModelMetadata
+
+    params = sum(parameter.numel() for parameter in net.parameters())
+    return OnnxModel.of(to_onnx(net, ModelMetadata(model=net.spec.name, params=params), net.spec.input_size))
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tiny_net):
+    """FP32 graph of a tiny SE net."""
+    return _exported(tiny_net("se"))
+
+
+@pytest.fixture(scope="session")
+def tiny_plain_onnx(tiny_net):
+    """FP32 graph of a tiny plain net."""
+    return _exported(tiny_net("none"))
+
+
+@pytest.fixture(scope="session")
+def random_images():
+    """(n, split) -> seeded random pixels and labels."""
+
+    def make(n, split="calibration", *, seed=0, size=32, labelled=True):
+        random = np.random.default_rng(seed)
+        pixels = random.integers(0, 256, (n, 3, size, size), dtype=np.uint8)
+        labels = random.integers(0, 10, n).astype(np.uint8) if labelled else None
+        return ImageSet(name=f"random-{split}", split=split, pixels=pixels, labels=labels)
+    return make
+
+
+@pytest.fixture(scope="session")
+def graph_of():
+    """(nodes, constants) -> a checked ModelProto with input `x` and outputs without declared shapes.
+
+    A node is (operator, inputs, outputs) or (operator, inputs, outputs, attributes).
+    """
+
+    def make(nodes, constants=None, *, x=("batch", 3, 8, 8), outputs=("y",), opset=17, shape=None):
+        made = [helper.make_node(operator, inputs, results, **(rest[0] if rest else {}))
+                for operator, inputs, results, *rest in nodes]
+        graph = helper.make_graph(
+            made, "handmade", [helper.make_tensor_value_info("x", TensorProto.FLOAT, x)],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in outputs],
+            [numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_onnx():
+    """(ModelProto or OnnxModel, images) -> outputs, straight through onnxruntime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+
+    def run(model, images):
+        content = model.content if isinstance(model, OnnxModel) else model.SerializeToString()
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return session.run(None, {session.get_inputs()[0].name: images})
+    return run
+
+
+@pytest.fixture(scope="session")
+def calibration_npz(random_images, tmp_path_factory):
+    """64 random images as a calibration archive."""
+    from edge_se.data.calibration import write_archive
+
+    path = tmp_path_factory.mktemp("calibration") / "random.npz"
+    write_archive(path, random_images(64).pixels)
+    return path
+
+
+@pytest.fixture
+def full_disk():
+    """A context in which no file of this process grows beyond 20 kB: writes fail as they do on a full disk."""
+    resource = pytest.importorskip("resource", reason="needs POSIX resource limits")
+
+    @contextmanager
+    def limited():
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    return limited

@@ -1,0 +1,45 @@
+"""What a figure was measured on."""
+
+import re
+import subprocess
+
+import pytest
+
+import edge_se
+from edge_se.core import environment
+
+
+def test_versions_name_this_package_python_and_what_is_installed():
+    versions = environment.versions()
+    assert versions["edge-se"] == edge_se.__version__
+    assert {"python", "numpy", "onnx", "onnxruntime"} <= versions.keys()
+    assert all(isinstance(version, str) for version in versions.values())
+    assert environment.version_of("no-such-distribution") is None
+
+
+def test_hardware_has_its_keys():
+    hardware = environment.hardware()
+    assert hardware.keys() == {"cpu", "cores", "flags", "machine", "system"}
+    assert hardware["cpu"] and hardware["cores"] >= 1
+    assert set(hardware["flags"]) <= set(environment._TELLING_FLAGS)
+
+
+@pytest.mark.parametrize(("flags", "int8", "bf16"), [
+    ((), False, False), (("avx2", "avx512f"), False, False), (("avx512_vnni",), True, False),
+    (("amx_int8", "amx_bf16"), True, True), (("asimddp",), True, False), (("avx512_bf16",), False, True),
+])
+def test_fast_kernels_follow_the_flags(monkeypatch, flags, int8, bf16):
+    monkeypatch.setattr(environment, "_cpuinfo", lambda: ("some processor", frozenset(flags)))
+    assert (environment.has_fast_int8(), environment.has_fast_bf16()) == (int8, bf16)
+
+
+def test_commit_is_a_hash_or_nothing():
+    assert environment.commit() is None or re.fullmatch(r"[0-9a-f]{40}\+?", environment.commit())
+
+
+@pytest.mark.parametrize("failure", [OSError, subprocess.TimeoutExpired("git", 10)])
+def test_commit_without_git_is_none(monkeypatch, failure):
+    def fail(*_):
+        raise failure
+    monkeypatch.setattr(environment, "_git", fail)
+    assert environment.commit.__wrapped__() is None

@@ -1,0 +1,34 @@
+"""Messages say `where: what; fix`, and a misspelled word is answered with the nearest known one."""
+
+import pytest
+
+from edge_se.core import errors
+from edge_se.core.errors import DataError, EdgeSeError, did_you_mean
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({}, "lost"),
+    ({"where": "a.bin"}, "a.bin: lost"),
+    ({"fix": "find it"}, "lost; find it"),
+    ({"where": "a.bin", "fix": "find it"}, "a.bin: lost; find it"),
+])
+def test_the_message_has_place_problem_and_fix(arguments, message):
+    error = DataError("lost", **arguments)
+    assert str(error) == message
+    assert (error.what, error.where, error.fix) == ("lost", arguments.get("where"), arguments.get("fix"))
+
+
+def test_every_error_is_one_that_the_command_line_catches():
+    tree = [thing for thing in vars(errors).values() if isinstance(thing, type) and issubclass(thing, Exception)]
+    assert len(tree) == 8
+    assert all(issubclass(error, EdgeSeError) for error in tree)
+    assert all(f"{error.__name__} " in errors.__doc__ for error in tree)  # the tree on top is complete
+
+
+@pytest.mark.parametrize(("word", "answer"), [
+    ("resnet81", "did you mean 'resnet18'?"),
+    ("se_resnet", "did you mean 'se_resnet18'?"),
+    ("qqq", "known: resnet18, se_resnet18"),
+])
+def test_did_you_mean(word, answer):
+    assert did_you_mean(word, ["se_resnet18", "resnet18"]) == answer
