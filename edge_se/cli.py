@@ -97,7 +97,8 @@ def export(model: Annotated[str, typer.Option(help="A name from `edge-se models 
            calibration: Annotated[Optional[str], typer.Option(
                help="A bundled set, an index manifest (.json) or images (.npz). Default: 512 CIFAR-10 training "
                     "images, else the synthetic set.")] = None,
-           method: Annotated[str, typer.Option(help="How ranges are chosen: minmax.")] = "minmax",
+           method: Annotated[str, typer.Option(
+               help="How ranges are chosen: minmax, entropy, percentile or mse.")] = "minmax",
            placement: Annotated[Optional[str], typer.Option(
                help="What runs in INT8: all, se-float or conv-only. Default: the target's own.")] = None,
            data: Data = None, out: Out = None,

@@ -52,7 +52,7 @@ def entropy(histogram: Histogram, symmetric: bool) -> tuple[float, float]:
     """
     folded, width = _folded(histogram)
     last = int(np.flatnonzero(folded)[-1]) + 1 if folded.any() else 1
-    levels = LEVELS // 2 if histogram.low < 0 else LEVELS
+    levels = LEVELS // 2  # 128 as in the source: with as many levels as bins, every clip would look free
     best, chosen = np.inf, last
     for stop in np.unique(np.linspace(min(levels, last), last, KL_STARTS).astype(int)):
         divergence = _divergence(folded, stop, levels)

@@ -1,90 +1,123 @@
-"""Activation ranges: the smallest and largest value that each tensor took on the calibration images."""
+"""Activation statistics, collected once from one FP32 graph and shared by every target, method and placement."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
-from edge_se.core.errors import CalibrationError
+from edge_se.core.errors import CalibrationError, did_you_mean
 from edge_se.data.splits import ImageSet
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.quantization.histograms import Histogram
+from edge_se.quantization.methods import METHODS
 
-METHODS = ("minmax",)
-BATCH = 32
+FLOATS_PER_RUN = 64 * 2**20  # 256 MiB of activations at once, whatever the net and the number of images
+LARGEST_BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranges:
-    """Per-tensor (low, high), collected once from one FP32 graph and shared by every target and placement."""
+    """(low, high) of each tensor by one method."""
 
     method: str
     model_sha256: str
     calibration: str
-    calibration_sha256: str
-    images: int
     bounds: dict[str, tuple[float, float]]
 
 
-def collect_ranges(model: OnnxModel, calibration: ImageSet, method: str = "minmax",
-                   advance: Callable[[int], None] = lambda images: None) -> Ranges:
-    """Runs the calibration images through the FP32 graph, batch by batch; `advance` hears of each batch.
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """A histogram of each activation, and what it was collected from."""
 
-    onnxruntime's min-max calibrator reduces inside the graph, so memory does not grow with the number of images
-    as it does with its entropy and percentile calibrators (microsoft/onnxruntime#10503).
+    model_sha256: str
+    calibration: str
+    calibration_sha256: str
+    images: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    histograms: dict[str, Histogram]
+
+    def ranges(self, method: str, *, symmetric: bool) -> Ranges:
+        """The ranges that `method` chooses; `symmetric` for targets whose zero point is 0."""
+        if method not in METHODS:
+            raise CalibrationError(f"unknown method '{method}'", where="--method", fix=did_you_mean(method, METHODS))
+        return Ranges(method=method, model_sha256=self.model_sha256, calibration=self.calibration,
+                      bounds={name: METHODS[method](histogram, symmetric)
+                              for name, histogram in self.histograms.items()})
+
+
+def collect(model: OnnxModel, images: ImageSet, advance: Callable[[int], None] = lambda images: None) -> Statistics:
+    """Runs `images` through the FP32 graph in one pass; `advance` hears of each batch.
+
+    Memory does not grow with the number of images, unlike with onnxruntime's entropy and percentile calibrators
+    (microsoft/onnxruntime#10503). Raises CalibrationError for images that must not or cannot be used.
     """
-    from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
-
-    if calibration.split in ("test", "validation"):
-        raise CalibrationError(f"images of the {calibration.split} split must not set ranges", where=calibration.name,
+    if images.split in ("test", "validation"):
+        raise CalibrationError(f"images of the {images.split} split must not set ranges", where=images.name,
                                fix="calibrate on training images")
-    if method not in METHODS:
-        raise CalibrationError(f"unknown method '{method}'", where="--method", fix=f"known: {', '.join(METHODS)}")
-    _require_shape(model, calibration)
-    with tempfile.TemporaryDirectory() as folder:  # the calibrator works on files only
-        source = Path(folder, "fp32.onnx")
-        source.write_bytes(model.content)
-        calibrator = create_calibrator(source, None, augmented_model_path=str(Path(folder, "augmented.onnx")),
-                                       calibrate_method=CalibrationMethod.MinMax)
-        calibrator.collect_data(_Reader(model, calibration, advance))
-        data = calibrator.compute_data().data
-    bounds = {name: (float(np.min(tensor.range_value[0])), float(np.max(tensor.range_value[1])))
-              for name, tensor in data.items()}
-    _require_finite(bounds)
-    return Ranges(method=method, model_sha256=model.sha256, calibration=calibration.name,
-                  calibration_sha256=calibration.sha256, images=len(calibration), bounds=bounds)
+    _require_shape(model, images)
+    session, names = _session_with_all_outputs(model)
+    histograms = {name: Histogram() for name in (model.input_name, *names)}
+    for batch in images.batches(model.input_shape[0] or _batch_size(model)):
+        histograms[model.input_name].add(batch)
+        for name, values in zip(names, session.run(names, {model.input_name: batch})):
+            _require_finite(name, values)
+            histograms[name].add(values)
+        advance(len(batch))
+    return Statistics(model_sha256=model.sha256, calibration=images.name, calibration_sha256=images.sha256,
+                      images=len(images), mean=images.mean, std=images.std, histograms=histograms)
 
 
-class _Reader:
-    """The reader protocol of onnxruntime's calibrators over normalised batches."""
-
-    def __init__(self, model: OnnxModel, calibration: ImageSet, advance: Callable[[int], None]) -> None:
-        self._name, self._advance = model.input_name, advance
-        self._batches: Iterator[NDArray[np.float32]] = calibration.batches(model.input_shape[0] or BATCH)
-
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        """The next batch, or None at the end."""
-        batch = next(self._batches, None)
-        if batch is None:
-            return None
-        self._advance(len(batch))
-        return {self._name: batch}
+def collect_ranges(model: OnnxModel, images: ImageSet, method: str = "minmax", *, symmetric: bool = False,
+                   advance: Callable[[int], None] = lambda images: None) -> Ranges:
+    """`collect` and one choice of ranges, for one target."""
+    return collect(model, images, advance).ranges(method, symmetric=symmetric)
 
 
-def _require_shape(model: OnnxModel, calibration: ImageSet) -> None:
-    wanted, given = model.input_shape[1:], calibration.pixels.shape[1:]
+def _session_with_all_outputs(model: OnnxModel) -> tuple[Any, list[str]]:
+    """A session that also returns every float activation, and their names."""
+    import onnxruntime
+
+    proto = model.copy()
+    declared = {value.name for value in proto.graph.output}
+    types = _element_types(proto)
+    names = [output for node in proto.graph.node for output in node.output
+             if output and types.get(output) == onnx.TensorProto.FLOAT]
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in declared)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session, names
+
+
+def _element_types(proto: onnx.ModelProto) -> dict[str, int]:
+    inferred = onnx.shape_inference.infer_shapes(proto)
+    return {value.name: value.type.tensor_type.elem_type
+            for value in (*inferred.graph.value_info, *inferred.graph.output)}
+
+
+def _batch_size(model: OnnxModel) -> int:
+    """As many images as fit FLOATS_PER_RUN, at most LARGEST_BATCH."""
+    inferred = onnx.shape_inference.infer_shapes(model.proto)
+    floats = sum(math.prod(dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim)
+                 for value in inferred.graph.value_info)
+    return max(1, min(LARGEST_BATCH, FLOATS_PER_RUN // max(1, floats)))
+
+
+def _require_shape(model: OnnxModel, images: ImageSet) -> None:
+    wanted, given = model.input_shape[1:], images.pixels.shape[1:]
     if any(size is not None and size != have for size, have in zip(wanted, given)):
-        raise CalibrationError(f"images are {given}, the model takes {wanted}", where=calibration.name,
+        raise CalibrationError(f"images are {given}, the model takes {wanted}", where=images.name,
                                fix="give --calibration with images of the model's own size")
 
 
-def _require_finite(bounds: dict[str, tuple[float, float]]) -> None:
-    for name, (low, high) in bounds.items():
-        if not (np.isfinite(low) and np.isfinite(high)):
-            raise CalibrationError(f"tensor '{name}' took the value {low if np.isfinite(high) else high}",
-                                   where="calibration", fix="the model overflows on these images: check its weights "
-                                   "and the normalisation")
+def _require_finite(name: str, values: NDArray[np.float32]) -> None:
+    if not np.isfinite(values.sum(dtype=np.float64)):
+        raise CalibrationError(f"tensor '{name}' is not finite on these images", where="calibration",
+                               fix="the model overflows: check its weights and the normalisation")

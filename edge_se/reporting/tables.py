@@ -13,7 +13,7 @@ DASH = "–"
 def build_rows(build: Build) -> Rows:
     """Artifacts of an export."""
     columns = ["precision", "target", "file", "MiB", "params", "MFLOPs", "INT8 MACs", "top-1 % (95 % CI)",
-               "drop", "flips"]
+               "drop", "agrees with FP32", "flips"]
     fp32 = build.find("fp32")
     rows = []
     for item in build.artifacts:
@@ -22,7 +22,8 @@ def build_rows(build: Build) -> Rows:
             item.precision, item.target, item.file, f"{item.bytes / 2**20:.1f}", f"{item.params:,}",
             f"{item.flops / 1e6:,.1f}", f"{100 * item.int8_mac_share:.2f} %" if item.int8_mac_share else DASH,
             accuracy(item.top1, item.top1_ci), DASH if item is fp32 or drop is None else f"{drop:+.2f}",
-            DASH if item is fp32 else f"{item.flips} / {item.flips_n}"])
+            DASH if item is fp32 else f"{item.agreement_with_fp32:.2f} %",
+            DASH if item is fp32 else f"{item.flips} / {item.flips_n:,}"])
     return columns, rows
 
 

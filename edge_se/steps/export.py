@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_se.core import environment
 from edge_se.core.artifacts import BUILDS, MANIFEST, Artifact, Build
-from edge_se.core.errors import EdgeSeError
+from edge_se.core.errors import CalibrationError, EdgeSeError, did_you_mean
 from edge_se.core.files import sweep, write_bytes, write_json
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import calibration as calibration_sets
@@ -80,19 +80,23 @@ def _fp16(model: OnnxModel) -> _Made:
 def _int8(model: OnnxModel, images: ImageSet, targets: Sequence[str], method: str, placement: str | None,
           progress: Progress) -> list[_Made]:
     """One Q/DQ graph per target, all from the same ranges; the seconds include their share of calibrating."""
+    from edge_se.quantization.methods import METHODS
     from edge_se.quantization.placement import place
-    from edge_se.quantization.ranges import collect_ranges
+    from edge_se.quantization.ranges import collect
     from edge_se.quantization.static import quantize
     from edge_se.quantization.targets import target_of
 
     plans = [(target, place(model.proto, target, placement)) for target in map(target_of, targets)]
+    if method not in METHODS:
+        raise CalibrationError(f"unknown method '{method}'", where="--method", fix=did_you_mean(method, METHODS))
     started = time.monotonic()
     with progress.task(f"calibrating on {images.name}", len(images)) as advance:
-        ranges = collect_ranges(model, images, method, advance)
+        statistics = collect(model, images, advance)
     share = (time.monotonic() - started) / len(plans)
     made = []
     for target, plan in plans:
         started = time.monotonic()
+        ranges = statistics.ranges(method, symmetric=target.signed_activations)
         made.append(_Made(quantize(model, ranges, target, plan), plan.name, share + time.monotonic() - started))
     return made
 

@@ -12,9 +12,9 @@ from edge_se.core.assets import asset
 from edge_se.core.errors import ModelError
 from edge_se.core.files import sha256_of
 from edge_se.data.splits import ImageSet
+from edge_se.graph.foreign import normalised
 from edge_se.graph.metadata import ModelMetadata, write_metadata
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.graph.rewrites import prepare
 from edge_se.nets.zoo import build, spec_of
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ def _from_file(path: Path, weights: Path | None) -> Source:
     if weights is not None:
         raise ModelError("an ONNX file brings its own weights", where="--weights", fix="leave --weights out")
     original = OnnxModel.read(path)
-    original.input_shape  # noqa: B018  (raises when this is no image classifier)
-    proto = prepare(original.copy())
+    proto = normalised(original, path)
     old = original.metadata or ModelMetadata(model=path.stem)
     write_metadata(proto, ModelMetadata(model=old.model, labels=old.labels, mean=old.mean, std=old.std,
                                         source_sha256=original.sha256, params=old.params))
