@@ -95,8 +95,8 @@ def export(model: Annotated[str, typer.Option(help="A name from `edge-se models 
            int8: Annotated[bool, typer.Option("--int8", help="Also write INT8, one file per target.")] = False,
            target: Annotated[str, typer.Option(help="cpu, tensorrt or all.")] = "all",
            calibration: Annotated[Optional[str], typer.Option(
-               help="A bundled set, an index manifest (.json) or images (.npz). Default: 512 CIFAR-10 training "
-                    "images, else the synthetic set.")] = None,
+               help="A bundled set, an index manifest (.json), images (.npz) or the calibration.npz of an earlier "
+                    "export. Default: 512 CIFAR-10 training images, else the synthetic set.")] = None,
            method: Annotated[str, typer.Option(
                help="How ranges are chosen: minmax, entropy, percentile or mse.")] = "minmax",
            placement: Annotated[Optional[str], typer.Option(

@@ -19,6 +19,9 @@ from edge_se.data.splits import ImageSet
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.nets.zoo import ModelSpec
 
+# Tiny nets gain nothing from threads, and OpenMP's spinning ones lose tenfold on a machine that does other work. Set
+# before torch is imported; subprocesses inherit it, as comparing their results bit by bit asks for.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("edge-se", deadline=None, derandomize=True)  # slow machines and CI must not be flaky
 settings.load_profile("edge-se")
 

@@ -39,6 +39,7 @@ class Statistics:
     calibration: str
     calibration_sha256: str
     images: int
+    split: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
     histograms: dict[str, Histogram]
@@ -71,7 +72,7 @@ def collect(model: OnnxModel, images: ImageSet, advance: Callable[[int], None] =
             histograms[name].add(values)
         advance(len(batch))
     return Statistics(model_sha256=model.sha256, calibration=images.name, calibration_sha256=images.sha256,
-                      images=len(images), mean=images.mean, std=images.std, histograms=histograms)
+                      images=len(images), split=images.split, mean=images.mean, std=images.std, histograms=histograms)
 
 
 def collect_ranges(model: OnnxModel, images: ImageSet, method: str = "minmax", *, symmetric: bool = False,

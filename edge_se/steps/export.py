@@ -20,6 +20,13 @@ from edge_se.evaluation.accuracy import flips, logits_of, top1
 from edge_se.evaluation.statistics import wilson_interval
 from edge_se.graph.counting import count
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.quantization.methods import METHODS
+from edge_se.quantization.placement import place
+from edge_se.quantization.ranges import Statistics, collect
+from edge_se.quantization.static import quantize
+from edge_se.quantization.table import FILE as TABLE
+from edge_se.quantization.table import is_table, read_table, write_table
+from edge_se.quantization.targets import target_of
 from edge_se.steps.source import load_source
 
 NOT_MEASURED = ("accuracy was not measured: CIFAR-10 is not here. Agreement with FP32 is on the calibration images.\n"
@@ -36,7 +43,8 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
     leaves the old build. With `accuracy` False nothing is evaluated but agreement on the calibration images.
     """
     cifar = cifar10.find(data)
-    images = calibration_sets.load(calibration, cifar)
+    table = Path(calibration) if calibration and is_table(Path(calibration)) else None
+    images = calibration_sets.load(None if table else calibration, cifar)
     started = time.monotonic()
     with progress.task("exporting to ONNX", 1) as advance:
         source = load_source(model, weights, images)
@@ -44,8 +52,11 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
     made = [_Made(source.model, None, time.monotonic() - started)]
     if fp16:
         made.append(_fp16(source.model))
+    statistics = None
     if int8:
-        made += _int8(source.model, images, targets, method, placement, progress)
+        quantizing = _Quantizing(source.model, targets, method, placement)
+        statistics = quantizing.statistics(images, table, progress)
+        made += quantizing.models(statistics)
     judged = splits.load("test", cifar) if cifar and accuracy else images
     artifacts = _measured(made, judged, progress)
     if cifar is None:
@@ -54,12 +65,12 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
     assert metadata is not None  # load_source wrote it
     build = Build(
         model=source.name, out=str(out or BUILDS / source.name), source=source.origin,
-        calibration=_described(images, method) if int8 else None,
+        calibration=_described(statistics, method) if statistics else None,
         preprocessing={"layout": metadata.layout, "mean": list(metadata.mean), "std": list(metadata.std)},
         labels=metadata.labels, parity=source.parity, artifacts=artifacts,
         environment={"versions": environment.versions(), "hardware": environment.hardware(),
                      "commit": environment.commit()})
-    _write(build, [item.model for item in made])
+    _write(build, [item.model for item in made], statistics)
     return build
 
 
@@ -77,28 +88,34 @@ def _fp16(model: OnnxModel) -> _Made:
     return _Made(to_fp16(model), None, time.monotonic() - started)
 
 
-def _int8(model: OnnxModel, images: ImageSet, targets: Sequence[str], method: str, placement: str | None,
-          progress: Progress) -> list[_Made]:
-    """One Q/DQ graph per target, all from the same ranges; the seconds include their share of calibrating."""
-    from edge_se.quantization.methods import METHODS
-    from edge_se.quantization.placement import place
-    from edge_se.quantization.ranges import collect
-    from edge_se.quantization.static import quantize
-    from edge_se.quantization.targets import target_of
+class _Quantizing:
+    """One Q/DQ graph per target, all from the same statistics. Names are checked before anything takes time."""
 
-    plans = [(target, place(model.proto, target, placement)) for target in map(target_of, targets)]
-    if method not in METHODS:
-        raise CalibrationError(f"unknown method '{method}'", where="--method", fix=did_you_mean(method, METHODS))
-    started = time.monotonic()
-    with progress.task(f"calibrating on {images.name}", len(images)) as advance:
-        statistics = collect(model, images, advance)
-    share = (time.monotonic() - started) / len(plans)
-    made = []
-    for target, plan in plans:
+    def __init__(self, model: OnnxModel, targets: Sequence[str], method: str, placement: str | None) -> None:
+        if method not in METHODS:
+            raise CalibrationError(f"unknown method '{method}'", where="--method", fix=did_you_mean(method, METHODS))
+        self._model, self._method, self._share = model, method, 0.0
+        self._plans = [(target, place(model.proto, target, placement)) for target in map(target_of, targets)]
+
+    def statistics(self, images: ImageSet, table: Path | None, progress: Progress) -> Statistics:
+        """Of the calibration images, or as an earlier run saved them."""
+        if table is not None:
+            return read_table(table, self._model, images.mean, images.std)
         started = time.monotonic()
-        ranges = statistics.ranges(method, symmetric=target.signed_activations)
-        made.append(_Made(quantize(model, ranges, target, plan), plan.name, share + time.monotonic() - started))
-    return made
+        with progress.task(f"calibrating on {images.name}", len(images)) as advance:
+            collected = collect(self._model, images, advance)
+        self._share = (time.monotonic() - started) / len(self._plans)
+        return collected
+
+    def models(self, statistics: Statistics) -> list[_Made]:
+        """The seconds of each include its share of calibrating."""
+        made = []
+        for target, plan in self._plans:
+            started = time.monotonic()
+            ranges = statistics.ranges(self._method, symmetric=target.signed_activations)
+            quantized = quantize(self._model, ranges, target, plan)
+            made.append(_Made(quantized, plan.name, self._share + time.monotonic() - started))
+        return made
 
 
 def _measured(made: list[_Made], images: ImageSet, progress: Progress) -> tuple[Artifact, ...]:
@@ -128,16 +145,18 @@ def _artifact(item: _Made, images: ImageSet, flipped: int) -> Artifact:
         flips_n=len(images), seconds=round(item.seconds, 3))
 
 
-def _described(images: ImageSet, method: str) -> dict[str, Any]:
-    return {"name": images.name, "images": len(images), "sha256": images.sha256, "split": images.split,
-            "method": method}
+def _described(statistics: Statistics, method: str) -> dict[str, Any]:
+    return {"name": statistics.calibration, "images": statistics.images, "sha256": statistics.calibration_sha256,
+            "split": statistics.split, "method": method, "table": TABLE}
 
 
-def _write(build: Build, models: list[OnnxModel]) -> None:
+def _write(build: Build, models: list[OnnxModel], statistics: Statistics | None) -> None:
     folder = build.folder
     if folder.exists() and not folder.is_dir():
         raise EdgeSeError("is a file, not a folder", where=folder, fix="choose another --out")
     sweep(folder)
     for model in models:
         write_bytes(folder / model.file_name, model.content)
+    if statistics is not None:
+        write_table(folder / TABLE, statistics)
     write_json(folder / MANIFEST, build.document())

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from edge_se.core.artifacts import read_build
-from edge_se.core.errors import ArtifactError
+from edge_se.core.errors import ArtifactError, CalibrationError
 from edge_se.steps.export import export
 from edge_se.steps.verify import verify
 
@@ -83,7 +83,7 @@ def test_killed_while_writing_leaves_no_half_file_and_the_next_run_mends(tiny, c
     export(str(tiny), int8=True, calibration=str(calibration_npz), out=out)
     verify(str(out))
     assert sorted(path.name for path in out.iterdir()) == [
-        "fp32.onnx", "int8.cpu.onnx", "int8.tensorrt.onnx", "manifest.json"]
+        "calibration.npz", "fp32.onnx", "int8.cpu.onnx", "int8.tensorrt.onnx", "manifest.json"]
 
 
 def test_killed_over_an_old_build_is_found_by_verify(tiny, calibration_npz, tiny_plain_onnx, tmp_path) -> None:
@@ -108,3 +108,20 @@ def test_a_place_that_cannot_be_a_folder_is_one_message(tiny, calibration_npz, t
     (tmp_path / "file").write_text("x")
     with pytest.raises(ArtifactError, match="cannot be written"):
         export(str(tiny), calibration=str(calibration_npz), out=tmp_path / "file" / "below")
+
+
+def test_a_calibration_table_serves_again_without_images(tiny, calibration_npz, tmp_path) -> None:
+    first = export(str(tiny), int8=True, calibration=str(calibration_npz), out=tmp_path / "a")
+    table = tmp_path / "a" / "calibration.npz"
+    again = export(str(tiny), int8=True, calibration=str(table), out=tmp_path / "b")
+    assert [item.sha256 for item in again.artifacts] == [item.sha256 for item in first.artifacts]
+    assert again.calibration == first.calibration
+    assert (tmp_path / "b" / "calibration.npz").read_bytes() == table.read_bytes()
+
+
+def test_a_calibration_table_of_another_graph_is_refused(tiny, tiny_plain_onnx, calibration_npz, tmp_path) -> None:
+    export(str(tiny), int8=True, calibration=str(calibration_npz), out=tmp_path / "a")
+    other = tmp_path / "other.onnx"
+    other.write_bytes(tiny_plain_onnx.content)
+    with pytest.raises(CalibrationError, match="another graph"):
+        export(str(other), int8=True, calibration=str(tmp_path / "a" / "calibration.npz"), out=tmp_path / "b")

@@ -1,0 +1,84 @@
+"""The calibration table: the statistics of one graph in one file, to be used again without images or a forward pass.
+
+An .npz: `counts` (tensors, BINS) int64, `extents` (tensors, 3) float64 of low, high and bin limit, and `about`, a JSON
+text with the tensor names and the provenance. It is refused for another graph or another normalisation.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_se.core.errors import CalibrationError
+from edge_se.core.files import write_bytes
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.quantization.histograms import BINS, Histogram
+from edge_se.quantization.ranges import Statistics
+
+SCHEMA = "edge-se/calibration/1"
+FILE = "calibration.npz"
+
+
+def is_table(path: Path) -> bool:
+    """Whether `path` is an .npz that `write_table` wrote (and not an archive of images)."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return "about" in archive
+    except Exception:  # whoever reads it next says what is wrong with it
+        return False
+
+
+def write_table(path: Path, statistics: Statistics) -> None:
+    """Writes what `read_table` reads; equal statistics give equal bytes."""
+    names = sorted(statistics.histograms)
+    histograms = [statistics.histograms[name] for name in names]
+    about = {"schema": SCHEMA, "tensors": names, "model_sha256": statistics.model_sha256,
+             "calibration": statistics.calibration, "calibration_sha256": statistics.calibration_sha256,
+             "images": statistics.images, "split": statistics.split, "mean": list(statistics.mean),
+             "std": list(statistics.std)}
+    content = io.BytesIO()
+    np.savez_compressed(content, counts=np.stack([histogram.counts for histogram in histograms]),
+                        extents=np.array([(item.low, item.high, item.limit) for item in histograms]),
+                        about=np.array(json.dumps(about)))
+    write_bytes(path, content.getvalue())
+
+
+def read_table(path: Path, model: OnnxModel, mean: tuple[float, ...], std: tuple[float, ...]) -> Statistics:
+    """The statistics in `path`, for `model` fed with images normalised by `mean` and `std`."""
+    about, counts, extents = _parts(path)
+    if about["model_sha256"] != model.sha256:
+        raise CalibrationError(f"was collected on another graph ({about['model_sha256'][:12]}, this is "
+                               f"{model.sha256[:12]})", where=path, fix="calibrate this model with images")
+    if tuple(about["mean"]) != tuple(mean) or tuple(about["std"]) != tuple(std):
+        raise CalibrationError(f"was collected with mean {about['mean']} and std {about['std']}", where=path,
+                               fix="use the same normalisation, or calibrate again")
+    histograms = {name: Histogram(low=float(low), high=float(high), limit=float(limit), counts=row.astype(np.int64))
+                  for name, row, (low, high, limit) in zip(about["tensors"], counts, extents)}
+    return Statistics(model_sha256=about["model_sha256"], calibration=about["calibration"],
+                      calibration_sha256=about["calibration_sha256"], images=int(about["images"]),
+                      split=about["split"], mean=tuple(about["mean"]), std=tuple(about["std"]),
+                      histograms=histograms)
+
+
+def _parts(path: Path) -> tuple[dict[str, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            about = json.loads(str(archive["about"]))
+            counts, extents = archive["counts"], archive["extents"]
+        missing = {"schema", "tensors", "model_sha256", "calibration", "calibration_sha256", "images", "split", "mean",
+                   "std"} - about.keys()
+    except FileNotFoundError as absent:
+        raise CalibrationError("no such calibration table", where=path) from absent
+    except Exception as broken:  # zipfile, zlib, json and numpy each have their own ways to say "broken"
+        raise CalibrationError(f"not a calibration table ({broken})", where=path, fix="calibrate again") from broken
+    if missing or about["schema"] != SCHEMA:
+        raise CalibrationError(f"not a calibration table of schema {SCHEMA}", where=path, fix="calibrate again")
+    expected = len(about["tensors"])
+    if counts.shape != (expected, BINS) or extents.shape != (expected, 3) or not np.isfinite(extents).all() \
+            or counts.dtype.kind != "i" or (counts < 0).any():
+        raise CalibrationError("its arrays do not fit its tensors: altered", where=path, fix="calibrate again")
+    return about, counts, extents

@@ -1,0 +1,192 @@
+"""Checkpoints and weights: back as written, and one message when they are broken, foreign or do not fit."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from edge_se.core.errors import ArtifactError, ModelError, TrainingError
+from edge_se.training.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint, save_weights
+
+OWN = {"model_name": "net", "recipe_sha256": "r" * 64, "data_sha256": "d" * 64}
+
+
+def a_checkpoint(size=8):
+    return Checkpoint(**OWN, epoch=1, step=2, seconds=3.5, loss_sum=4.5, model={"weight": torch.arange(float(size))},
+                      optimizer={"state": {0: {"momentum_buffer": torch.ones(2)}}, "param_groups": [{"lr": 0.1}]},
+                      best_top1=50.0, best_epoch=1, best_model={"weight": torch.zeros(3)}, history=[{"epoch": 1.0}])
+
+
+@pytest.fixture
+def saved(tmp_path):
+    save_checkpoint(tmp_path / "checkpoint.pt", a_checkpoint())
+    return tmp_path / "checkpoint.pt"
+
+
+def test_a_checkpoint_comes_back(saved):
+    written, read = a_checkpoint(), load_checkpoint(saved, **OWN)
+    assert torch.equal(read.model["weight"], written.model["weight"])
+    assert torch.equal(read.best_model["weight"], written.best_model["weight"])
+    assert read.optimizer["param_groups"] == written.optimizer["param_groups"]
+    for name in ("epoch", "step", "seconds", "loss_sum", "best_top1", "best_epoch", "history"):
+        assert getattr(read, name) == getattr(written, name)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_checkpoint_of_another_run_is_refused(saved, name):
+    with pytest.raises(TrainingError, match=rf"checkpoint\.pt: belongs to another run: its {name} is '{OWN[name]}'"):
+        load_checkpoint(saved, **(OWN | {name: "other"}))
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04", bytes(100), pickle.dumps({"epoch": 1})],
+                         ids=["empty", "garbage", "zip", "zeros", "pickle"])
+def test_what_is_no_checkpoint(tmp_path, content):
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt: not a checkpoint of edge-se"):
+        load_checkpoint(path, **OWN)
+
+
+def test_the_message_is_one_line_and_no_advice_to_load_unsafely(tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"garbage")
+    with pytest.raises(TrainingError) as error:
+        load_checkpoint(tmp_path / "checkpoint.pt", **OWN)
+    assert "\n" not in str(error.value) and "weights_only" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [{"epoch": 1}, [1, 2], {"unknown": 1}])
+def test_another_torch_file_is_no_checkpoint(tmp_path, content):
+    torch.save(content, tmp_path / "checkpoint.pt")
+    with pytest.raises(TrainingError, match="not a checkpoint of edge-se"):
+        load_checkpoint(tmp_path / "checkpoint.pt", **OWN)
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path):
+    class Harmful:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "harm"), "w"))
+
+    torch.save({"model": Harmful()}, tmp_path / "checkpoint.pt")
+    with pytest.raises(TrainingError):
+        load_checkpoint(tmp_path / "checkpoint.pt", **OWN)
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+def test_a_truncated_checkpoint(saved, share):
+    content = saved.read_bytes()
+    saved.write_bytes(content[:int(share * len(content))])
+    with pytest.raises(TrainingError, match="not a checkpoint of edge-se"):
+        load_checkpoint(saved, **OWN)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_flipped_bit_is_never_a_traceback(saved):
+    content, random = saved.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        broken = bytearray(content)
+        broken[random.integers(len(broken))] ^= 1 << int(random.integers(8))
+        saved.write_bytes(broken)
+        try:
+            load_checkpoint(saved, **OWN)
+        except TrainingError:
+            refused += 1
+    assert refused > 30
+
+
+def test_a_full_disk_keeps_the_old_checkpoint_and_is_a_user_error(saved, full_disk):
+    with full_disk(), pytest.raises(ArtifactError, match=r"checkpoint\.pt: cannot be written"):
+        save_checkpoint(saved, a_checkpoint(size=100_000))
+    assert len(load_checkpoint(saved, **OWN).model["weight"]) == 8
+    assert [path.name for path in saved.parent.iterdir()] == ["checkpoint.pt"]
+
+
+@pytest.fixture(scope="module")
+def net(tiny_net):
+    return tiny_net("se")
+
+
+@pytest.fixture
+def fresh(tiny_spec):
+    from edge_se.nets.zoo import build
+
+    return build(tiny_spec("se"))
+
+
+def test_weights_come_back_rounded_to_half_precision(net, fresh, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, net.state_dict(), {"model": "tiny"})
+    load_weights(fresh, path)
+    for name, tensor in net.state_dict().items():
+        if tensor.is_floating_point():
+            assert torch.equal(fresh.state_dict()[name], tensor.half().float()), name
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"model": "tiny"}
+        assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
+        assert not any("num_batches" in name for name in file.keys())  # noqa: SIM118
+
+
+def test_weights_of_channels_last_nets_are_the_same(net, tmp_path):
+    last = {name: tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+            for name, tensor in net.state_dict().items()}
+    save_weights(tmp_path / "a", net.state_dict(), {})
+    save_weights(tmp_path / "b", last, {})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_full_precision_weights_load_exactly(net, fresh, tmp_path):
+    state = {name: tensor.contiguous() for name, tensor in net.state_dict().items() if tensor.is_floating_point()}
+    save_file(state, tmp_path / "w.safetensors")
+    load_weights(fresh, tmp_path / "w.safetensors")
+    assert torch.equal(fresh.fc.weight, net.fc.weight)
+
+
+def without(state):
+    del state["fc.bias"]
+
+
+def with_more(state):
+    state["head.bias"] = torch.zeros(3)
+
+
+def reshaped(state):
+    state["fc.bias"] = torch.zeros(11)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (without, "lacks tensor 'fc.bias'"), (with_more, "has an unknown tensor 'head.bias'"),
+    (reshaped, r"tensor 'fc\.bias' has shape \(11,\), not \(10,\)"),
+])
+def test_weights_that_do_not_fit(net, fresh, tmp_path, change, message):
+    state = dict(net.state_dict())
+    change(state)
+    save_weights(tmp_path / "w.safetensors", state, {})
+    before = fresh.fc.weight.clone()
+    with pytest.raises(ModelError, match=rf"w\.safetensors: {message}; use the weights of this very model"):
+        load_weights(fresh, tmp_path / "w.safetensors")
+    assert torch.equal(fresh.fc.weight, before)
+
+
+def test_missing_and_broken_weights(net, fresh, tmp_path):
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(ModelError, match=r"w\.safetensors: no such weights; .*--weights"):
+        load_weights(fresh, path)
+    save_weights(path, net.state_dict(), {})
+    content = path.read_bytes()
+    for broken in (b"", b"garbage", content[:-1], content[:100], b"\xff" * 8 + content[8:]):
+        path.write_bytes(broken)
+        with pytest.raises(ModelError, match="not readable as safetensors"):
+            load_weights(fresh, path)
+    with pytest.raises(ModelError):
+        load_weights(fresh, tmp_path)
+
+
+def test_weights_on_a_full_disk_are_a_user_error(net, tmp_path, full_disk):
+    with full_disk(), pytest.raises(ArtifactError, match=r"w\.safetensors: cannot be written"):
+        save_weights(tmp_path / "w.safetensors", net.state_dict(), {})
+    assert list(tmp_path.iterdir()) == []
