@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +88,18 @@ def build_of(document: dict[str, Any], path: Path = Path(MANIFEST)) -> Build:
     try:
         artifacts = tuple(Artifact(**{key: item[key] for key in Artifact.__dataclass_fields__})
                           for item in document["artifacts"])
+        artifacts = tuple(replace(item, top1_ci=item.top1_ci and (item.top1_ci[0], item.top1_ci[1]))
+                          for item in artifacts)  # JSON has no tuples
         fields = {key: document[key] for key in Build.__dataclass_fields__ if key != "artifacts"}
-    except (KeyError, TypeError) as error:
+        fields["labels"] = tuple(fields["labels"])
+        # A manifest from elsewhere must not reach outside its folder.
+        outside = next((item.file for item in artifacts
+                        if Path(item.file).name != item.file or item.file == ".."), None)
+    except (KeyError, TypeError, IndexError) as error:
         raise ArtifactError(f"incomplete manifest ({error!r})", where=path, fix="export again") from error
-    for artifact in artifacts:
-        if Path(artifact.file).name != artifact.file:  # a manifest from elsewhere must not reach outside its folder
-            raise ArtifactError(f"names a file outside its folder: {artifact.file!r}", where=path, fix="export again")
-    return Build(**(fields | {"labels": tuple(fields["labels"])}), artifacts=artifacts)
+    if outside is not None:
+        raise ArtifactError(f"names a file outside its folder: {outside!r}", where=path, fix="export again")
+    return Build(**fields, artifacts=artifacts)
 
 
 def locate_build(model: str | None) -> Path:

@@ -117,7 +117,8 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def _first_problem(invalid: ValidationError) -> str:
-    problem = invalid.errors()[0]
+    # A misspelled key that is required shows up as a missing one, too: the misspelling says more.
+    problem = min(invalid.errors(), key=lambda error: error["type"] != "extra_forbidden")
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         known = _fields_at(Recipe, problem["loc"][:-1])

@@ -108,8 +108,14 @@ def _indices(manifest: dict[str, Any], path: Path, available: int) -> NDArray[np
     if manifest.get("all") is True:
         return np.arange(available)
     if "all_except" in manifest:
-        sibling = path.with_name(f"{manifest['all_except']}.json")
-        return np.setdiff1d(np.arange(available), _indices(read_manifest(sibling), sibling, available))
+        name = manifest["all_except"]
+        if not isinstance(name, str) or not name or Path(name).name != name:
+            raise DataError(f"all_except {name!r} names no manifest beside it", where=path)
+        sibling = path.with_name(f"{name}.json")
+        excluded = read_manifest(sibling)
+        if "all_except" in excluded:
+            raise DataError(f"all_except '{name}' does not list indices itself", where=path)
+        return np.setdiff1d(np.arange(available), _indices(excluded, sibling, available))
     try:
         indices = np.asarray(manifest["indices"], dtype=np.int64)
     except (KeyError, ValueError, TypeError, OverflowError) as error:

@@ -87,6 +87,7 @@ def _key(model: OnnxModel, images: ImageSet) -> str:
 def _read(path: Path, count: int) -> NDArray[np.float32] | None:
     try:
         logits = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        fits = logits.dtype == np.float32 and logits.ndim == 2 and len(logits) == count
+    except Exception:  # numpy, zipfile and tokenize each have their own ways to say "broken"
         return None
-    return logits if logits.ndim == 2 and len(logits) == count else None
+    return logits if fits else None

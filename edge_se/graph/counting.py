@@ -47,7 +47,8 @@ def macs_by_node(model: onnx.ModelProto) -> dict[str, int]:
     """MACs of each Conv, Gemm and MatMul for one image, by the name of the node's first output."""
     inferred = onnx.shape_inference.infer_shapes(model)
     values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
-    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values}
+    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values
+              if value.type.tensor_type.HasField("shape")}
     shapes |= {initializer.name: list(initializer.dims) for initializer in inferred.graph.initializer}
     return {node.output[0]: _macs(node, shapes) for node in inferred.graph.node if node.op_type in COUNTED}
 

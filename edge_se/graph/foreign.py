@@ -9,7 +9,7 @@ import onnx
 
 from edge_se.core.errors import ModelError
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.graph.rewrites import prepare
+from edge_se.graph.rewrites import hide_constants, prepare
 from edge_se.graph.view import node_label
 
 OLDEST_OPSET = 13  # per-channel DequantizeLinear
@@ -64,7 +64,9 @@ def _folded(model: OnnxModel, path: Path) -> onnx.ModelProto:
         options.optimized_model_filepath = str(target)
         options.log_severity_level = 3
         try:
-            onnxruntime.InferenceSession(model.content, options, providers=["CPUExecutionProvider"])
+            proto = model.copy()
+            hide_constants(proto)  # onnxruntime folds no constant that a caller may override
+            onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own exceptions share no base class
             raise ModelError(f"onnxruntime cannot load it ({str(error).splitlines()[0]})", where=path,
                              fix="check it with onnx.checker.check_model") from error

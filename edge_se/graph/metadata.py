@@ -43,10 +43,20 @@ def read_metadata(model: onnx.ModelProto) -> ModelMetadata | None:
     try:
         values: dict[str, Any] = {key: _value(text) for key, text in found.items()
                                   if key in ModelMetadata.__dataclass_fields__}
-    except ValueError as error:
+        metadata = ModelMetadata(**values)
+        _require_kinds(metadata)
+    except (TypeError, ValueError) as error:
         raise ModelError(f"its edge-se metadata is broken ({error})", where=model.graph.name or "graph",
                          fix="export it again") from error
-    return ModelMetadata(**values)
+    return metadata
+
+
+def _require_kinds(metadata: ModelMetadata) -> None:
+    numbers = (metadata.mean, metadata.std)
+    if not (isinstance(metadata.model, str) and isinstance(metadata.labels, tuple)
+            and all(isinstance(entry, tuple) and len(entry) == 3 and all(isinstance(x, (int, float)) for x in entry)
+                    for entry in numbers)):
+        raise ValueError("a value is of the wrong kind")
 
 
 def _value(text: str) -> Any:

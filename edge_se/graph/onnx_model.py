@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
+from onnx.external_data_helper import uses_external_data
 
 from edge_se.core.errors import ModelError
 from edge_se.graph.metadata import ModelMetadata, read_metadata
@@ -39,13 +40,15 @@ class OnnxModel:
         except OSError as error:
             raise ModelError(f"cannot be read ({error.strerror or error})", where=path,
                              fix="give the name of a model (`edge-se models list`) or an .onnx file") from error
-        model = cls(content=content, precision=precision, target=target, parent_sha256=parent_sha256)
         try:
-            if not model.proto.graph.node:
+            proto = onnx.load_from_string(content)
+            if not proto.graph.node:
                 raise DecodeError("it has no nodes")
         except DecodeError as error:
             raise ModelError(f"not readable as ONNX ({error})", where=path, fix="export it again") from error
-        return model
+        if any(uses_external_data(tensor) for tensor in proto.graph.initializer):
+            content = _with_weights(proto, path)
+        return cls(content=content, precision=precision, target=target, parent_sha256=parent_sha256)
 
     @property
     def file_name(self) -> str:
@@ -81,6 +84,16 @@ class OnnxModel:
         """(batch, 3, height, width); None where dynamic."""
         dims = _image_input(self.proto).type.tensor_type.shape.dim
         return tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims)
+
+
+def _with_weights(proto: onnx.ModelProto, path: Path) -> bytes:
+    """The graph with the weights that lie in files beside it, as torch's exporter writes them by default."""
+    try:
+        onnx.load_external_data_for_model(proto, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ModelError(f"its weights lie in a file beside it that cannot be read ({error})", where=path,
+                         fix="keep both files together, or export with external_data=False") from error
+    return bytes(proto.SerializeToString(deterministic=True))
 
 
 def _image_input(proto: onnx.ModelProto) -> onnx.ValueInfoProto:

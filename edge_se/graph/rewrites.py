@@ -17,6 +17,7 @@ IR_VERSION = 8
 def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
     """Strips exporter traces, turns spatial means into GlobalAveragePool, infers shapes and checks the result."""
     strip_traces(model)
+    hide_constants(model)
     squeeze_to_global_average_pool(model)
     return checked(model)
 
@@ -38,6 +39,14 @@ def strip_traces(model: onnx.ModelProto) -> None:
     for item in (model.graph, *model.graph.node, *values):
         item.doc_string = ""
         del item.metadata_props[:]
+
+
+def hide_constants(model: onnx.ModelProto) -> None:
+    """Takes constants off the graph's inputs, where old exporters list them: callers could override them there."""
+    constants = {initializer.name for initializer in model.graph.initializer}
+    kept = [value for value in model.graph.input if value.name not in constants]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
 
 
 def lower_opset(model: onnx.ModelProto, opset: int = OPSET) -> onnx.ModelProto:

@@ -24,8 +24,10 @@ class TimingPlan:
     warmup: float = 0.2
 
     def __post_init__(self) -> None:
-        if not (self.min_duration >= 0 and math.isfinite(self.min_duration)) or self.min_runs < 1:
-            raise EdgeSeError(f"{self.min_duration} s and {self.min_runs} runs make no measurement",
+        seconds = (self.min_duration, self.warmup)
+        if not all(value >= 0 and math.isfinite(value) for value in seconds) or self.min_runs < 1:
+            raise EdgeSeError(f"{self.min_duration} s, {self.min_runs} runs and {self.warmup} s of warm-up make no "
+                              "measurement",
                               where="--min-duration", fix="give a duration in seconds, 0 or more")
 
 
@@ -39,7 +41,7 @@ class Latencies:
     def percentile(self, share: float) -> float:
         """Nearest-rank percentile in milliseconds; interpolation would invent values that never happened."""
         ordered = np.sort(self.milliseconds)
-        return float(ordered[max(0, math.ceil(share / 100 * len(ordered)) - 1)])
+        return float(ordered[max(0, math.ceil(share * len(ordered) / 100) - 1)])
 
     @property
     def mean(self) -> float:

@@ -14,6 +14,7 @@ from edge_se.quantization.targets import WEIGHTED, Target
 PLACEMENTS = {
     "all": "everything that the target quantizes, SE gates too",
     "se-float": "everything but the inside of SE gates (pool and scale stay INT8 where the target has kernels)",
+    "ends-float": "se-float, and the first and the last layer in float too: they lose most and cost least",
     "conv-only": "convolutions and linear layers only, SE gates in float",
 }
 
@@ -33,11 +34,21 @@ def place(model: onnx.ModelProto, target: Target, name: str | None = None) -> Pl
     name = name or target.default_placement
     if name not in PLACEMENTS:
         raise EdgeSeError(f"unknown placement '{name}'", where="--placement", fix=did_you_mean(name, PLACEMENTS))
-    gates = [] if name == "all" else [node for gate in find_se_gates(model) for node in gate.inner]
+    spared = [] if name == "all" else [node for gate in find_se_gates(model) for node in gate.inner]
+    if name == "ends-float":
+        spared += ends(model)
     operators = target.operators if name != "conv-only" else (*WEIGHTED, "Relu", "Clip")
     residual = () if target.quantized_outputs or name == "conv-only" else tuple(residual_inputs(model))
     return Placement(name=name, operators=operators if target.quantized_outputs else WEIGHTED,
-                     float_nodes=tuple(gates), residual_inputs=residual)
+                     float_nodes=tuple(spared), residual_inputs=residual)
+
+
+def ends(model: onnx.ModelProto) -> list[str]:
+    """The layers that read the image, and the one that makes the logits, by the name of their first output."""
+    view, images = GraphView(model), {value.name for value in model.graph.input}
+    weighted = [node for node in model.graph.node if node.op_type in WEIGHTED]
+    first = [node.output[0] for node in weighted if images.intersection(view.data_inputs(node))]
+    return [*first, *(node.output[0] for node in weighted[-1:] if node.output[0] not in first)]
 
 
 def residual_inputs(model: onnx.ModelProto) -> list[tuple[str, str]]:

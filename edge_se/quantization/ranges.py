@@ -65,9 +65,12 @@ def collect(model: OnnxModel, images: ImageSet, advance: Callable[[int], None] =
     _require_shape(model, images)
     session, names = _session_with_all_outputs(model)
     histograms = {name: Histogram() for name in (model.input_name, *names)}
-    for batch in images.batches(model.input_shape[0] or _batch_size(model)):
+    fixed = model.input_shape[0]
+    for batch in images.batches(fixed or _batch_size(model)):
         histograms[model.input_name].add(batch)
-        for name, values in zip(names, session.run(names, {model.input_name: batch})):
+        # A fixed batch is filled up with copies of its last image: they move no extreme.
+        whole = batch if fixed is None else np.concatenate([batch, np.repeat(batch[-1:], fixed - len(batch), axis=0)])
+        for name, values in zip(names, session.run(names, {model.input_name: whole})):
             _require_finite(name, values)
             histograms[name].add(values)
         advance(len(batch))

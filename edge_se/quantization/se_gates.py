@@ -66,7 +66,8 @@ def _gate_chain(gate: str, scaled: str, view: GraphView) -> list[str] | None:
             return None
         weighted += producer.op_type in WEIGHTED
         chain.append(name)
-        pending.extend(view.data_inputs(producer))
+        # A shape that is computed from u (for the batch size) is no path of values.
+        pending.extend(producer.input[:1] if producer.op_type in SHAPE_ONLY else view.data_inputs(producer))
     return [*chain, squeeze] if squeeze is not None and weighted == 2 else None
 
 

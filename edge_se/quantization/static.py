@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,8 +29,9 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
         raise CalibrationError("these ranges were collected on another model", where=ranges.calibration,
                                fix="calibrate this model")
     proto = _named(model.copy())
-    quantizer = _quantizer(proto, ranges, target, placement)
-    quantizer.quantize_model()
+    with _quiet():
+        quantizer = _quantizer(proto, ranges, target, placement)
+        quantizer.quantize_model()
     proto = quantizer.model.model
     for output, name in placement.residual_inputs:
         _quantize_residual_input(proto, output, name, ranges.bounds[name])
@@ -39,6 +42,18 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
     return OnnxModel.of(checked(proto), precision="int8", target=target.name, parent=model)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences the root logger, to which onnxruntime's quantizer tells its options at every call."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+
+
 def _quantizer(proto: onnx.ModelProto, ranges: Ranges, target: Target, placement: Placement) -> Any:
     from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -46,7 +61,6 @@ def _quantizer(proto: onnx.ModelProto, ranges: Ranges, target: Target, placement
 
     bounds = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.bounds.items()}
     names = {node.output[0]: node.name for node in proto.graph.node}
-    logging.getLogger("root").setLevel(logging.ERROR)  # it logs its options at every call
     return QDQQuantizer(
         proto, per_channel=True, reduce_range=False, weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QInt8 if target.signed_activations else QuantType.QUInt8,

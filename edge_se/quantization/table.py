@@ -75,10 +75,13 @@ def _parts(path: Path) -> tuple[dict[str, Any], np.ndarray[Any, Any], np.ndarray
         raise CalibrationError("no such calibration table", where=path) from absent
     except Exception as broken:  # zipfile, zlib, json and numpy each have their own ways to say "broken"
         raise CalibrationError(f"not a calibration table ({broken})", where=path, fix="calibrate again") from broken
-    if missing or about["schema"] != SCHEMA:
+    kinds = {"tensors": list, "model_sha256": str, "calibration": str, "calibration_sha256": str, "images": int,
+             "split": str, "mean": list, "std": list}
+    if missing or about["schema"] != SCHEMA or not all(isinstance(about[key], kind) for key, kind in kinds.items()):
         raise CalibrationError(f"not a calibration table of schema {SCHEMA}", where=path, fix="calibrate again")
     expected = len(about["tensors"])
     if counts.shape != (expected, BINS) or extents.shape != (expected, 3) or not np.isfinite(extents).all() \
-            or counts.dtype.kind != "i" or (counts < 0).any():
+            or counts.dtype.kind != "i" or (counts < 0).any() \
+            or (extents[:, 0] > extents[:, 1]).any() or (extents[:, 2] < np.abs(extents[:, :2]).max(1)).any():
         raise CalibrationError("its arrays do not fit its tensors: altered", where=path, fix="calibrate again")
     return about, counts, extents

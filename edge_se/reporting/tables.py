@@ -56,3 +56,11 @@ def markdown(columns: list[str], rows: list[list[str]], left: int = 1) -> str:
     lines = ["| " + " | ".join(columns) + " |",
              "|" + "|".join(" --- " if position < left else " ---: " for position in range(len(columns))) + "|"]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
+def sensitivity_rows(units: list[dict[str, Any]]) -> Rows:
+    """Units of `sensitivity`, the most costly first, SE gates last."""
+    columns = ["unit", "kind", "MACs", "SQNR dB", "flips", "brings ms"]
+    ordered = sorted(units, key=lambda unit: (unit["kind"] == "se-gate", unit["sqnr_db"]))
+    return columns, [[unit["name"], unit["kind"], f"{unit['macs']:,}", f"{unit['sqnr_db']:.1f}", str(unit["flips"]),
+                      DASH if unit["brings_ms"] is None else f"{unit['brings_ms']:+.3f}"] for unit in ordered]

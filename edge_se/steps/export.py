@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edge_se.backends.base import Device
+from edge_se.backends.table import BACKENDS
 from edge_se.core import environment
 from edge_se.core.artifacts import BUILDS, MANIFEST, Artifact, Build
 from edge_se.core.errors import CalibrationError, EdgeSeError, did_you_mean
@@ -23,20 +25,22 @@ from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.methods import METHODS
 from edge_se.quantization.placement import place
 from edge_se.quantization.ranges import Statistics, collect
+from edge_se.quantization.search import Budget, search
 from edge_se.quantization.static import quantize
 from edge_se.quantization.table import FILE as TABLE
 from edge_se.quantization.table import is_table, read_table, write_table
 from edge_se.quantization.targets import target_of
 from edge_se.steps.source import load_source
 
+AUTO = "auto"
 NOT_MEASURED = ("accuracy was not measured: CIFAR-10 is not here. Agreement with FP32 is on the calibration images.\n"
                 "To measure it: " + cifar10.HOW_TO_GET)
 
 
 def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8: bool = False,
            targets: Sequence[str] = ("cpu", "tensorrt"), calibration: str | None = None, method: str = "minmax",
-           placement: str | None = None, data: Path | None = None, out: Path | None = None, accuracy: bool = True,
-           progress: Progress = SILENT) -> Build:
+           placement: str | None = None, budget: Budget | None = None, data: Path | None = None,
+           out: Path | None = None, accuracy: bool = True, progress: Progress = SILENT) -> Build:
     """Writes `fp32.onnx` and what was asked for to `out` (build/NAME) and returns the manifest.
 
     Everything is made and measured in memory first and written at the end, so an interrupted or failed export
@@ -56,6 +60,9 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
     if int8:
         quantizing = _Quantizing(source.model, targets, method, placement)
         statistics = quantizing.statistics(images, table, progress)
+        if placement == AUTO:
+            held_out = splits.load("validation", cifar) if cifar else images
+            quantizing.search(statistics, held_out, budget or Budget(), out or BUILDS / source.name, progress)
         made += quantizing.models(statistics)
     judged = splits.load("test", cifar) if cifar and accuracy else images
     artifacts = _measured(made, judged, progress)
@@ -95,7 +102,8 @@ class _Quantizing:
         if method not in METHODS:
             raise CalibrationError(f"unknown method '{method}'", where="--method", fix=did_you_mean(method, METHODS))
         self._model, self._method, self._share = model, method, 0.0
-        self._plans = [(target, place(model.proto, target, placement)) for target in map(target_of, targets)]
+        named = None if placement == AUTO else placement
+        self._plans = [(target, place(model.proto, target, named)) for target in map(target_of, targets)]
 
     def statistics(self, images: ImageSet, table: Path | None, progress: Progress) -> Statistics:
         """Of the calibration images, or as an earlier run saved them."""
@@ -106,6 +114,16 @@ class _Quantizing:
             collected = collect(self._model, images, advance)
         self._share = (time.monotonic() - started) / len(self._plans)
         return collected
+
+    def search(self, statistics: Statistics, held_out: ImageSet, budget: Budget, folder: Path,
+               progress: Progress) -> None:
+        """Replaces each target's plan by the one that the search chose; the log goes to `folder`."""
+        for position, (target, _) in enumerate(self._plans):
+            runnable = OnnxModel(content=self._model.content, precision="int8", target=target.name)
+            backend = next((found for found in BACKENDS.values() if not found.why_not(runnable, Device())), None)
+            plan, _ = search(self._model, statistics, target, held_out, method=self._method, backend=backend,
+                             budget=budget, log=folder / f"candidates.{target.name}.json", progress=progress)
+            self._plans[position] = (target, plan)
 
     def models(self, statistics: Statistics) -> list[_Made]:
         """The seconds of each include its share of calibrating."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from edge_se.core.errors import ModelError, TrainingError
-from edge_se.core.files import writing
+from edge_se.core.files import write_bytes
 
 FORMAT = "edge-se/checkpoint/1"
 
@@ -39,8 +39,9 @@ class Checkpoint:
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Writes aside and renames, so a kill leaves the previous checkpoint."""
     content = {key: getattr(checkpoint, key) for key in checkpoint.__dataclass_fields__}
-    with writing(path) as temporary:
-        torch.save(content, temporary)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)  # to a full disk it would raise RuntimeError
+    write_bytes(path, buffer.getvalue())
 
 
 def load_checkpoint(path: Path, *, model_name: str, recipe_sha256: str, data_sha256: str) -> Checkpoint:
@@ -48,8 +49,8 @@ def load_checkpoint(path: Path, *, model_name: str, recipe_sha256: str, data_sha
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         checkpoint = Checkpoint(**content)
-    except (OSError, RuntimeError, EOFError, TypeError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"not a checkpoint of edge-se ({error})", where=path,
+    except Exception as error:  # torch raises whatever a broken pickle makes its unpickler stumble over
+        raise TrainingError(f"not a checkpoint of edge-se ({type(error).__name__})", where=path,
                             fix="start again without --resume, or in another --out") from error
     for name, here in (("model_name", model_name), ("recipe_sha256", recipe_sha256), ("data_sha256", data_sha256),
                        ("format", FORMAT)):
@@ -61,12 +62,11 @@ def load_checkpoint(path: Path, *, model_name: str, recipe_sha256: str, data_sha
 
 def save_weights(path: Path, state: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
     """Floating-point tensors as fp16 safetensors; integers (BN batch counts) are left out: inference needs none."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     half = {name: tensor.detach().cpu().half().contiguous()
             for name, tensor in state.items() if tensor.is_floating_point()}
-    with writing(path) as temporary:
-        save_file(half, temporary, metadata=metadata)
+    write_bytes(path, save(half, metadata=metadata))
 
 
 def load_weights(net: nn.Module, path: Path) -> None:

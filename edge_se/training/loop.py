@@ -21,6 +21,7 @@ from edge_se.data.augment import Augmenter, resize
 from edge_se.data.splits import ImageSet
 from edge_se.nets.zoo import ModelSpec, build
 from edge_se.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edge_se.training.interrupts import Interrupts
 from edge_se.training.schedule import learning_rate_factor
 
 CHECKPOINT_SECONDS = 120.0
@@ -104,6 +105,7 @@ class _Run:
         if images.labels is None or validation.labels is None:
             raise TrainingError("training needs labelled images", where=images.name)
         self.recipe, self.path, self.device = recipe, path, device
+        self._consistent = True  # whether the net is where `state` says
         self.bf16 = use_bf16(recipe, device)
         torch.manual_seed(recipe.seed)
         self.net = build(spec).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -130,21 +132,30 @@ class _Run:
         self.optimizer.load_state_dict(self.state.optimizer)
 
     def to_the_end(self, watcher: Watcher) -> None:
-        """All remaining steps; a checkpoint is left when interrupted, too."""
-        started, before, saved = time.monotonic(), self.state.seconds, time.monotonic()
+        """All remaining steps; Ctrl-C and SIGTERM stop after the step at hand and lose nothing."""
+        interrupts = Interrupts()
         try:
-            while self.state.epoch < self.recipe.epochs:
-                self._one_step(watcher)
-                self.state.seconds = before + time.monotonic() - started
-                if self.state.step == self.steps_per_epoch:
-                    self._end_of_epoch(watcher)
-                elif time.monotonic() - saved < CHECKPOINT_SECONDS:
-                    continue
-                self._save()
-                saved = time.monotonic()
+            with interrupts.deferred():
+                self._steps(watcher, interrupts)
         except KeyboardInterrupt:
-            self._save()
+            if self._consistent:  # else the net is half a step ahead of `state`: the last checkpoint serves
+                self._save()
             raise
+
+    def _steps(self, watcher: Watcher, interrupts: Interrupts) -> None:
+        started, before, saved = time.monotonic(), self.state.seconds, time.monotonic()
+        while self.state.epoch < self.recipe.epochs:
+            if self.state.step < self.steps_per_epoch:  # else interrupted before the epoch's end was dealt with
+                self._one_step(watcher)
+            self.state.seconds = before + time.monotonic() - started
+            interrupts.check()
+            if self.state.step == self.steps_per_epoch:
+                self._end_of_epoch(watcher)
+            elif time.monotonic() - saved < CHECKPOINT_SECONDS:
+                continue
+            self._save()
+            saved = time.monotonic()
+            interrupts.check()
 
     def _one_step(self, watcher: Watcher) -> None:
         state, size = self.state, self.recipe.batch_size
@@ -154,6 +165,7 @@ class _Run:
         images = self.augmenter.batch(indices, state.epoch, self.recipe.resolutions[state.epoch], generator)
         self._set_learning_rate(state.epoch * self.steps_per_epoch + state.step)
         self.net.train()
+        self._consistent = False  # from here on batch norms and weights change
         with self._autocast():
             logits = self.net(images)
             loss = F.cross_entropy(logits.float(), self.labels[indices], label_smoothing=self.recipe.label_smoothing)
@@ -164,8 +176,8 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        state.step += 1
-        state.loss_sum += value
+        state.step, state.loss_sum = state.step + 1, state.loss_sum + value
+        self._consistent = True
         watcher.step(state.epoch, state.step, self.steps_per_epoch, value)
 
     def _end_of_epoch(self, watcher: Watcher) -> None:
@@ -174,11 +186,13 @@ class _Run:
         row = {"epoch": state.epoch + 1, "resolution": resolution, "loss": state.loss_sum / self.steps_per_epoch,
                "validation_top1": top1, "learning_rate": self.optimizer.param_groups[0]["lr"],
                "seconds": state.seconds}
+        self._consistent = False
         state.history.append(row)
         if resolution == self.recipe.resolutions[-1] and top1 > state.best_top1:
             state.best_top1, state.best_epoch = top1, state.epoch + 1
             state.best_model = {name: tensor.detach().cpu().clone() for name, tensor in self.net.state_dict().items()}
         state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
+        self._consistent = True
         watcher.epoch(row)
 
     @torch.no_grad()

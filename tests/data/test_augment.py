@@ -80,7 +80,7 @@ def test_translation_is_a_crop_of_the_reflected_image(batch, pixels, reach):
 @pytest.mark.parametrize("size", [1, 4, 5])
 def test_cutout_makes_one_square_hole_that_may_hang_over(batch, size):
     plain = batch(PLAIN)
-    complete = 0
+    complete, cut_before, cut_after = 0, 0, 0
     for draw in range(5):
         holes = (batch(Augmentation(translate=0, flip="none", cutout=size), draw=draw) == 0) & (plain != 0)
         for hole in holes:
@@ -90,7 +90,10 @@ def test_cutout_makes_one_square_hole_that_may_hang_over(batch, size):
             for extent, found in ((height, rows), (width, columns)):
                 assert extent == size or (extent < size and (found.min() == 0 or found.max() == SIZE - 1))
             complete += height == width == size
+            cut_before += width < size and int(columns.min()) == 0
+            cut_after += width < size and int(columns.max()) == SIZE - 1
     assert complete > 0.3 * 5 * COUNT
+    assert size == 1 or (cut_before and cut_after)  # the centre is drawn from the whole image
 
 
 @pytest.mark.parametrize("resolution", [8, 16, 24])
@@ -101,6 +104,6 @@ def test_resize(batch, resolution):
 
 
 def test_shrinking_averages_instead_of_skipping():
-    checkers = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(8, 8)[None, None]
-    inner = resize(checkers, 8)[..., 1:-1, 1:-1]
-    torch.testing.assert_close(inner, torch.full_like(inner, 0.5))
+    every_fourth = torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(8).expand(1, 1, 32, 32)
+    inner = resize(every_fourth, 8)[..., 1:-1]
+    torch.testing.assert_close(inner, torch.full_like(inner, 0.25), atol=0.05, rtol=0)

@@ -94,6 +94,22 @@ def test_the_best_epoch_is_of_the_last_resolution_and_its_state_is_what_was_scor
     assert 100 * np.mean(logits.argmax(1).numpy() == VALIDATION.labels) == best["validation_top1"]
 
 
+def test_only_epochs_at_the_last_resolution_are_chosen_from(tmp_path, monkeypatch):
+    scores = iter([90.0, 50.0, 60.0])
+    monkeypatch.setattr(loop._Run, "_validate", lambda run, resolution: next(scores))
+    assert run(tmp_path).best_epoch == 3
+
+
+def test_the_chosen_state_is_not_trained_on(tmp_path, monkeypatch):
+    chosen = {}
+    for best, scores in ((2, [0.0, 60.0, 50.0]), (3, [0.0, 50.0, 60.0])):
+        rest = iter(scores)
+        monkeypatch.setattr(loop._Run, "_validate", lambda run, resolution, rest=rest: next(rest))
+        chosen[best] = run(tmp_path)
+        assert chosen[best].best_epoch == best
+    assert not torch.equal(chosen[2].state["fc.weight"], chosen[3].state["fc.weight"])
+
+
 def test_equal_seeds_give_equal_nets_and_others_others(uninterrupted, tmp_path):
     assert_same(uninterrupted, run(tmp_path / "a"))
     other = run(tmp_path / "b", recipe=RECIPE.model_copy(update={"seed": 4}))
@@ -249,3 +265,24 @@ def test_devices(monkeypatch):
         pick_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert pick_device("auto") == torch.device("cuda")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_within_a_step_waits_for_its_end_and_loses_nothing(uninterrupted, tmp_path, monkeypatch, number):
+    calls, cross_entropy = [], loop.F.cross_entropy
+
+    def interrupting(*arguments, **options):
+        calls.append(1)
+        if len(calls) == STEPS + 2:  # the second step of the second epoch, before its backward pass
+            signal.raise_signal(number)
+        return cross_entropy(*arguments, **options)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.F, "cross_entropy", interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    assert signal.getsignal(number) is before
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert (saved["epoch"], saved["step"]) == (1, 2)
+    assert_same(uninterrupted, run(tmp_path, resume=True))

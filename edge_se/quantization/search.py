@@ -1,0 +1,189 @@
+"""`--placement auto`: a few candidates, each measured, and the fastest that keeps accuracy.
+
+Candidates are the named placements and, for targets that quantize no outputs, `se-float` with those layers restored
+that cost most (quantized alone). Where outputs are quantized a restored layer lies between a DequantizeLinear and a
+QuantizeLinear, and onnxruntime quantizes its weights by itself after all. Accuracy is paired on held-out training
+images; latency is measured on the runtime itself, all candidates in turns. What was measured is a log that a later run
+reads, so an interrupted search goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_se.backends.base import Backend
+from edge_se.core.errors import CalibrationError
+from edge_se.core.files import read_json, write_json
+from edge_se.core.progress import Progress
+from edge_se.data.splits import ImageSet
+from edge_se.evaluation.accuracy import flips, logits_of
+from edge_se.evaluation.statistics import drop_interval, pair
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.quantization.placement import PLACEMENTS, Placement, place
+from edge_se.quantization.ranges import Statistics
+from edge_se.quantization.sensitivity import interleaved_medians, sqnr_db
+from edge_se.quantization.static import quantize
+from edge_se.quantization.targets import Target
+from edge_se.quantization.units import Unit, only, units_of, with_float_units
+
+SCHEMA = "edge-se/candidates/1"
+RANKING_IMAGES = 500       # enough to rank units by SQNR; flips would need more
+RESTORED = (1, 2, 4)       # how many of the costliest units a candidate leaves in float
+TIE = 0.02                 # candidates within 2 % of the fastest are equally fast; the one with fewer flips wins
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """`max_drop_pp` must hold with confidence 1 - alpha; `seconds` bounds the search (None: no bound)."""
+
+    max_drop_pp: float = 0.5
+    alpha: float = 0.025
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One placement as measured; `p50_ms` is None where the target's runtime is not here."""
+
+    name: str
+    float_units: tuple[str, ...]
+    sha256: str
+    n: int
+    drop_pp: float
+    ci_pp: tuple[float, float]
+    flips: int
+    sqnr_db: float
+    p50_ms: float | None
+    within_budget: bool
+    on_front: bool = False
+    chosen: bool = False
+
+
+def search(model: OnnxModel, statistics: Statistics, target: Target, images: ImageSet, *, method: str,
+           backend: Backend | None, budget: Budget, log: Path | None, progress: Progress
+           ) -> tuple[Placement, list[Candidate]]:
+    """The chosen placement and every candidate; raises CalibrationError without labelled validation images."""
+    if images.labels is None or images.split != "validation":
+        raise CalibrationError("`--placement auto` chooses on the held-out training images", where=images.name,
+                               fix="point --data at CIFAR-10, or name a placement")
+    ranges = statistics.ranges(method, symmetric=target.signed_activations)
+    ends = time.monotonic() + budget.seconds if budget.seconds else None
+    known = _read_log(log, model, statistics, target)
+    plans = _plans(model, statistics, target, images, method, ends, progress)
+    reference = logits_of(model, images)
+    graphs: list[OnnxModel] = []
+    measured: list[Candidate] = []
+    kept: list[Placement] = []
+    for placement, units in plans:
+        if ends is not None and time.monotonic() > ends and measured:
+            progress.note(f"time budget spent: {len(plans) - len(measured)} candidates were not measured")
+            break
+        graph = quantize(model, ranges, target, placement)
+        if graph.sha256 in {other.sha256 for other in graphs}:
+            continue  # a plain net has no gates: `all` and `se-float` are one
+        row = known.get(graph.sha256) or _accuracy(graph, placement, units, reference, images, budget, progress)
+        graphs.append(graph)
+        measured.append(row)
+        kept.append(placement)
+        _write_log(log, model, statistics, target, measured)
+    times: Sequence[float | None] = [None] * len(graphs)
+    if backend is not None:
+        times = interleaved_medians(graphs, backend, progress)
+    candidates = _decided([_replaced(row, p50_ms=p50) for row, p50 in zip(measured, times)], budget)
+    _write_log(log, model, statistics, target, candidates)
+    return kept[next(index for index, row in enumerate(candidates) if row.chosen)], candidates
+
+
+def _plans(model: OnnxModel, statistics: Statistics, target: Target, images: ImageSet, method: str,
+           ends: float | None, progress: Progress) -> list[tuple[Placement, list[Unit]]]:
+    """Named placements first: they are there when the time runs out."""
+    named: list[tuple[Placement, list[Unit]]] = [(place(model.proto, target, name), []) for name in PLACEMENTS]
+    if target.quantized_outputs:
+        return named
+    ranked = _costliest(model, statistics, target, images.first(RANKING_IMAGES), method, ends, progress)
+    base = place(model.proto, target, "se-float")
+    restored = [(with_float_units(base, ranked[:count], f"se-float-{count}"), ranked[:count])
+                for count in RESTORED if count <= len(ranked)]
+    return named + restored
+
+
+def _costliest(model: OnnxModel, statistics: Statistics, target: Target, images: ImageSet, method: str,
+               ends: float | None, progress: Progress) -> list[Unit]:
+    """Layers by SQNR of the logits when quantized alone, worst first; empty when the time ran out."""
+    ranges = statistics.ranges(method, symmetric=target.signed_activations)
+    everything, reference = place(model.proto, target, "all"), logits_of(model, images)
+    units = [unit for unit in units_of(model.proto, target) if unit.kind == "layer"]
+    costs = []
+    with progress.task("ranking layers", len(units)) as advance:
+        for unit in units:
+            if ends is not None and time.monotonic() > ends:
+                return []
+            alone = quantize(model, ranges, target, only(unit, model.proto, everything))
+            costs.append(sqnr_db(reference, logits_of(alone, images)))
+            advance(1)
+    return [unit for _, unit in sorted(zip(costs, units), key=lambda item: item[0])]
+
+
+def _accuracy(graph: OnnxModel, placement: Placement, units: list[Unit], reference: Any, images: ImageSet,
+              budget: Budget, progress: Progress) -> Candidate:
+    with progress.task(f"evaluating {placement.name}", len(images)) as advance:
+        logits = logits_of(graph, images, advance)
+    assert images.labels is not None
+    paired = pair(reference.argmax(1), logits.argmax(1), images.labels)
+    low, high = drop_interval(paired, budget.alpha)
+    return Candidate(name=placement.name, float_units=tuple(unit.name for unit in units), sha256=graph.sha256,
+                     n=len(images), drop_pp=100 * paired.drop, ci_pp=(100 * low, 100 * high),
+                     flips=flips(logits, reference), sqnr_db=sqnr_db(reference, logits), p50_ms=None,
+                     within_budget=100 * high <= budget.max_drop_pp)
+
+
+def _decided(rows: list[Candidate], budget: Budget) -> list[Candidate]:
+    """Marks the Pareto front of (flips, latency) and the choice; without times the fewest flips win."""
+    rows = [_replaced(row, within_budget=row.ci_pp[1] <= budget.max_drop_pp) for row in rows]
+    # When none is surely within the budget, the most accurate is the honest answer; the gate will say so again.
+    eligible = [row for row in rows if row.within_budget] or [min(rows, key=lambda row: (row.ci_pp[1], row.flips))]
+    fastest = min((row.p50_ms for row in eligible if row.p50_ms is not None), default=None)
+    tied = [row for row in eligible if fastest is None or row.p50_ms is None or row.p50_ms <= fastest * (1 + TIE)]
+    chosen = min(tied, key=lambda row: (row.flips, -row.sqnr_db))
+    return [_replaced(row, chosen=row is chosen, on_front=not any(_beats(other, row) for other in rows))
+            for row in rows]
+
+
+def _beats(other: Candidate, row: Candidate) -> bool:
+    one, two = (other.flips, other.p50_ms or 0.0), (row.flips, row.p50_ms or 0.0)
+    return all(a <= b for a, b in zip(one, two)) and one != two
+
+
+def _replaced(row: Candidate, **changes: Any) -> Candidate:
+    return Candidate(**(asdict(row) | changes))
+
+
+def _key(model: OnnxModel, statistics: Statistics, target: Target) -> dict[str, str]:
+    return {"schema": SCHEMA, "model_sha256": model.sha256, "calibration_sha256": statistics.calibration_sha256,
+            "target": target.name}
+
+
+def _write_log(log: Path | None, model: OnnxModel, statistics: Statistics, target: Target,
+               rows: list[Candidate]) -> None:
+    if log is not None:
+        write_json(log, _key(model, statistics, target) | {"candidates": [asdict(row) for row in rows]})
+
+
+def _read_log(log: Path | None, model: OnnxModel, statistics: Statistics, target: Target) -> dict[str, Candidate]:
+    """Candidates of an earlier run by the hash of their graph; a log of something else is not used."""
+    if log is None or not log.is_file():
+        return {}
+    document = read_json(log, CalibrationError, fix="remove it to search anew")
+    if any(document.get(key) != value for key, value in _key(model, statistics, target).items()):
+        return {}
+    try:
+        rows = [Candidate(**(row | {"ci_pp": tuple(row["ci_pp"]), "float_units": tuple(row["float_units"])}))
+                for row in document["candidates"]]
+    except (KeyError, TypeError) as error:
+        raise CalibrationError(f"not a log of candidates ({error!r})", where=log,
+                               fix="remove it to search anew") from error
+    return {row.sha256: row for row in rows}

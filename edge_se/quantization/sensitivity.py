@@ -1,0 +1,82 @@
+"""What INT8 costs and brings, unit by unit: each is quantized alone, everything else stays FP32.
+
+Restoring one unit of a quantized net to float would not show its time: between a DequantizeLinear and a QuantizeLinear
+onnxruntime quantizes float weights by itself (its WeightBiasQuantization pass) and runs the INT8 kernel after all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_se.backends.base import Backend, Device, Session
+from edge_se.core.progress import Progress
+from edge_se.data.splits import ImageSet
+from edge_se.evaluation.accuracy import flips, logits_of
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.measure.timing import TimingPlan
+from edge_se.quantization.placement import place
+from edge_se.quantization.ranges import Statistics
+from edge_se.quantization.static import quantize
+from edge_se.quantization.targets import Target
+from edge_se.quantization.units import Unit, only, units_of
+
+ROUNDS = 7
+PLAN = TimingPlan(min_duration=0.0, min_runs=15, warmup=0.01)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitSensitivity:
+    """With this unit alone in INT8: SQNR and flips of the logits, and how much faster than FP32 (negative: slower)."""
+
+    unit: Unit
+    sqnr_db: float
+    flips: int
+    brings_ms: float | None
+
+
+def sensitivity(model: OnnxModel, statistics: Statistics, target: Target, images: ImageSet, *, method: str,
+                backend: Backend | None, progress: Progress) -> list[UnitSensitivity]:
+    """One entry per unit in graph order; times only where `backend` runs files of this target."""
+    units, ranges = units_of(model.proto, target), statistics.ranges(method, symmetric=target.signed_activations)
+    everything = place(model.proto, target, "all")
+    reference = logits_of(model, images)
+    costs, graphs = [], []
+    with progress.task(f"quantizing {len(units)} units one by one", len(units)) as advance:
+        for unit in units:
+            alone = quantize(model, ranges, target, only(unit, model.proto, everything))
+            logits = logits_of(alone, images)
+            graphs.append(alone)
+            costs.append((sqnr_db(reference, logits), flips(logits, reference)))
+            advance(1)
+    times: Sequence[float | None] = [None] * len(units)
+    if backend is not None:
+        full, *others = interleaved_medians([model, *graphs], backend, progress)
+        times = [full - other for other in others]
+    return [UnitSensitivity(unit=unit, sqnr_db=cost[0], flips=cost[1], brings_ms=time)
+            for unit, cost, time in zip(units, costs, times)]
+
+
+def sqnr_db(reference: NDArray[np.float32], logits: NDArray[np.float32]) -> float:
+    """Signal to quantization-noise ratio of logits in decibels; capped at 150 where nothing differs."""
+    noise = float(((logits - reference).astype(np.float64) ** 2).sum())
+    signal = float((reference.astype(np.float64) ** 2).sum())
+    return min(150.0, 10 * float(np.log10(signal / noise))) if noise > 0 and signal > 0 else 150.0
+
+
+def interleaved_medians(models: Sequence[OnnxModel], backend: Backend, progress: Progress) -> list[float]:
+    """Median latency in milliseconds of each model: batch 1, one thread, all in turns, ROUNDS times."""
+    random = np.random.default_rng(0)
+    with ExitStack() as stack, progress.task(f"timing {len(models)} graphs", ROUNDS * len(models)) as advance:
+        sessions: list[Session] = [stack.enter_context(backend.open(model, Device(threads=1))) for model in models]
+        image = random.standard_normal((1, *(size or 32 for size in models[0].input_shape[1:])), dtype=np.float32)
+        medians: list[list[float]] = [[] for _ in models]
+        for _ in range(ROUNDS):
+            for own, session in zip(medians, sessions):
+                own.append(session.time(image, PLAN).percentile(50))
+                advance(1)
+    return [float(np.median(own)) for own in medians]

@@ -1,0 +1,67 @@
+"""Units of placement: what can be INT8 or float on its own, named as its author would name it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+
+from edge_se.graph.counting import macs_by_node
+from edge_se.graph.view import GraphView
+from edge_se.quantization.placement import Placement
+from edge_se.quantization.se_gates import find_se_gates
+from edge_se.quantization.targets import WEIGHTED, Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """A weighted layer, a whole SE gate, or an operator without weights; nodes by the name of their first output."""
+
+    name: str
+    kind: str  # "layer", "se-gate" or "operator"
+    nodes: tuple[str, ...]
+    macs: int
+
+
+def units_of(model: onnx.ModelProto, target: Target) -> list[Unit]:
+    """All units that `target` would quantize, in graph order."""
+    macs, view = macs_by_node(model), GraphView(model)
+    gates = {gate.inner[0]: gate for gate in find_se_gates(model)}
+    inside = {node for gate in gates.values() for node in gate.inner}
+    found = []
+    for node in model.graph.node:
+        output = node.output[0]
+        if output in gates:
+            inner = gates[output].inner
+            found.append(Unit(name=_gate_name(inner, view), kind="se-gate", nodes=inner,
+                              macs=sum(macs.get(name, 0) for name in inner)))
+        elif output not in inside and node.op_type in WEIGHTED:
+            found.append(Unit(name=_layer_name(node), kind="layer", nodes=(output,), macs=macs[output]))
+        elif output not in inside and target.quantized_outputs and node.op_type in ("Add", "Mul", "GlobalAveragePool"):
+            found.append(Unit(name=f"{node.op_type} {node.name or output}", kind="operator", nodes=(output,), macs=0))
+    return found
+
+
+def with_float_units(placement: Placement, units: list[Unit], name: str) -> Placement:
+    """`placement` with `units` left in float too."""
+    more = tuple(node for unit in units for node in unit.nodes)
+    return Placement(name=name, operators=placement.operators, residual_inputs=placement.residual_inputs,
+                     float_nodes=tuple(dict.fromkeys((*placement.float_nodes, *more))))
+
+
+def only(unit: Unit, model: onnx.ModelProto, placement: Placement) -> Placement:
+    """Everything in float but `unit`: what is lost then is its own doing."""
+    others = tuple(node.output[0] for node in model.graph.node if node.output[0] not in unit.nodes)
+    return Placement(name=f"only {unit.name}", operators=placement.operators, float_nodes=others, residual_inputs=())
+
+
+def _layer_name(node: onnx.NodeProto) -> str:
+    weight = node.input[1].removesuffix(".weight") if len(node.input) > 1 else ""
+    return weight if "." in node.input[1] else node.name or node.output[0]
+
+
+def _gate_name(inner: tuple[str, ...], view: GraphView) -> str:
+    """`layer1.0.se` from the weights of its layers."""
+    names = [_layer_name(view.producer[name]) for name in inner if view.producer[name].op_type in WEIGHTED]
+    stems = {name.rpartition(".")[0] for name in names}
+    return stems.pop() if len(stems) == 1 and "" not in stems else inner[0]

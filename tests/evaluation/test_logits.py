@@ -1,0 +1,129 @@
+"""Logits are computed once per file and image set, and never taken from a cache entry that is not theirs."""
+
+import io
+
+import numpy as np
+import pytest
+
+from edge_se.core.errors import ModelError
+from edge_se.data.splits import ImageSet, normalise
+from edge_se.evaluation import accuracy
+from edge_se.evaluation.accuracy import flips, logits_of, top1
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.rewrites import checked
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path))
+    return tmp_path / "logits"
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """How often a session was opened."""
+    times, open_ = [], accuracy.OnnxRuntime.open
+
+    def counting(*arguments):
+        times.append(1)
+        return open_(*arguments)
+    monkeypatch.setattr(accuracy.OnnxRuntime, "open", counting)
+    return times
+
+
+def fixed_batch(model, size):
+    proto = model.copy()
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = size
+    proto.graph.output[0].type.tensor_type.shape.dim[0].dim_value = size
+    del proto.graph.value_info[:]
+    return OnnxModel.of(checked(proto))
+
+
+def test_top1_and_flips():
+    logits = np.float32([[1, 2, 3], [3, 2, 1], [1, 3, 2], [0, 0, 1]])
+    assert top1(logits, np.uint8([2, 0, 0, 0])) == 50.0
+    assert flips(logits, logits[[0, 1, 1, 0]]) == 1
+    assert flips(logits, 2 * logits - 1) == 0
+
+
+def test_they_are_the_models_in_order(tiny_onnx, random_images, run_onnx, cache, monkeypatch):
+    monkeypatch.setattr(accuracy, "BATCH", 4)
+    images, heard = random_images(10, "test"), []
+    logits = logits_of(tiny_onnx, images, heard.append)
+    assert logits.shape == (10, 10) and logits.dtype == np.float32
+    np.testing.assert_allclose(logits, run_onnx(tiny_onnx, normalise(images.pixels))[0], rtol=1e-4, atol=1e-4)
+    assert heard == [4, 4, 2]
+
+
+@pytest.mark.parametrize("changes", [{"mean": (0.1, 0.2, 0.3)}, {"std": (1.0, 0.5, 0.25)}])
+def test_the_images_own_normalisation_is_used(tiny_onnx, random_images, run_onnx, cache, changes):
+    images = random_images(4)
+    other = ImageSet(name="o", split="test", pixels=images.pixels, labels=images.labels, **changes)
+    assert not np.allclose(logits_of(tiny_onnx, images), logits_of(tiny_onnx, other))  # nor shared in the cache
+    expected = run_onnx(tiny_onnx, normalise(images.pixels, other.mean, other.std))[0]
+    np.testing.assert_allclose(logits_of(tiny_onnx, other), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_second_time_no_session_is_opened(tiny_onnx, random_images, cache, opened):
+    images, heard = random_images(5), []
+    first = logits_of(tiny_onnx, images)
+    np.testing.assert_array_equal(logits_of(tiny_onnx, images, heard.append), first)
+    assert (len(opened), heard) == (1, [5])
+
+
+def test_another_model_or_other_images_are_computed(tiny_onnx, tiny_plain_onnx, random_images, cache, opened):
+    logits_of(tiny_onnx, random_images(5))
+    logits_of(tiny_plain_onnx, random_images(5))
+    logits_of(tiny_onnx, random_images(5, seed=1))
+    logits_of(tiny_onnx, random_images(6))
+    assert len(opened) == len(list(cache.iterdir())) == 4
+
+
+def saved(array, **options):
+    content = io.BytesIO()
+    np.save(content, array, **options)
+    return content.getvalue()
+
+
+def archived(array):
+    content = io.BytesIO()
+    np.savez(content, array)
+    return content.getvalue()
+
+
+GOOD = np.zeros((5, 10), np.float32)
+BROKEN = {"empty": b"", "garbage": b"garbage", "truncated": saved(GOOD)[:-7], "header": saved(GOOD)[:40],
+          "broken header": saved(GOOD).replace(b"'shape'", b"(((((((", 1),
+          "zip": b"PK\x03\x04 broken", "archive": archived(GOOD), "other count": saved(GOOD[:4]),
+          "other rank": saved(GOOD[0]), "objects": saved(np.array([None] * 5), allow_pickle=True),
+          "text": saved(np.full((5, 10), "x"))}
+
+
+@pytest.mark.parametrize("damage", BROKEN)
+def test_a_broken_entry_is_computed_again_and_mended(tiny_onnx, random_images, cache, opened, damage):
+    images = random_images(5)
+    good = logits_of(tiny_onnx, images)
+    (entry,) = cache.iterdir()
+    entry.write_bytes(BROKEN[damage])
+    np.testing.assert_array_equal(logits_of(tiny_onnx, images), good)
+    np.testing.assert_array_equal(logits_of(tiny_onnx, images), good)
+    assert len(opened) == 2
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tiny_onnx, random_images, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path / "file"))
+    assert logits_of(tiny_onnx, random_images(3)).shape == (3, 10)
+
+
+@pytest.mark.parametrize("count", [1, 4, 6, 8])
+def test_a_fixed_batch_is_filled_up_and_the_filling_dropped(tiny_onnx, random_images, cache, count):
+    images = random_images(count)
+    fixed = fixed_batch(tiny_onnx, 4)
+    assert fixed.input_shape[0] == 4
+    np.testing.assert_allclose(logits_of(fixed, images), logits_of(tiny_onnx, images), rtol=1e-4, atol=1e-4)
+
+
+def test_images_of_another_size_are_refused(tiny_onnx, random_images, cache):
+    with pytest.raises(ModelError, match=r"takes images of \(3, 32, 32\), random-calibration has \(3, 16, 16\)"):
+        logits_of(tiny_onnx, random_images(3, size=16))

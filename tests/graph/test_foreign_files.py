@@ -1,0 +1,140 @@
+"""Files from elsewhere: batch norm is folded, squeezes are rewritten, and what cannot be handled is refused by node."""
+
+import numpy as np
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch import nn
+
+from edge_se.core.errors import ModelError
+from edge_se.graph.foreign import normalised
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.quantization.se_gates import find_se_gates
+
+RANDOM = np.random.default_rng(0)
+W = RANDOM.standard_normal((4, 3, 1, 1), np.float32)
+NORM = {name: np.abs(RANDOM.standard_normal(4, np.float32)) + 0.5 for name in ("scale", "shift", "mean", "var")}
+IMAGES = RANDOM.standard_normal((2, 3, 8, 8), np.float32)
+HEAD = [("GlobalAveragePool", ["c"], ["p"]), ("Flatten", ["p"], ["y"])]
+
+
+class LinearSe(nn.Module):
+    """SE as most repositories write it: linear layers, `view` and `expand_as` (moskomule/senet.pytorch)."""
+
+    def __init__(self, channels=16):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, channels, 3, 1, 1), nn.BatchNorm2d(channels)
+        self.head = nn.Linear(channels, 10)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Sequential(nn.Linear(channels, 4, bias=False), nn.ReLU(), nn.Linear(4, channels, bias=False),
+                                nn.Sigmoid())
+
+    def forward(self, x):
+        u = self.norm(self.conv(x))
+        n, c, _, _ = u.shape
+        gate = self.fc(self.pool(u).view(n, c)).view(n, c, 1, 1)
+        return self.head((u * gate.expand_as(u)).mean((2, 3)))
+
+
+def operators(proto):
+    return [node.op_type for node in proto.graph.node]
+
+
+def test_batch_norm_is_folded_and_squeezes_are_rewritten(graph_of, run_onnx, tmp_path):
+    model = OnnxModel.of(graph_of(
+        [("Conv", ["x", "w"], ["a"]), ("BatchNormalization", ["a", "scale", "shift", "mean", "var"], ["c"]),
+         ("ReduceMean", ["c"], ["y"], {"axes": [2, 3], "keepdims": 0})], {"w": W, **NORM}))
+    proto = normalised(model, tmp_path / "m.onnx")
+    assert operators(proto) == ["Conv", "GlobalAveragePool", "Flatten"]
+    assert [entry.domain for entry in proto.opset_import] == [""]
+    np.testing.assert_allclose(run_onnx(proto, IMAGES)[0], run_onnx(model, IMAGES)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_it_is_deterministic(graph_of, tmp_path):
+    model = OnnxModel.of(graph_of([("Conv", ["x", "w"], ["c"]), *HEAD], {"w": W}))
+    one, other = (OnnxModel.of(normalised(model, tmp_path / "m.onnx")).sha256 for _ in range(2))
+    assert one == other
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize(("dynamo", "opset"), [(False, 13), (False, 17), (True, 18)])
+@pytest.mark.filterwarnings("ignore")
+def test_the_gate_of_a_common_se_block_is_found(tmp_path, run_onnx, dynamo, opset, dynamic):
+    torch.manual_seed(0)
+    net, path = LinearSe().eval(), tmp_path / "m.onnx"
+    shapes = {"dynamic_shapes": ({0: torch.export.Dim("n")},)} if dynamo else {"dynamic_axes": {"x": {0: "n"}}}
+    external = {"external_data": False} if dynamo else {}
+    torch.onnx.export(net, (torch.zeros(2, 3, 32, 32),), str(path), dynamo=dynamo, input_names=["x"],
+                      opset_version=opset, verbose=False, **external, **(shapes if dynamic else {}))
+    proto = normalised(OnnxModel.read(path), path)
+    (gate,) = find_se_gates(proto)
+    kinds = {node.output[0]: node.op_type for node in proto.graph.node}
+    assert sum(kinds[name] in ("Gemm", "MatMul") for name in gate.inner) == 2
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        np.testing.assert_allclose(run_onnx(proto, images.numpy())[0], net(images), rtol=1e-3, atol=1e-4)
+
+
+def with_two_outputs(graph):
+    graph.graph.output.append(helper.make_tensor_value_info("c", TensorProto.FLOAT, None))
+
+
+def with_a_custom_domain(graph):
+    graph.opset_import.add(domain="com.mine", version=1)
+    graph.graph.node[1].domain = "com.mine"
+
+
+def without_size(graph):
+    graph.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+
+
+def with_one_channel(graph):
+    graph.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1
+
+
+def of_old_opset(graph):
+    graph.opset_import[0].version = 11
+
+
+def with_control_flow(graph):
+    graph.graph.node[1].op_type = "If"
+
+
+def with_an_unknown_operator(graph):
+    graph.graph.node[1].op_type = "GlobalAveragePol"
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (with_two_outputs, r"has 2 outputs \(y, c\); a classifier has one; export the logits alone"),
+    (with_a_custom_domain, "GlobalAveragePool node 'p': operator of the custom domain 'com.mine'"),
+    (without_size, "three channels and a fixed height and width are needed"),
+    (with_one_channel, "three channels and a fixed height and width are needed"),
+    (of_old_opset, "opset 11 .*; export it with opset 13 or later"),
+    (with_control_flow, "If node 'p': control flow cannot be quantized"),
+    (with_an_unknown_operator, "onnxruntime cannot load it"),
+])
+def test_what_cannot_be_handled_is_refused(graph_of, tmp_path, change, message):
+    graph = graph_of([("Conv", ["x", "w"], ["c"]), *HEAD], {"w": W})
+    change(graph)
+    with pytest.raises(ModelError, match=rf"m\.onnx: .*{message}"):
+        normalised(OnnxModel.of(graph), tmp_path / "m.onnx")
+
+
+def test_a_quantized_file_is_refused(graph_of, tmp_path):
+    graph = graph_of([("QuantizeLinear", ["x", "s", "z"], ["q"]), ("DequantizeLinear", ["q", "s", "z"], ["c"]), *HEAD],
+                     {"s": np.float32(1), "z": np.uint8(0)})
+    with pytest.raises(ModelError, match="QuantizeLinear node 'q': is quantized already; give the float model"):
+        normalised(OnnxModel.of(graph), tmp_path / "m.onnx")
+
+
+def test_constants_that_are_also_declared_as_inputs_are_constants(graph_of, run_onnx, tmp_path):
+    """As exporters with `keep_initializers_as_inputs` write them; they would block folding and quantization."""
+    graph = graph_of(
+        [("Conv", ["x", "w"], ["a"]), ("BatchNormalization", ["a", "scale", "shift", "mean", "var"], ["c"]), *HEAD],
+        {"w": W, **NORM})
+    for name, value in {"w": W, **NORM}.items():
+        graph.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, value.shape))
+    proto = normalised(OnnxModel.of(graph), tmp_path / "m.onnx")
+    assert operators(proto) == ["Conv", "GlobalAveragePool", "Flatten"]
+    assert [value.name for value in proto.graph.input] == ["x"]
+    np.testing.assert_allclose(run_onnx(proto, IMAGES)[0], run_onnx(graph, IMAGES)[0], rtol=1e-4, atol=1e-5)

@@ -1,0 +1,75 @@
+"""Which nodes run in INT8, per target and placement, and which input of an Add is the shortcut."""
+
+import numpy as np
+import pytest
+
+from edge_se.core.errors import EdgeSeError
+from edge_se.quantization.placement import PLACEMENTS, place, residual_inputs
+from edge_se.quantization.se_gates import find_se_gates
+from edge_se.quantization.targets import TARGETS, WEIGHTED, target_of
+
+CPU, TENSORRT = TARGETS["cpu"], TARGETS["tensorrt"]
+W = {"w": np.ones((3, 3, 1, 1), np.float32)}
+LONG = [("Conv", ["x", "w"], ["a"]), ("Relu", ["a"], ["b"]), ("Conv", ["b", "w"], ["c"])]
+PROJECTED = ("Conv", ["x", "w"], ["p"])
+
+
+@pytest.mark.parametrize(("nodes", "expected"), [
+    ([*LONG, ("Add", ["c", "x"], ["y"])], [("y", "x")]),
+    ([*LONG, ("Add", ["x", "c"], ["y"])], [("y", "x")]),
+    ([*LONG, PROJECTED, ("Add", ["c", "p"], ["y"])], [("y", "p")]),
+    ([PROJECTED, *LONG, ("Add", ["p", "c"], ["y"])], [("y", "p")]),
+    ([*LONG, ("Add", ["c", "w"], ["y"])], []),
+    ([*LONG, ("Add", ["c", "x"], ["m"]), ("Relu", ["m"], ["r"]), ("Conv", ["r", "w"], ["d"]),
+      ("Add", ["d", "r"], ["y"])], [("m", "x"), ("y", "r")]),
+])
+def test_the_residual_input_is_the_shorter_branch(graph_of, nodes, expected):
+    assert residual_inputs(graph_of(nodes, W)) == expected
+
+
+def test_the_residual_inputs_of_a_net_are_its_shortcuts(tiny_onnx):
+    producer = {node.output[0]: node for node in tiny_onnx.proto.graph.node}
+    found = [(producer[output].op_type, producer[name].op_type) for output, name in
+             residual_inputs(tiny_onnx.proto)]
+    assert found == [("Add", "Relu"), ("Add", "Conv"), ("Add", "Conv"), ("Add", "Conv")]
+    assert all(producer[name].op_type == "Relu" or "downsample" in producer[name].input[1]
+               for _, name in residual_inputs(tiny_onnx.proto))
+
+
+def float_nodes(model, placement):
+    """By the name of their first output."""
+    nodes = [] if placement == "all" else [name for gate in find_se_gates(model) for name in gate.inner]
+    if placement == "ends-float":
+        nodes += [node.output[0] for node in model.graph.node if "images" in node.input or node.op_type == "Gemm"]
+    return set(nodes)
+
+
+@pytest.mark.parametrize("target", [CPU, TENSORRT])
+@pytest.mark.parametrize("name", PLACEMENTS)
+def test_plans(tiny_onnx, target, name):
+    plan = place(tiny_onnx.proto, target, name)
+    assert plan.name == name
+    assert set(plan.float_nodes) == float_nodes(tiny_onnx.proto, name)
+    expected = set(WEIGHTED) if target is TENSORRT else set(target.operators)
+    if target is CPU and name == "conv-only":
+        expected = {*WEIGHTED, "Relu", "Clip"}
+    assert set(plan.operators) == expected
+    assert len(plan.residual_inputs) == (4 if target is TENSORRT and name != "conv-only" else 0)
+
+
+@pytest.mark.parametrize("target", [CPU, TENSORRT])
+def test_the_default_is_the_targets(tiny_onnx, target):
+    assert place(tiny_onnx.proto, target) == place(tiny_onnx.proto, target, target.default_placement)
+    assert target.default_placement in PLACEMENTS
+
+
+def test_a_plain_net_has_no_gates_to_leave_in_float(tiny_plain_onnx):
+    assert place(tiny_plain_onnx.proto, CPU, "se-float").float_nodes == ()
+
+
+def test_unknown_names(tiny_onnx):
+    with pytest.raises(EdgeSeError, match=r"--placement: unknown placement 'se-floot'; did you mean 'se-float'\?"):
+        place(tiny_onnx.proto, CPU, "se-floot")
+    with pytest.raises(EdgeSeError, match=r"--target: unknown target 'tensort'; did you mean 'tensorrt'\?"):
+        target_of("tensort")
+    assert target_of("cpu") is CPU

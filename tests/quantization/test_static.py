@@ -1,0 +1,255 @@
+"""The Q/DQ graphs have the shape that each target needs, and nearly the numbers of FP32."""
+
+import logging
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from edge_se.core.errors import CalibrationError
+from edge_se.graph.counting import count, macs_by_node
+from edge_se.graph.view import GraphView
+from edge_se.quantization.placement import PLACEMENTS, place
+from edge_se.quantization.ranges import collect
+from edge_se.quantization.se_gates import find_se_gates
+from edge_se.quantization.static import quantize
+from edge_se.quantization.targets import TARGETS
+
+FLOAT_GATES = [name for name in PLACEMENTS if name != "all"]
+QDQ = ("QuantizeLinear", "DequantizeLinear")
+
+
+@pytest.fixture(scope="module", params=["se", "none"])
+def source(request, tiny_onnx, tiny_plain_onnx):
+    return tiny_onnx if request.param == "se" else tiny_plain_onnx
+
+
+@pytest.fixture(scope="module")
+def statistics(source, random_images):
+    return collect(source, random_images(64))
+
+
+@pytest.fixture(scope="module")
+def quantized(source, statistics):
+    """(target, placement) -> the INT8 model."""
+    made = {}
+
+    def make(target, placement="se-float"):
+        if (target, placement) not in made:
+            rules = TARGETS[target]
+            made[target, placement] = quantize(source, statistics.ranges("minmax", symmetric=rules.signed_activations),
+                                               rules, place(source.proto, rules, placement))
+        return made[target, placement]
+    return make
+
+
+@pytest.fixture(params=["cpu", "tensorrt"])
+def target(request):
+    return request.param
+
+
+def constant(view, name):
+    value = view.constant(name)
+    assert value is not None, name
+    return value
+
+
+def dequantized_constants(view):
+    """(DequantizeLinear node, its constant) for weights and biases."""
+    return [(node, view.constant(node.input[0])) for node in view.graph.node
+            if node.op_type == "DequantizeLinear" and view.constant(node.input[0]) is not None]
+
+
+def is_dequantized(name, view):
+    return name in view.producer and view.producer[name].op_type == "DequantizeLinear"
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_it_is_a_valid_graph_that_says_what_it_is(quantized, source, target, placement):
+    model = quantized(target, placement)
+    onnx.checker.check_model(model.proto, full_check=True)
+    assert (model.precision, model.target, model.parent_sha256) == ("int8", target, source.sha256)
+    assert model.file_name == f"int8.{target}.onnx"
+    assert model.metadata == source.metadata
+    assert (model.input_name, model.input_shape) == (source.input_name, source.input_shape)
+    assert [(entry.domain, entry.version) for entry in model.proto.opset_import] == [("", 17)]
+    assert model.proto.ir_version == source.proto.ir_version
+    assert {item.elem_type for value in (*model.proto.graph.input, *model.proto.graph.output)
+            for item in [value.type.tensor_type]} == {onnx.TensorProto.FLOAT}
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_cpu_has_uint8_activations_int8_weights_and_int32_biases(quantized, placement):
+    view = GraphView(quantized("cpu", placement).proto)
+    activations = [node for node in view.graph.node if node.op_type == "QuantizeLinear"]
+    assert activations
+    for node in activations:
+        assert constant(view, node.input[2]).dtype == np.uint8
+    kinds = {value.dtype.name for _, value in dequantized_constants(view)}
+    assert kinds == {"int8", "int32"}
+    for node, _ in dequantized_constants(view):
+        assert not np.any(constant(view, node.input[2])) if len(node.input) > 2 else True
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_tensorrt_is_int8_with_zero_points_0_and_float_biases(quantized, placement):
+    view = GraphView(quantized("tensorrt", placement).proto)
+    pairs = [node for node in view.graph.node if node.op_type in QDQ]
+    assert pairs
+    for node in pairs:
+        zero_point = constant(view, node.input[2])
+        assert zero_point.dtype == np.int8 and not zero_point.any()
+    assert {value.dtype.name for _, value in dequantized_constants(view)} == {"int8"}
+    for node in view.graph.node:
+        if node.op_type in ("Conv", "Gemm") and len(node.input) > 2:
+            assert constant(view, node.input[2]).dtype == np.float32
+
+
+def test_weights_are_per_output_channel_and_nearly_the_originals(quantized, source, target):
+    view = GraphView(quantized(target, "all").proto)
+    originals = {item.name: numpy_helper.to_array(item) for item in source.proto.graph.initializer}
+    found = 0
+    for node in view.graph.node:
+        if node.op_type not in ("Conv", "Gemm"):
+            continue
+        weight = view.producer[node.input[1]]
+        values, scales = constant(view, weight.input[0]), constant(view, weight.input[1])
+        original = originals[weight.input[0].removesuffix("_quantized")]
+        axis = next((item.i for item in weight.attribute if item.name == "axis"), 1)
+        outputs = original.shape[0]  # Gemm has transB = 1
+        assert (scales.shape, axis, values.dtype) == ((outputs,), 0, np.int8)
+        assert values.min() >= -127  # symmetric: -128 has no opposite
+        scales = scales.reshape(-1, *[1] * (original.ndim - 1))
+        np.testing.assert_allclose(values * scales, original, atol=float(0.51 * scales.max()))
+        assert (np.abs(values.reshape(outputs, -1)).max(1) >= 126).all()  # each channel uses its whole range
+        found += 1
+    assert found == sum(item.op_type in ("Conv", "Gemm") for item in source.proto.graph.node)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_the_share_of_int8_macs(quantized, source, target, placement):
+    counts = count(quantized(target, placement).proto)
+    assert (counts.macs, counts.params) == (count(source.proto).macs, count(source.proto).params)
+    spared = place(source.proto, TARGETS[target], placement).float_nodes
+    in_float = sum(macs for name, macs in macs_by_node(source.proto).items() if name in spared)
+    assert counts.int8_macs == counts.macs - in_float
+
+
+@pytest.mark.parametrize("placement", [name for name in PLACEMENTS if name != "conv-only"])
+def test_each_residual_input_has_a_dequantization_of_its_own(quantized, source, placement):
+    rules = TARGETS["tensorrt"]
+    view = GraphView(quantized("tensorrt", placement).proto)
+    plan = place(source.proto, rules, placement)
+    assert len(plan.residual_inputs) == 4
+    for output, name in plan.residual_inputs:
+        restored = [read for read in view.producer[output].input if is_dequantized(read, view)]
+        assert len(restored) == 1  # the other input comes from the convolution that the Add is fused with
+        assert [reader.output[0] for reader in view.consumers[restored[0]]] == [output]
+        (quantizer,) = [node for node in view.consumers[name] if node.op_type == "QuantizeLinear"]
+        assert view.producer[restored[0]].input[0] == quantizer.output[0]  # the tensor is in INT8 once
+        assert view.producer[restored[0]].input[1:] == quantizer.input[1:]
+
+
+def test_conv_only_leaves_adds_in_float(quantized):
+    view = GraphView(quantized("tensorrt", "conv-only").proto)
+    for node in view.graph.node:
+        if node.op_type == "Add":
+            residual = [read for read in node.input if is_dequantized(read, view)]
+            assert all(len(view.consumers[read]) > 1 for read in residual)  # shared with a convolution at most
+
+
+@pytest.mark.parametrize("placement", FLOAT_GATES)
+def test_nothing_is_quantized_inside_a_gate(quantized, source, target, placement):
+    view = GraphView(quantized(target, placement).proto)
+    for gate in find_se_gates(source.proto):
+        for name in gate.inner:
+            node = view.producer[name]
+            for read in node.input:
+                value = view.constant(read)
+                assert (value.dtype == np.float32) if value is not None else (
+                    read in gate.inner or is_dequantized(read, view) or read == gate.squeeze), read
+            if name != gate.inner[0]:  # the gate's own output may be quantized for the Mul on the CPU
+                assert all(reader.op_type not in QDQ for reader in view.consumers[name])
+
+
+@pytest.mark.parametrize("placement", FLOAT_GATES)
+def test_on_tensorrt_a_gate_is_float_from_its_pool_to_its_scale(quantized, source, placement):
+    view = GraphView(quantized("tensorrt", placement).proto)
+    for gate in find_se_gates(source.proto):
+        for name in (gate.squeeze, *gate.inner, gate.scale):
+            assert not any(is_dequantized(read, view) for read in view.producer[name].input)
+            assert all(reader.op_type not in QDQ for reader in view.consumers[name])
+
+
+def test_on_the_cpu_pool_and_scale_stay_int8(quantized, source):
+    view = GraphView(quantized("cpu", "se-float").proto)
+    for gate in find_se_gates(source.proto):
+        assert is_dequantized(view.producer[gate.squeeze].input[0], view)
+        assert all(is_dequantized(read, view) for read in view.producer[gate.scale].input)
+
+
+def sqnr(exact, approximate):
+    """Signal to quantization noise of the logits in decibels, each class's mean left out."""
+    return 10 * np.log10((exact - exact.mean(0)).var() / np.mean((exact - approximate) ** 2))
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_logits_are_nearly_those_of_fp32(quantized, source, target, placement, random_images, run_onnx):
+    images = next(random_images(200, "test", seed=1).batches(200))
+    exact, approximate = run_onnx(source, images)[0], run_onnx(quantized(target, placement), images)[0]
+    assert sqnr(exact, approximate) > 15
+    assert np.mean(exact.argmax(1) == approximate.argmax(1)) >= 0.9
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_batch_is_still_dynamic(quantized, target, run_onnx, batch):
+    assert run_onnx(quantized(target), np.zeros((batch, 3, 32, 32), np.float32))[0].shape == (batch, 10)
+
+
+def test_equal_inputs_give_equal_bytes_and_the_source_is_untouched(quantized, source, statistics, target):
+    before = source.proto.SerializeToString(deterministic=True)
+    rules = TARGETS[target]
+    again = quantize(source, statistics.ranges("minmax", symmetric=rules.signed_activations), rules,
+                     place(source.proto, rules, "se-float"))
+    assert again.sha256 == quantized(target).sha256
+    assert source.proto.SerializeToString(deterministic=True) == before
+
+
+def test_ranges_of_another_model_are_refused(tiny_onnx, tiny_plain_onnx, random_images):
+    ranges = collect(tiny_onnx, random_images(2)).ranges("minmax", symmetric=False)
+    with pytest.raises(CalibrationError, match="these ranges were collected on another model; calibrate this model"):
+        quantize(tiny_plain_onnx, ranges, TARGETS["cpu"], place(tiny_plain_onnx.proto, TARGETS["cpu"]))
+
+
+def test_nodes_without_names_and_silent_tensors(graph_of, random_images, run_onnx, target):
+    """Files from elsewhere may leave node names out; a tensor may be zero on every calibration image."""
+    from edge_se.graph.onnx_model import OnnxModel
+
+    random = np.random.default_rng(0)
+    graph = graph_of(
+        [("Conv", ["x", "w"], ["c"]), ("Relu", ["c"], ["r"]), ("Conv", ["r", "v"], ["d"]), ("Add", ["d", "c"], ["a"]),
+         ("GlobalAveragePool", ["a"], ["p"]), ("Flatten", ["p"], ["y"])],
+        {"w": -np.abs(random.standard_normal((3, 3, 1, 1), np.float32)),
+         "v": random.standard_normal((3, 3, 1, 1), np.float32)})
+    model = OnnxModel.of(graph)
+    images = random_images(4, size=8)
+    bright = type(images)(name="b", split="calibration", pixels=images.pixels // 8 + 200, labels=None)
+    rules = TARGETS[target]
+    ranges = collect(model, bright).ranges("minmax", symmetric=rules.signed_activations)
+    assert ranges.bounds["r"] == (0, 0)
+    int8 = quantize(model, ranges, rules, place(model.proto, rules, "all"))
+    batch = next(bright.batches(4))
+    np.testing.assert_allclose(run_onnx(int8, batch)[0], run_onnx(model, batch)[0], rtol=0.05, atol=0.05)
+
+
+def test_logging_is_left_as_it_was(source, statistics):
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.INFO)
+    try:
+        quantize(source, statistics.ranges("minmax", symmetric=False), TARGETS["cpu"],
+                 place(source.proto, TARGETS["cpu"]))
+        assert root.level == logging.INFO
+    finally:
+        root.setLevel(before)

@@ -1,0 +1,61 @@
+"""Images made from a net alone: they match its batch norms better than noise does, and are decided by their seed."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edge_se.core.errors import CalibrationError
+from edge_se.data.splits import normalise
+from edge_se.quantization.synthesis import SynthesisPlan, _BatchNormLoss, synthesize
+
+
+def made(net, **changes):
+    plan = SynthesisPlan(**({"images": 20, "steps": 40} | changes))
+    heard = []
+    pixels = synthesize(net, plan, size=16, classes=10, advance=heard.append)
+    assert sum(heard) == plan.steps
+    return pixels
+
+
+def mismatch(net, pixels):
+    with _BatchNormLoss(net) as matching, torch.no_grad():
+        net.eval()(torch.from_numpy(normalise(pixels)))
+        return float(matching.loss())
+
+
+@pytest.fixture
+def smooth_net(tiny_net):
+    """A net whose batch norms saw smooth images."""
+    net = tiny_net("se").train()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for _ in range(20):
+            net(nn.functional.interpolate(torch.randn(32, 3, 3, 3, generator=generator), size=16, mode="bilinear"))
+    return net.eval()
+
+
+def test_they_match_the_batch_norms_better_than_noise(smooth_net, random_images):
+    pixels = made(smooth_net)
+    assert (pixels.shape, pixels.dtype) == ((20, 3, 16, 16), np.uint8)
+    assert pixels.flags["C_CONTIGUOUS"]
+    assert mismatch(smooth_net, pixels) < 0.5 * mismatch(smooth_net, random_images(20, size=16).pixels)
+
+
+def test_the_seed_decides(tiny_net):
+    first = made(tiny_net("se"), steps=3)
+    np.testing.assert_array_equal(first, made(tiny_net("se"), steps=3))
+    assert not np.array_equal(first, made(tiny_net("se"), steps=3, seed=1))
+
+
+def test_the_net_is_left_as_it_was(tiny_net):
+    net = tiny_net("se")
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    made(net, steps=2)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert not any(module._forward_pre_hooks for module in net.modules())
+
+
+def test_a_net_without_batch_norm():
+    with pytest.raises(CalibrationError, match="has no batch norm to match"):
+        made(nn.Sequential(nn.Conv2d(3, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
