@@ -63,6 +63,18 @@ def _printed_as_json(document: dict[str, Any], json: bool) -> bool:
     return False
 
 
+def _numbers(value: Optional[str], option: str) -> Optional[tuple[float, ...]]:
+    if value is None:
+        return None
+    try:
+        numbers = tuple(float(part) for part in value.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3:
+        raise EdgeSeError(f"'{value}' is not three numbers", where=option, fix="give one per channel: 0.5,0.5,0.5")
+    return numbers
+
+
 def _list(value: Optional[str]) -> Optional[list[str]]:
     return [part.strip() for part in value.split(",") if part.strip()] if value else None
 
@@ -89,14 +101,16 @@ def train(model: Annotated[str, typer.Option(help="A name from `edge-se models l
 
 
 @app.command(epilog="Example: edge-se export --model se_resnet18 --int8")
-def export(model: Annotated[str, typer.Option(help="A name from `edge-se models list`, or FILE.onnx.")],
+def export(model: Annotated[str, typer.Option(
+               help="A name from `edge-se models list`, FILE.onnx, or torchvision:NAME with --weights.")],
            weights: Annotated[Optional[Path], typer.Option(help="safetensors; default: the bundled ones.")] = None,
            fp16: Annotated[bool, typer.Option("--fp16", help="Also write FP16.")] = False,
            int8: Annotated[bool, typer.Option("--int8", help="Also write INT8, one file per target.")] = False,
            target: Annotated[str, typer.Option(help="cpu, tensorrt or all.")] = "all",
            calibration: Annotated[Optional[str], typer.Option(
-               help="A bundled set, an index manifest (.json), images (.npz) or the calibration.npz of an earlier "
-                    "export. Default: 512 CIFAR-10 training images, else the synthetic set.")] = None,
+               help="A bundled set, a folder of images, an index manifest (.json), images (.npz) or the "
+                    "calibration.npz of an earlier export. Default: 512 CIFAR-10 training images, else the "
+                    "synthetic set.")] = None,
            method: Annotated[str, typer.Option(
                help="How ranges are chosen: minmax, entropy, percentile or mse.")] = "minmax",
            placement: Annotated[Optional[str], typer.Option(
@@ -107,16 +121,24 @@ def export(model: Annotated[str, typer.Option(help="A name from `edge-se models 
            search_seconds: Annotated[Optional[float], typer.Option(help="auto: bound on the search.")] = None,
            data: Data = None, out: Out = None,
            accuracy: Annotated[bool, typer.Option(help="Measure accuracy on the test set.")] = True,
+           mean: Annotated[Optional[str], typer.Option(help="Of the pixels / 255, R,G,B, for a model from elsewhere. "
+                                                            "Default: CIFAR-10's at 32 px, else ImageNet's.")] = None,
+           std: Annotated[Optional[str], typer.Option(help="The same for the standard deviation.")] = None,
+           input_size: Annotated[Optional[int], typer.Option(
+               min=8, help="Of a torchvision model; default 224.")] = None,
            json: Json = False, quiet: Quiet = False) -> None:
     """Write ONNX files per precision and target, each verified and measured."""
     from edge_se.quantization.search import Budget
     from edge_se.quantization.targets import TARGETS
     from edge_se.reporting.tables import build_rows
     from edge_se.steps.export import export as step
+    from edge_se.steps.source import Preprocessing
 
+    given = Preprocessing(mean=_numbers(mean, "--mean"), std=_numbers(std, "--std"), input_size=input_size)
     build = step(model, weights=weights, fp16=fp16, int8=int8, targets=list(TARGETS) if target == "all" else [target],
                  calibration=calibration, method=method, placement=placement, data=data, out=out, accuracy=accuracy,
-                 budget=Budget(max_drop_pp=max_drop, seconds=search_seconds), progress=_progress(quiet))
+                 budget=Budget(max_drop_pp=max_drop, seconds=search_seconds), preprocessing=given,
+                 progress=_progress(quiet))
     if _printed_as_json(build.document(), json):
         return
     columns, rows = build_rows(build)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from edge_se.core.errors import RecipeError, did_you_mean
 
@@ -18,14 +18,14 @@ else:
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Phase(_Table):
     """Epochs trained at one resolution; progressive resizing is several phases of growing resolution."""
 
-    epochs: int = Field(gt=0)
-    resolution: int = Field(default=32, ge=8, le=224)
+    epochs: StrictInt = Field(gt=0)
+    resolution: StrictInt = Field(default=32, ge=8, le=224)
 
 
 class Optimizer(_Table):
@@ -53,18 +53,18 @@ class Augmentation(_Table):
     `alternating` takes a random side per image once and flips it every epoch (airbench, arXiv 2404.00498).
     """
 
-    translate: int = Field(default=4, ge=0, le=16)
+    translate: StrictInt = Field(default=4, ge=0, le=16)
     flip: Literal["none", "random", "alternating"] = "alternating"
-    cutout: int = Field(default=0, ge=0, le=32)
+    cutout: StrictInt = Field(default=0, ge=0, le=32)
 
 
 class Recipe(_Table):
     """How a net is trained."""
 
-    batch_size: int = Field(default=128, gt=1)
+    batch_size: StrictInt = Field(default=128, gt=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     amp: Literal["auto", "bf16", "off"] = "auto"
-    seed: int = Field(default=0, ge=0)
+    seed: StrictInt = Field(default=0, ge=0)
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     optimizer: Optimizer
     schedule: Schedule = Schedule()
@@ -87,6 +87,8 @@ class Recipe(_Table):
 
     def shortened(self, epochs: int) -> Recipe:
         """The same recipe for `epochs` in all, phases in proportion (each that keeps a share keeps at least one)."""
+        if epochs < 1:
+            raise RecipeError(f"{epochs} epochs train nothing", where="--epochs", fix="give 1 or more")
         if epochs >= self.epochs:
             last = self.phases[-1]
             grown = last.model_copy(update={"epochs": last.epochs + epochs - self.epochs})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from edge_se.core.assets import asset
 from edge_se.core.errors import CalibrationError, did_you_mean
 from edge_se.core.files import write_bytes
 from edge_se.data.cifar10 import Cifar10, require
+from edge_se.data.folders import load_folder
 from edge_se.data.splits import ImageSet, load_manifest, read_manifest
 
 REAL = "cifar10-calib512"
@@ -24,12 +27,17 @@ def bundled() -> list[str]:
     return sorted(path.stem for path in folder.iterdir() if path.suffix == ".npz" or "calib" in path.stem)
 
 
-def load(name: str | None, cifar: Cifar10 | None) -> ImageSet:
-    """A bundled set by name, an index manifest (.json) or an image archive (.npz) by path.
+def load(name: str | None, cifar: Cifar10 | None, *, height: int = 32, width: int = 32) -> ImageSet:
+    """A bundled set by name; an index manifest (.json), an image archive (.npz) or a folder of images by path.
 
     Without a name: 512 class-balanced CIFAR-10 training images where the data set is at hand, else the bundled
     synthetic set. Raises CalibrationError for an unknown name and for images of the test set.
     """
+    if name is None and (height, width) != (32, 32):
+        raise CalibrationError(f"the bundled images are 32x32, the model takes {height}x{width}", where="--calibration",
+                               fix="give a folder of images of the kind that the model was trained on")
+    if name is not None and name not in bundled() and Path(name).is_dir():
+        return load_folder(Path(name), height=height, width=width)
     path = _path_of(name or (REAL if cifar else SYNTHETIC))
     if path.suffix == ".npz":
         return read_archive(path)
@@ -55,10 +63,10 @@ def read_archive(path: Path) -> ImageSet:
     return ImageSet(name=path.stem, split=split, pixels=pixels, labels=None)
 
 
-def write_archive(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Writes what `read_archive` reads; equal images give equal bytes."""
+def write_archive(path: Path, pixels: NDArray[np.uint8], provenance: dict[str, Any] | None = None) -> None:
+    """Writes what `read_archive` reads, and where the images came from; equal content gives equal bytes."""
     content = io.BytesIO()
-    np.savez_compressed(content, pixels=pixels)
+    np.savez_compressed(content, pixels=pixels, provenance=np.array(json.dumps(provenance or {}, sort_keys=True)))
     write_bytes(path, content.getvalue())
 
 
@@ -70,4 +78,5 @@ def _path_of(name: str) -> Path:
     if path.suffix in (".npz", ".json"):
         return path
     raise CalibrationError(f"unknown calibration set '{name}'",
-                           fix=f"{did_you_mean(name, bundled())}, or give a .json manifest or an .npz file")
+                           fix=f"{did_you_mean(name, bundled())}, or give a folder of images, a .json manifest or an "
+                               ".npz file")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import warnings
 from contextlib import redirect_stdout
 
@@ -18,7 +17,6 @@ def to_fp16(model: OnnxModel) -> OnnxModel:
 
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # it warns of every weight below FP16's smallest normal number
-        logging.getLogger("onnxruntime.transformers.float16").setLevel(logging.ERROR)
         proto = convert_float_to_float16(model.copy(), keep_io_types=True)
     del proto.graph.value_info[:]  # the converter leaves some at float32
     sort_topologically(proto)  # it appends the casts of the input

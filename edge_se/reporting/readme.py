@@ -16,7 +16,7 @@ from edge_se.core.artifacts import Build, build_of
 from edge_se.core.assets import asset
 from edge_se.core.files import write_text
 from edge_se.reporting.console import table_text
-from edge_se.reporting.tables import accuracy, build_rows, markdown, measurement_rows
+from edge_se.reporting.tables import DASH, accuracy, build_rows, markdown, measurement_rows
 from edge_se.reporting.verdict import explain
 
 MODELS = ("resnet18", "se_resnet18")
@@ -96,9 +96,31 @@ def weights_table() -> str:
                      "training"], rows)
 
 
+def peers_table() -> str:
+    """Each peer's file: accuracy, flips, latency in two runtimes, and what quantizing took."""
+    parts = []
+    for model in MODELS:
+        document = _result(f"peers-{model}")
+        fp32 = document["fp32"]
+        columns = ["file", "top-1 %", "drop, points (95 % CI)", "flips", "onnxruntime ms", "OpenVINO ms",
+                   "quantizing s", "peak GiB"]
+        rows = [["FP32", f"{fp32['top1']:.2f}", DASH, DASH, f"{fp32['onnxruntime_ms']:.2f}",
+                 f"{fp32['openvino_ms']:.2f}", DASH, DASH]]
+        for row in document["rows"]:
+            low, high = row["ci_pp"]
+            rows.append([row["name"], f"{row['top1']:.2f}", f"{row['drop_pp']:+.2f} ({low:+.2f} to {high:+.2f})",
+                         str(row["flips"]), *(DASH if row[key] is None else f"{row[key]:.2f}"
+                                              for key in ("onnxruntime_ms", "openvino_ms")),
+                         f"{row['seconds']:.1f}", f"{row['peak_memory_bytes'] / 2**30:.2f}"])
+        versions = ", ".join(f"{name.partition(': ')[2]} {number}" for name, number in document["versions"].items())
+        parts.append(f"### `{model}`\n\n{markdown(columns, rows)}\nn = {document['n']:,} test images, calibrated on "
+                     f"{document['calibration']}; {versions}.\n")
+    return "\n".join(parts)
+
+
 FIGURES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy_table, "latency": latency_table, "speedup": speedup_table, "transcript": transcript,
-    "weights": weights_table}
+    "weights": weights_table, "peers": peers_table}
 
 
 def _result(name: str) -> dict[str, Any]:

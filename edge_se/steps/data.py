@@ -53,6 +53,6 @@ def synthesize(model: str, *, weights: Path | None = None, images: int = 256, st
     with progress.task("synthesizing", steps) as advance:
         pixels = optimise(net, SynthesisPlan(images=images, steps=steps, seed=seed), size=spec.input_size,
                           classes=spec.classes, advance=advance)
-    write_archive(path, pixels)
-    return {"schema": SCHEMA, "action": "synthesize", "file": str(path), "images": images, "steps": steps, "seed": seed,
-            "model": model, "weights_sha256": sha256_of(source), "sha256": sha256_of(path)}
+    provenance = {"model": model, "weights_sha256": sha256_of(source), "images": images, "steps": steps, "seed": seed}
+    write_archive(path, pixels, provenance)
+    return {"schema": SCHEMA, "action": "synthesize", "file": str(path), **provenance, "sha256": sha256_of(path)}

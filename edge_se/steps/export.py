@@ -30,7 +30,7 @@ from edge_se.quantization.static import quantize
 from edge_se.quantization.table import FILE as TABLE
 from edge_se.quantization.table import is_table, read_table, write_table
 from edge_se.quantization.targets import target_of
-from edge_se.steps.source import load_source
+from edge_se.steps.source import Preprocessing, Source, load_source
 
 AUTO = "auto"
 NOT_MEASURED = ("accuracy was not measured: CIFAR-10 is not here. Agreement with FP32 is on the calibration images.\n"
@@ -40,7 +40,8 @@ NOT_MEASURED = ("accuracy was not measured: CIFAR-10 is not here. Agreement with
 def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8: bool = False,
            targets: Sequence[str] = ("cpu", "tensorrt"), calibration: str | None = None, method: str = "minmax",
            placement: str | None = None, budget: Budget | None = None, data: Path | None = None,
-           out: Path | None = None, accuracy: bool = True, progress: Progress = SILENT) -> Build:
+           out: Path | None = None, accuracy: bool = True, preprocessing: Preprocessing | None = None,
+           progress: Progress = SILENT) -> Build:
     """Writes `fp32.onnx` and what was asked for to `out` (build/NAME) and returns the manifest.
 
     Everything is made and measured in memory first and written at the end, so an interrupted or failed export
@@ -48,12 +49,13 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
     """
     cifar = cifar10.find(data)
     table = Path(calibration) if calibration and is_table(Path(calibration)) else None
-    images = calibration_sets.load(None if table else calibration, cifar)
     started = time.monotonic()
     with progress.task("exporting to ONNX", 1) as advance:
-        source = load_source(model, weights, images)
+        source = load_source(model, weights, preprocessing or Preprocessing())
         advance(1)
     made = [_Made(source.model, None, time.monotonic() - started)]
+    images = _calibration_images(source, None if table else calibration, cifar)
+    parity = source.parity(images)
     if fp16:
         made.append(_fp16(source.model))
     statistics = None
@@ -61,24 +63,34 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
         quantizing = _Quantizing(source.model, targets, method, placement)
         statistics = quantizing.statistics(images, table, progress)
         if placement == AUTO:
-            held_out = splits.load("validation", cifar) if cifar else images
+            held_out = splits.load("validation", cifar) if cifar and source.is_cifar10 else images
             quantizing.search(statistics, held_out, budget or Budget(), out or BUILDS / source.name, progress)
         made += quantizing.models(statistics)
-    judged = splits.load("test", cifar) if cifar and accuracy else images
+    judged = splits.load("test", cifar) if cifar and accuracy and source.is_cifar10 else images
     artifacts = _measured(made, judged, progress)
-    if cifar is None:
+    if not source.is_cifar10:
+        progress.note("accuracy was not measured: this is no CIFAR-10 classifier. Agreement with FP32 is on the "
+                      "calibration images.")
+    elif cifar is None:
         progress.note(NOT_MEASURED)
-    metadata = source.model.metadata
-    assert metadata is not None  # load_source wrote it
+    metadata = source.metadata
     build = Build(
         model=source.name, out=str(out or BUILDS / source.name), source=source.origin,
         calibration=_described(statistics, method) if statistics else None,
         preprocessing={"layout": metadata.layout, "mean": list(metadata.mean), "std": list(metadata.std)},
-        labels=metadata.labels, parity=source.parity, artifacts=artifacts,
+        labels=metadata.labels, parity=parity, artifacts=artifacts,
         environment={"versions": environment.versions(), "hardware": environment.hardware(),
                      "commit": environment.commit()})
     _write(build, [item.model for item in made], statistics)
     return build
+
+
+def _calibration_images(source: Source, name: str | None, cifar: cifar10.Cifar10 | None) -> ImageSet:
+    """The calibration set at the model's size, with the model's normalisation."""
+    height, width = source.model.input_shape[2:]
+    assert height and width  # every source has a fixed image size
+    images = calibration_sets.load(name, cifar, height=height, width=width)
+    return replace(images, mean=source.metadata.mean, std=source.metadata.std)
 
 
 class _Made:

@@ -29,6 +29,9 @@ def gate(model: str | None = None, *, max_drop: float | None = None, preset: str
     if fp32 is None or not candidates:
         raise ArtifactError("the gate compares INT8 with FP32; this build lacks one of them", where=build.folder,
                             fix=f"run `edge-se export --model {build.model} --int8`")
+    if build.labels != cifar10.CLASSES:
+        raise ArtifactError("is no CIFAR-10 classifier, and the gate judges on CIFAR-10", where=build.folder,
+                            fix="gate a CIFAR-10 model")
     test = splits.load("test", cifar10.require(data))
     assert test.labels is not None
     predictions = {}

@@ -1,16 +1,19 @@
-"""Where a graph comes from: a net of the zoo with its weights, or an ONNX file."""
+"""Where a graph comes from: a net of the zoo or of torchvision with its weights, or an ONNX file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_se.core.assets import asset
-from edge_se.core.errors import ModelError
+from edge_se.core.errors import ModelError, UnavailableError, did_you_mean
 from edge_se.core.files import sha256_of
+from edge_se.data.cifar10 import CLASSES, MEAN, STD
 from edge_se.data.splits import ImageSet
 from edge_se.graph.foreign import normalised
 from edge_se.graph.metadata import ModelMetadata, write_metadata
@@ -22,72 +25,177 @@ if TYPE_CHECKING:
 
 TORCH_TOLERANCE = 1e-3  # of logits of order 10: float32 sums in another order, batch norm folded
 PARITY_IMAGES = 64
+TORCHVISION = "torchvision:"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+Reference = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """What the user says of a model that does not say it itself; None: by the model's size."""
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    input_size: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The FP32 graph, what it was made from, and how far it is from its origin."""
+    """The FP32 graph, what it was made from, and the net that it must agree with (None for a file)."""
 
     name: str
     model: OnnxModel
     origin: dict[str, Any]
-    parity: dict[str, Any]
+    reference: Reference | None = None
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        """The contract of the graph; every source writes it."""
+        found = self.model.metadata
+        assert found is not None
+        return found
+
+    @property
+    def is_cifar10(self) -> bool:
+        """Whether CIFAR-10 tells its accuracy."""
+        return self.metadata.labels == CLASSES and self.model.input_shape[1:] == (3, 32, 32)
+
+    def parity(self, images: ImageSet) -> dict[str, Any]:
+        """How far the graph is from its net on `images`; ModelError when it is too far."""
+        if self.reference is None:
+            return {}
+        from edge_se.backends.base import Device
+        from edge_se.backends.onnxruntime import OnnxRuntime
+
+        batch = next(images.batches(PARITY_IMAGES))
+        expected = self.reference(batch)
+        with OnnxRuntime().open(self.model, Device()) as session:
+            distance = float(np.abs(session.run(batch) - expected).max())
+        if not distance <= TORCH_TOLERANCE * max(1.0, float(np.abs(expected).max()) / 10):
+            raise ModelError(f"the exported graph differs from torch by {distance:.2g} in a logit, more than "
+                             f"{TORCH_TOLERANCE:g}", where=self.model.file_name,
+                             fix="check the versions of torch and onnxscript")
+        return {"torch_vs_onnx": {"max_abs": distance, "tolerance": TORCH_TOLERANCE, "images": len(batch),
+                                  "of": images.name}}
 
 
-def is_file(model: str) -> bool:
-    """Whether `--model` names an ONNX file rather than a net."""
-    return model.endswith(".onnx")
+def load_source(model: str, weights: Path | None, preprocessing: Preprocessing) -> Source:
+    """The FP32 graph of a net's name, `torchvision:NAME` or an .onnx file."""
+    if model.endswith(".onnx"):
+        return _from_file(Path(model), weights, preprocessing)
+    if model.startswith(TORCHVISION):
+        return _from_torchvision(model.removeprefix(TORCHVISION), weights, preprocessing)
+    return _from_zoo(model, weights)
 
 
-def load_source(model: str, weights: Path | None, images: ImageSet) -> Source:
-    """The FP32 graph of a net name or .onnx file, checked against its origin on `images`."""
-    return _from_file(Path(model), weights) if is_file(model) else _from_zoo(model, weights, images)
-
-
-def _from_zoo(name: str, weights: Path | None, images: ImageSet) -> Source:
+def _from_zoo(name: str, weights: Path | None) -> Source:
     spec = spec_of(name)
     path = weights or asset("models", name, "weights.safetensors")
     if not path.is_file():
         raise ModelError("no such weights", where=path,
                          fix=f"give them with --weights, or run `edge-se train --model {name}`")
     net = build(spec)
-    from edge_se.graph.export import to_onnx
     from edge_se.training.checkpoint import load_weights
 
     load_weights(net, path)
-    sha256 = sha256_of(path)
-    params = sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
-    metadata = ModelMetadata(model=name, source_sha256=sha256, params=params)
-    model = OnnxModel.of(to_onnx(net, metadata, spec.input_size))
-    return Source(name=name, model=model, origin={"kind": "zoo", "weights": path.name, "sha256": sha256},
-                  parity={"torch_vs_onnx": _torch_parity(net, model, images)})
+    metadata = ModelMetadata(model=name, source_sha256=sha256_of(path), params=_params(net))
+    return _from_net(net, metadata, spec.input_size, {"kind": "zoo", "weights": path.name})
 
 
-def _torch_parity(net: nn.Module, model: OnnxModel, images: ImageSet) -> dict[str, Any]:
+def _from_torchvision(name: str, weights: Path | None, preprocessing: Preprocessing) -> Source:
+    try:
+        from edge_se.data.torchvision_import import torchvision
+    except ModuleNotFoundError as error:
+        raise UnavailableError("torchvision's models need torch and torchvision", where=f"{TORCHVISION}{name}",
+                               fix="pip install 'edge-se[torch]'") from error
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        raise ModelError(f"torchvision has no classifier '{name}'", where="--model", fix=did_you_mean(name, known))
+    if weights is None:
+        raise ModelError("needs your weights: nothing is downloaded", where=f"{TORCHVISION}{name}",
+                         fix="give a .safetensors or .pth state dict with --weights")
+    state = _state_dict(weights)
+    biases = [tensor for key, tensor in state.items() if key.endswith(".bias") and tensor.ndim == 1]
+    classes = len(biases[-1]) if biases else 1000
+    net = torchvision.models.get_model(name, weights=None, num_classes=classes)
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"does not fit torchvision's {name} ({str(error).splitlines()[-1].strip()})", where=weights,
+                         fix="give the state dict of this very model") from error
+    size = preprocessing.input_size or 224
+    mean, std = _normalisation(preprocessing, size)
+    metadata = ModelMetadata(model=name, labels=_labels(classes, size), mean=mean, std=std,
+                             source_sha256=sha256_of(weights), params=_params(net))
+    return _from_net(net, metadata, size, {"kind": "torchvision", "weights": weights.name})
+
+
+def _from_net(net: nn.Module, metadata: ModelMetadata, size: int, origin: dict[str, Any]) -> Source:
     import torch
 
-    from edge_se.backends.base import Device
-    from edge_se.backends.onnxruntime import OnnxRuntime
+    from edge_se.graph.export import to_onnx
 
-    batch = next(images.batches(PARITY_IMAGES))
-    with torch.no_grad():
-        expected = net.eval()(torch.from_numpy(batch)).numpy()
-    with OnnxRuntime().open(model, Device()) as session:
-        distance = float(np.abs(session.run(batch) - expected).max())
-    if not distance <= TORCH_TOLERANCE:
-        raise ModelError(f"the exported graph differs from torch by {distance:.2g} in a logit, more than "
-                         f"{TORCH_TOLERANCE:g}", where=model.file_name,
-                         fix="check the versions of torch and onnxscript")
-    return {"max_abs": distance, "tolerance": TORCH_TOLERANCE, "images": len(batch), "of": images.name}
+    model = OnnxModel.of(to_onnx(net, metadata, size))
+
+    def reference(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            return np.asarray(net.eval()(torch.from_numpy(batch)).numpy(), dtype=np.float32)
+
+    return Source(name=metadata.model, model=model, origin=origin | {"sha256": metadata.source_sha256},
+                  reference=reference)
 
 
-def _from_file(path: Path, weights: Path | None) -> Source:
+def _from_file(path: Path, weights: Path | None, preprocessing: Preprocessing) -> Source:
     if weights is not None:
         raise ModelError("an ONNX file brings its own weights", where="--weights", fix="leave --weights out")
     original = OnnxModel.read(path)
     proto = normalised(original, path)
-    old = original.metadata or ModelMetadata(model=path.stem)
-    write_metadata(proto, ModelMetadata(model=old.model, labels=old.labels, mean=old.mean, std=old.std,
-                                        source_sha256=original.sha256, params=old.params))
+    metadata = original.metadata
+    if metadata is None:
+        size, classes = original.input_shape[2] or 0, _classes(original)
+        mean, std = _normalisation(preprocessing, size)
+        metadata = ModelMetadata(model=path.stem, labels=_labels(classes, size), mean=mean, std=std)
+    elif preprocessing.mean or preprocessing.std:
+        raise ModelError("the file says its own normalisation", where=path, fix="leave --mean and --std out")
+    write_metadata(proto, replace(metadata, source_sha256=original.sha256))
     return Source(name=path.stem, model=OnnxModel.of(proto),
-                  origin={"kind": "onnx", "file": path.name, "sha256": original.sha256}, parity={})
+                  origin={"kind": "onnx", "file": path.name, "sha256": original.sha256})
+
+
+def _normalisation(preprocessing: Preprocessing, size: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """As the user says, else CIFAR-10's for 32 px and ImageNet's for every other size."""
+    mean, std = (MEAN, STD) if size == 32 else (IMAGENET_MEAN, IMAGENET_STD)
+    return preprocessing.mean or mean, preprocessing.std or std
+
+
+def _labels(classes: int | None, size: int) -> tuple[str, ...]:
+    """Ten classes at 32 px are taken for CIFAR-10's; others have no names here."""
+    return CLASSES if classes == len(CLASSES) and size == 32 else ()
+
+
+def _classes(model: OnnxModel) -> int | None:
+    dims = model.proto.graph.output[0].type.tensor_type.shape.dim
+    return dims[1].dim_value if len(dims) == 2 and dims[1].HasField("dim_value") else None
+
+
+def _params(net: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
+
+
+def _state_dict(path: Path) -> dict[str, Any]:
+    """A state dict in safetensors or torch's own format, read without running code from it."""
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu",
+                                                                                weights_only=True)
+    except FileNotFoundError as missing:
+        raise ModelError("no such weights", where=path, fix="give a file with --weights") from missing
+    except Exception as error:  # torch and safetensors raise whatever a broken file makes them stumble over
+        raise ModelError(f"not readable as a state dict ({type(error).__name__})", where=path,
+                         fix="save it with safetensors, or torch.save(net.state_dict(), ...)") from error
+    if not isinstance(state, dict) or not all(hasattr(value, "ndim") for value in state.values()):
+        raise ModelError("holds no state dict", where=path, fix="save net.state_dict()")
+    return state

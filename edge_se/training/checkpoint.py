@@ -66,6 +66,10 @@ def save_weights(path: Path, state: dict[str, torch.Tensor], metadata: dict[str,
 
     half = {name: tensor.detach().cpu().half().contiguous()
             for name, tensor in state.items() if tensor.is_floating_point()}
+    for name, tensor in half.items():
+        if not tensor.isfinite().all():
+            raise TrainingError(f"tensor '{name}' has values that fp16 cannot hold", where=path,
+                                fix="train with more weight decay or a lower learning rate")
     write_bytes(path, save(half, metadata=metadata))
 
 
@@ -80,6 +84,7 @@ def load_weights(net: nn.Module, path: Path) -> None:
         raise ModelError("no such weights", where=path, fix="train them, or give a file with --weights") from missing
     except (OSError, SafetensorError) as broken:
         raise ModelError(f"not readable as safetensors ({broken})", where=path) from broken
+    state = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
     own = {name: tensor for name, tensor in net.state_dict().items() if tensor.is_floating_point()}
     for name in sorted(own.keys() ^ state.keys()):
         kind = "lacks" if name in own else "has an unknown"

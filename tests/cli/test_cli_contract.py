@@ -166,6 +166,24 @@ def test_bench_table_names_every_measurement(build, capsys, tmp_path) -> None:
     validate(json.loads(out.read_text()), "bench-1")
 
 
+def test_sensitivity_document_fits_its_schema(build, capsys, tmp_path) -> None:
+    out = tmp_path / "sensitivity.json"
+    assert run("sensitivity", "--model", str(build), "--images", "16", "--out", str(out), "--quiet") == 0
+    document = json.loads(out.read_text())
+    validate(document, "sensitivity-1")
+    kinds = [unit["kind"] for unit in document["units"]]
+    table = capsys.readouterr().out
+    assert kinds.count("se-gate") == 4 and table.splitlines()[0].split()[:2] == ["unit", "kind"]
+    assert table.index("layer1.0.se") > table.index("layer4.0.conv2")  # gates apart, below the rest
+
+
+def test_auto_placement_needs_cifar10_and_says_so(build, tmp_path, capsys, calibration_npz) -> None:
+    assert run("export", "--model", str(build / "fp32.onnx"), "--int8", "--placement", "auto", "--calibration",
+               str(calibration_npz), "--out", str(tmp_path / "auto")) == 2
+    assert "held-out" in capsys.readouterr().err
+    assert not (tmp_path / "auto").exists()
+
+
 def test_verify_passes_and_finds_a_flipped_bit(build, capsys) -> None:
     assert run("verify", str(build)) == 0
     path = build / "int8.cpu.onnx"

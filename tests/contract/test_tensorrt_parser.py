@@ -15,7 +15,7 @@ from edge_se.quantization.placement import PLACEMENTS, place
 from edge_se.quantization.ranges import collect_ranges
 from edge_se.quantization.static import quantize
 from edge_se.quantization.targets import TARGETS
-from edge_se.steps.source import load_source
+from edge_se.steps.source import Preprocessing, load_source
 
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed: pip install 'edge-se[rtx]'")
 BUNDLED = sorted(name for name in MODELS if asset("models", name, "weights.safetensors").is_file())
@@ -43,7 +43,7 @@ def build_engine(model: OnnxModel) -> str | None:
 @pytest.fixture(scope="module", params=BUNDLED)
 def source(request):
     images = calibration.load("synthetic-256", None).first(32)
-    return load_source(request.param, None, images).model, images
+    return load_source(request.param, None, Preprocessing()).model, images
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)

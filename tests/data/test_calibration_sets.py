@@ -120,3 +120,11 @@ def test_a_manifest_without_the_data_set_says_how_to_get_it(monkeypatch, tmp_pat
     monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path))
     with pytest.raises(DataError, match="CIFAR-10 was not found; run `edge-se data fetch`"):
         calibration.load(REAL, None)
+
+
+def test_the_bundled_synthetic_set_names_the_weights_it_was_made_from():
+    with np.load(asset("calibration", f"{calibration.SYNTHETIC}.npz")) as archive:
+        provenance = json.loads(str(archive["provenance"]))
+    card = json.loads(asset("models", provenance["model"], "card.json").read_text())
+    assert provenance["weights_sha256"] == card["weights"]["sha256"]
+    assert provenance["images"] == 256

@@ -1,0 +1,165 @@
+"""Units, what each costs and brings, and the search that chooses a placement by measuring."""
+
+import json
+
+import numpy as np
+import pytest
+
+from edge_se.backends.onnxruntime import OnnxRuntime
+from edge_se.core.errors import CalibrationError
+from edge_se.core.progress import SILENT
+from edge_se.quantization import search as module
+from edge_se.quantization.placement import place
+from edge_se.quantization.ranges import collect
+from edge_se.quantization.search import Budget, Candidate, search
+from edge_se.quantization.sensitivity import sensitivity, sqnr_db
+from edge_se.quantization.static import quantize
+from edge_se.quantization.targets import TARGETS
+from edge_se.quantization.units import only, units_of
+
+
+@pytest.fixture(scope="module")
+def statistics(tiny_onnx, random_images):
+    return collect(tiny_onnx, random_images(48))
+
+
+@pytest.fixture(scope="module")
+def plain_statistics(tiny_plain_onnx, random_images):
+    return collect(tiny_plain_onnx, random_images(48))
+
+
+def searched(model, statistics, images, target="cpu", backend=None, **options):
+    return search(model, statistics, TARGETS[target], images, method="minmax", backend=backend,
+                  **({"budget": Budget(max_drop_pp=50.0), "log": None, "progress": SILENT} | options))
+
+
+def test_units_are_named_after_their_weights(tiny_onnx):
+    units = {unit.name: unit for unit in units_of(tiny_onnx.proto, TARGETS["cpu"])}
+    assert {"layer1.0.conv1", "layer2.0.downsample.0", "layer1.0.se", "layer4.0.se"} <= units.keys()
+    assert units["layer1.0.se"].kind == "se-gate" and len(units["layer1.0.se"].nodes) == 4
+    assert sum(unit.kind == "operator" for unit in units.values()) > 0
+    covered = [node for unit in units.values() for node in unit.nodes]
+    assert len(covered) == len(set(covered))
+
+
+def test_units_hold_all_macs_and_tensorrt_has_no_operators(tiny_onnx):
+    from edge_se.graph.counting import count
+
+    for name in TARGETS:
+        units = units_of(tiny_onnx.proto, TARGETS[name])
+        assert sum(unit.macs for unit in units) == count(tiny_onnx.proto).macs
+    assert not [unit for unit in units_of(tiny_onnx.proto, TARGETS["tensorrt"]) if unit.kind == "operator"]
+
+
+def test_only_one_layer_is_quantized(tiny_onnx, statistics):
+    from edge_se.graph.counting import count
+
+    target = TARGETS["tensorrt"]
+    unit = next(unit for unit in units_of(tiny_onnx.proto, target) if unit.name == "layer1.0.conv2")
+    alone = quantize(tiny_onnx, statistics.ranges("minmax", symmetric=True), target,
+                     only(unit, tiny_onnx.proto, place(tiny_onnx.proto, target, "all")))
+    assert count(alone.proto).int8_macs == unit.macs
+
+
+def test_sensitivity_has_a_row_per_unit(tiny_onnx, statistics, random_images):
+    rows = sensitivity(tiny_onnx, statistics, TARGETS["cpu"], random_images(32, "validation"), method="minmax",
+                       backend=OnnxRuntime(), progress=SILENT)
+    assert [row.unit.name for row in rows] == [unit.name for unit in units_of(tiny_onnx.proto, TARGETS["cpu"])]
+    assert all(0 <= row.flips <= 32 and 10 < row.sqnr_db <= 150 and row.brings_ms is not None for row in rows)
+
+
+def test_without_a_runtime_no_times(tiny_onnx, statistics, random_images):
+    rows = sensitivity(tiny_onnx, statistics, TARGETS["tensorrt"], random_images(8, "validation"), method="minmax",
+                       backend=None, progress=SILENT)
+    assert all(row.brings_ms is None for row in rows)
+
+
+def test_sqnr_by_its_definition():
+    reference = np.array([[3.0, 4.0]], np.float32)
+    assert sqnr_db(reference, reference + np.array([[0.5, 0.0]], np.float32)) == pytest.approx(20.0)
+    assert sqnr_db(reference, reference) == 150
+
+
+def test_search_needs_labelled_held_out_images(tiny_onnx, statistics, random_images):
+    with pytest.raises(CalibrationError, match="held-out"):
+        searched(tiny_onnx, statistics, random_images(16, "test"))
+    with pytest.raises(CalibrationError, match="held-out"):
+        searched(tiny_onnx, statistics, random_images(16, "validation", labelled=False))
+
+
+def test_search_measures_each_named_placement_and_chooses_one(tiny_onnx, statistics, random_images):
+    plan, rows = searched(tiny_onnx, statistics, random_images(64, "validation"), backend=OnnxRuntime())
+    assert {row.name for row in rows} == {"all", "se-float", "ends-float", "conv-only"}
+    chosen = [row for row in rows if row.chosen]
+    assert len(chosen) == 1 and chosen[0].name == plan.name
+    assert chosen[0].p50_ms <= min(row.p50_ms for row in rows if row.within_budget) * 1.02
+    assert any(row.on_front for row in rows) and all(row.p50_ms > 0 for row in rows)
+
+
+def test_a_plain_net_has_fewer_candidates(tiny_plain_onnx, plain_statistics, random_images):
+    _, rows = searched(tiny_plain_onnx, plain_statistics, random_images(32, "validation"))
+    assert {row.name for row in rows} == {"all", "ends-float", "conv-only"}  # no gates: `all` and `se-float` are one
+
+
+def test_layers_are_restored_where_that_means_something(tiny_onnx, statistics, random_images):
+    _, rows = searched(tiny_onnx, statistics, random_images(32, "validation"), target="tensorrt")
+    assert {"se-float-1", "se-float-2", "se-float-4"} <= {row.name for row in rows}
+    assert [len(row.float_units) for row in rows if row.name.startswith("se-float-")] == [1, 2, 4]
+    assert all(row.p50_ms is None for row in rows)
+
+
+def test_an_interrupted_search_goes_on_from_its_log(tiny_onnx, statistics, random_images, tmp_path, monkeypatch):
+    images, log, calls = random_images(32, "validation"), tmp_path / "candidates.json", []
+    evaluate = module._accuracy
+
+    def dying(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(module, "_accuracy", dying)
+    with pytest.raises(KeyboardInterrupt):
+        searched(tiny_onnx, statistics, images, log=log)
+    assert len(json.loads(log.read_text())["candidates"]) == 2
+    _, rows = searched(tiny_onnx, statistics, images, log=log)
+    assert len(calls) == 3 + len(rows) - 2
+    monkeypatch.setattr(module, "_accuracy", lambda *_: pytest.fail("everything is in the log"))
+    assert searched(tiny_onnx, statistics, images, log=log)[1] == rows
+
+
+def test_a_log_of_another_model_is_not_used_and_a_broken_one_is_a_message(tiny_plain_onnx, plain_statistics, tiny_onnx,
+                                                                          statistics, random_images, tmp_path):
+    log, images = tmp_path / "candidates.json", random_images(16, "validation")
+    searched(tiny_plain_onnx, plain_statistics, images, log=log)
+    searched(tiny_onnx, statistics, images, log=log)
+    document = json.loads(log.read_text())
+    assert document["model_sha256"] == tiny_onnx.sha256
+    log.write_text(json.dumps(document | {"candidates": [{"name": 1}]}))
+    with pytest.raises(CalibrationError, match="not a log of candidates"):
+        searched(tiny_onnx, statistics, images, log=log)
+
+
+def test_time_spent_ends_the_search_with_what_there_is(tiny_onnx, statistics, random_images):
+    _, rows = searched(tiny_onnx, statistics, random_images(16, "validation"),
+                       budget=Budget(max_drop_pp=50.0, seconds=1e-9))
+    assert len(rows) == 1 and rows[0].chosen
+
+
+def row(name, flips, p50, high):
+    return Candidate(name=name, float_units=(), sha256=name, n=100, drop_pp=0.0, ci_pp=(-1.0, high), flips=flips,
+                     sqnr_db=30.0, p50_ms=p50, within_budget=False)
+
+
+@pytest.mark.parametrize(("rows", "chosen", "front"), [
+    ([row("fast", 9, 1.0, 0.4), row("slow", 1, 2.0, 0.1)], "fast", {"fast", "slow"}),
+    ([row("fast", 9, 1.0, 0.6), row("slow", 1, 2.0, 0.1)], "slow", {"fast", "slow"}),
+    ([row("tied", 9, 1.0, 0.4), row("better", 1, 1.01, 0.4)], "better", {"tied", "better"}),
+    ([row("dominated", 9, 2.0, 0.4), row("best", 1, 1.0, 0.4)], "best", {"best"}),
+    ([row("bad", 9, 1.0, 3.0), row("less bad", 8, 2.0, 2.0)], "less bad", {"bad", "less bad"}),
+    ([row("unknown", 9, None, 0.4), row("fewer", 1, None, 0.4)], "fewer", {"fewer"}),
+])
+def test_the_choice(rows, chosen, front):
+    decided = module._decided(rows, Budget(max_drop_pp=0.5))
+    assert [item.name for item in decided if item.chosen] == [chosen]
+    assert {item.name for item in decided if item.on_front} == front

@@ -1,0 +1,143 @@
+"""Models that this project has never seen, through the whole export: quantized, or refused by node and reason."""
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from edge_se.core.errors import EdgeSeError
+from edge_se.steps.export import export
+from edge_se.steps.source import Preprocessing, load_source
+from edge_se.steps.verify import verify
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    for number in range(24):
+        coarse = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)  # blobs: noise alone excites no deep feature
+        Image.fromarray(coarse).resize((96, 96), Image.Resampling.BICUBIC).save(folder / f"{number:02}.png")
+    return folder
+
+
+def warmed(net, size):
+    """`net` with batch-norm statistics of random images, so that its logits differ from image to image."""
+    torch.manual_seed(0)
+    net.train()
+    with torch.no_grad():
+        for _ in range(3):
+            net(torch.randn(8, 3, size, size))
+    return net.eval()
+
+
+def exported(net, path, size, **options):
+    with torch.no_grad():
+        torch.onnx.export(net, (torch.zeros(2, 3, size, size),), str(path), input_names=["x"], output_names=["y"],
+                          verbose=False, **options)
+    return path
+
+
+class LinearGates(torch.nn.Module):
+    """A small SE net whose gates are linear layers behind `view`, as most SE code has them."""
+
+    def __init__(self, sigmoid):
+        super().__init__()
+        self.stem = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 3, 2, 1), torch.nn.BatchNorm2d(32), torch.nn.ReLU())
+        self.gate = torch.nn.Sequential(torch.nn.Linear(32, 8), torch.nn.ReLU(), torch.nn.Linear(8, 32), sigmoid)
+        self.body = torch.nn.Sequential(torch.nn.Conv2d(32, 32, 3, 1, 1), torch.nn.BatchNorm2d(32))
+        self.head = torch.nn.Linear(32, 7)
+
+    def forward(self, x):
+        x = self.stem(x)
+        u = self.body(x)
+        gate = self.gate(u.mean((2, 3))).view(u.shape[0], u.shape[1], 1, 1)
+        return self.head(torch.relu(x + u * gate).mean((2, 3)))
+
+
+@pytest.mark.parametrize("sigmoid", [torch.nn.Sigmoid(), torch.nn.Hardsigmoid()], ids=["sigmoid", "hardsigmoid"])
+def test_se_nets_with_linear_gates(tmp_path, pictures, monkeypatch, sigmoid):
+    monkeypatch.delenv("EDGE_SE_DATA", raising=False)
+    path = exported(warmed(LinearGates(sigmoid), 64), tmp_path / "gates.onnx", 64, dynamo=True, external_data=False,
+                    dynamic_shapes=({0: torch.export.Dim("batch")},))
+    build = export(str(path), int8=True, calibration=str(pictures), out=tmp_path / "build")
+    assert build.labels == () and build.preprocessing["mean"] == [0.485, 0.456, 0.406]
+    for target in ("cpu", "tensorrt"):
+        item = build.find("int8", target)
+        assert item.top1 is None and item.agreement_with_fp32 >= 90
+        graph = onnx.load(tmp_path / "build" / item.file)
+        maker = {output: node for node in graph.graph.node for output in node.output}
+        gates = [node for node in graph.graph.node if node.op_type in ("Sigmoid", "HardSigmoid")]
+        assert len(gates) == 1
+        assert maker[gates[0].input[0]].op_type in ("Gemm", "Add"), "the inside of the gate stays in float"
+    verify(str(tmp_path / "build"))
+
+
+def test_a_fixed_batch_of_one_and_own_normalisation(tmp_path, pictures):
+    path = exported(warmed(LinearGates(torch.nn.Sigmoid()), 64), tmp_path / "one.onnx", 64, dynamo=True,
+                    external_data=False)
+    half = (0.5, 0.5, 0.5)
+    build = export(str(path), int8=True, calibration=str(pictures), out=tmp_path / "build",
+                   preprocessing=Preprocessing(mean=half, std=half))
+    assert build.preprocessing["std"] == [0.5, 0.5, 0.5]
+    again = load_source(str(tmp_path / "build" / "fp32.onnx"), None, Preprocessing())
+    assert again.metadata.mean == half  # what a build says of itself is believed
+    with pytest.raises(EdgeSeError, match="its own normalisation"):
+        load_source(str(tmp_path / "build" / "fp32.onnx"), None, Preprocessing(mean=half))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "efficientnet_b0", "vgg11_bn", "resnet18"])
+def test_torchvision_models_with_the_users_weights(tmp_path, pictures, monkeypatch, name):
+    from edge_se.data.torchvision_import import torchvision
+
+    monkeypatch.delenv("EDGE_SE_DATA", raising=False)
+    net = warmed(torchvision.models.get_model(name, weights=None, num_classes=20), 96)
+    torch.save(net.state_dict(), tmp_path / "weights.pth")
+    build = export(f"torchvision:{name}", weights=tmp_path / "weights.pth", int8=True, calibration=str(pictures),
+                   out=tmp_path / "build", preprocessing=Preprocessing(input_size=96))
+    assert build.model == name and build.parity["torch_vs_onnx"]["images"] == 24
+    assert build.artifacts[0].params == sum(parameter.numel() for parameter in net.parameters())
+    assert all(item.agreement_with_fp32 >= 85 for item in build.artifacts)
+    assert all(item.int8_mac_share > 0.9 for item in build.artifacts[1:])
+
+
+REFUSED = {
+    "old opset": ({"opset": 11}, "opset 11"),
+    "dynamic size": ({"x": ("batch", 3, "h", "w")}, "fixed height and width"),
+    "grey": ({"x": ("batch", 1, 8, 8)}, "three channels"),
+}
+
+
+@pytest.mark.parametrize(("options", "says"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_handled_is_refused(graph_of, tmp_path, options, says):
+    path = tmp_path / "model.onnx"
+    onnx.save(graph_of([("Relu", ["x"], ["y"])], **options), path)
+    with pytest.raises(EdgeSeError, match=says):
+        load_source(str(path), None, Preprocessing())
+
+
+def test_the_node_is_named(graph_of, tmp_path):
+    path = tmp_path / "model.onnx"
+    model = graph_of([("QuantizeLinear", ["x", "s", "z"], ["q"]), ("DequantizeLinear", ["q", "s", "z"], ["y"])],
+                     {"s": np.float32(0.1), "z": np.int8(0)})
+    model.graph.node[0].name = "first"
+    onnx.save(model, path)
+    with pytest.raises(EdgeSeError, match="QuantizeLinear node 'first': is quantized already"):
+        load_source(str(path), None, Preprocessing())
+
+
+@pytest.mark.parametrize(("model", "weights", "says"), [
+    ("torchvision:resnet81", "w.pth", "did you mean"),
+    ("torchvision:resnet18", None, "needs your weights"),
+    ("torchvision:resnet18", "missing.pth", "no such weights"),
+    ("torchvision:resnet18", "broken.pth", "not readable as a state dict"),
+    ("torchvision:resnet18", "other.pth", "does not fit torchvision's resnet18"),
+])
+def test_bad_weights_are_messages(tmp_path, model, weights, says):
+    (tmp_path / "broken.pth").write_bytes(b"no weights")
+    torch.save({"fc.bias": torch.zeros(4)}, tmp_path / "other.pth")
+    with pytest.raises(EdgeSeError, match=says):
+        load_source(model, tmp_path / weights if weights else None, Preprocessing())
