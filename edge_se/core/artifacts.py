@@ -92,6 +92,8 @@ def build_of(document: dict[str, Any], path: Path = Path(MANIFEST)) -> Build:
                           for item in artifacts)  # JSON has no tuples
         fields = {key: document[key] for key in Build.__dataclass_fields__ if key != "artifacts"}
         fields["labels"] = tuple(fields["labels"])
+        if not isinstance(fields["source"], dict) or not isinstance(fields["calibration"], dict | None):
+            raise TypeError("source and calibration are objects")
         # A manifest from elsewhere must not reach outside its folder.
         outside = next((item.file for item in artifacts
                         if Path(item.file).name != item.file or item.file == ".."), None)

@@ -33,7 +33,12 @@ def is_table(path: Path) -> bool:
 
 
 def write_table(path: Path, statistics: Statistics) -> None:
-    """Writes what `read_table` reads; equal statistics give equal bytes."""
+    """Writes what `read_table` reads."""
+    write_bytes(path, table_bytes(statistics))
+
+
+def table_bytes(statistics: Statistics) -> bytes:
+    """The content of the file; equal statistics give equal bytes."""
     names = sorted(statistics.histograms)
     histograms = [statistics.histograms[name] for name in names]
     about = {"schema": SCHEMA, "tensors": names, "model_sha256": statistics.model_sha256,
@@ -44,7 +49,7 @@ def write_table(path: Path, statistics: Statistics) -> None:
     np.savez_compressed(content, counts=np.stack([histogram.counts for histogram in histograms]),
                         extents=np.array([(item.low, item.high, item.limit) for item in histograms]),
                         about=np.array(json.dumps(about)))
-    write_bytes(path, content.getvalue())
+    return content.getvalue()
 
 
 def read_table(path: Path, model: OnnxModel, mean: tuple[float, ...], std: tuple[float, ...]) -> Statistics:

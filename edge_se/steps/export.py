@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,7 +29,7 @@ from edge_se.quantization.ranges import Statistics, collect
 from edge_se.quantization.search import Budget, search
 from edge_se.quantization.static import quantize
 from edge_se.quantization.table import FILE as TABLE
-from edge_se.quantization.table import is_table, read_table, write_table
+from edge_se.quantization.table import is_table, read_table, table_bytes
 from edge_se.quantization.targets import target_of
 from edge_se.steps.source import Preprocessing, Source, load_source
 
@@ -73,15 +74,16 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
                       "calibration images.")
     elif cifar is None:
         progress.note(NOT_MEASURED)
+    content = table_bytes(statistics) if statistics else b""
     metadata = source.metadata
     build = Build(
         model=source.name, out=str(out or BUILDS / source.name), source=source.origin,
-        calibration=_described(statistics, method) if statistics else None,
+        calibration=_described(statistics, method, content) if statistics else None,
         preprocessing={"layout": metadata.layout, "mean": list(metadata.mean), "std": list(metadata.std)},
         labels=metadata.labels, parity=parity, artifacts=artifacts,
         environment={"versions": environment.versions(), "hardware": environment.hardware(),
                      "commit": environment.commit()})
-    _write(build, [item.model for item in made], statistics)
+    _write(build, [item.model for item in made], content)
     return build
 
 
@@ -119,7 +121,7 @@ class _Quantizing:
 
     def statistics(self, images: ImageSet, table: Path | None, progress: Progress) -> Statistics:
         """Of the calibration images, or as an earlier run saved them."""
-        if table is not None:
+        if table:
             return read_table(table, self._model, images.mean, images.std)
         started = time.monotonic()
         with progress.task(f"calibrating on {images.name}", len(images)) as advance:
@@ -175,18 +177,19 @@ def _artifact(item: _Made, images: ImageSet, flipped: int) -> Artifact:
         flips_n=len(images), seconds=round(item.seconds, 3))
 
 
-def _described(statistics: Statistics, method: str) -> dict[str, Any]:
+def _described(statistics: Statistics, method: str, table: bytes) -> dict[str, Any]:
     return {"name": statistics.calibration, "images": statistics.images, "sha256": statistics.calibration_sha256,
-            "split": statistics.split, "method": method, "table": TABLE}
+            "split": statistics.split, "method": method, "table": TABLE,
+            "table_sha256": hashlib.sha256(table).hexdigest()}
 
 
-def _write(build: Build, models: list[OnnxModel], statistics: Statistics | None) -> None:
+def _write(build: Build, models: list[OnnxModel], table: bytes) -> None:
     folder = build.folder
     if folder.exists() and not folder.is_dir():
         raise EdgeSeError("is a file, not a folder", where=folder, fix="choose another --out")
     sweep(folder)
     for model in models:
         write_bytes(folder / model.file_name, model.content)
-    if statistics is not None:
-        write_table(folder / TABLE, statistics)
+    if table:
+        write_bytes(folder / TABLE, table)
     write_json(folder / MANIFEST, build.document())

@@ -6,7 +6,9 @@ from typing import Any
 
 from edge_se.core.artifacts import check_file, locate_build, read_build
 from edge_se.core.errors import ArtifactError
+from edge_se.core.files import sha256_of
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.quantization.table import FILE as TABLE
 
 SCHEMA = "edge-se/verify/1"
 
@@ -25,4 +27,8 @@ def verify(folder: str) -> dict[str, Any]:
         if metadata is None or metadata.source_sha256 != build.source["sha256"]:
             raise ArtifactError("its metadata names another source than the manifest", where=path, fix="export again")
         checked.append({"file": artifact.file, "sha256": artifact.sha256, "bytes": artifact.bytes})
+    table = (build.calibration or {}).get("table_sha256")
+    if table is not None and sha256_of(build.folder / TABLE) != table:
+        raise ArtifactError("SHA-256 differs from the manifest's: altered", where=build.folder / TABLE,
+                            fix="export again")
     return {"schema": SCHEMA, "out": build.out, "model": build.model, "source": build.source, "files": checked}

@@ -186,12 +186,16 @@ def test_auto_placement_needs_cifar10_and_says_so(build, tmp_path, capsys, calib
 
 def test_verify_passes_and_finds_a_flipped_bit(build, capsys) -> None:
     assert run("verify", str(build)) == 0
-    path = build / "int8.cpu.onnx"
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    assert run("verify", str(build)) == 2
-    assert "int8.cpu.onnx: SHA-256 differs" in capsys.readouterr().err
+    for name in ("int8.cpu.onnx", "calibration.npz"):
+        path = build / name
+        sound = path.read_bytes()
+        altered = bytearray(sound)
+        altered[len(altered) // 2] ^= 1
+        path.write_bytes(altered)
+        assert run("verify", str(build)) == 2
+        assert f"{name}: SHA-256 differs" in capsys.readouterr().err
+        path.write_bytes(sound)
+    assert run("verify", str(build)) == 0
 
 
 def test_models_list_and_show(capsys) -> None:

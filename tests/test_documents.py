@@ -1,0 +1,53 @@
+"""Documents say what was measured: their tables are those of the JSON, their links lead somewhere."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from edge_se.core.assets import asset
+from edge_se.reporting import readme
+
+ROOT = Path(__file__).parents[1]
+RESULTS = sorted((ROOT / "bench" / "results").glob("*.json"))
+SCHEMAS = {path.stem: json.loads(path.read_text()) for path in (ROOT / "docs" / "schema").glob("*.json")}
+
+
+@pytest.mark.parametrize("name", readme.DOCUMENTS)
+def test_tables_are_those_of_the_measurements(name) -> None:
+    text = (ROOT / name).read_text()
+    assert readme.PLACE.search(text), "the document has places for figures"
+    assert readme.refreshed(text) == text, "run `python -m edge_se.reporting.readme`"
+
+
+def test_an_altered_figure_is_found() -> None:
+    text = (ROOT / "README.md").read_text()
+    altered = re.sub(r"(\| `se_resnet18` \| )11,261,002", r"\g<1>11,261,003", text)
+    assert altered != text and readme.refreshed(altered) == text
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_results_fit_their_schemas_and_hold_no_path_of_a_machine(path) -> None:
+    document = json.loads(path.read_text())
+    schema = SCHEMAS.get(document["schema"].removeprefix("edge-se/").replace("/", "-"))
+    if schema:
+        Draft202012Validator(schema).validate(document)
+    assert not re.search(r'"/(home|root|tmp|work)/', path.read_text())
+
+
+@pytest.mark.parametrize("name", readme.MODELS)
+def test_results_are_of_the_bundled_weights(name) -> None:
+    export = json.loads((ROOT / "bench" / "results" / f"export-{name}.json").read_text())
+    card = json.loads(asset("models", name, "card.json").read_text())
+    assert export["source"]["sha256"] == card["weights"]["sha256"]
+    gate = json.loads((ROOT / "bench" / "results" / f"gate-{name}.json").read_text())
+    assert {row["sha256"] for row in gate["targets"]} <= {row["sha256"] for row in export["artifacts"]}
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")],
+                         ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+        assert target.startswith("http") or (path.parent / target).exists(), target
