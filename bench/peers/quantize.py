@@ -1,7 +1,7 @@
 """One peer's quantization in a process of its own: python quantize.py PEER FP32.onnx CALIBRATION.npy OUT
 
-Prints one JSON line with the seconds of the quantizing call (imports and loading excluded). The process is timed and
-weighed from outside. Runs in the peer's own environment; imports nothing of edge-se but for the peer `edge-se`.
+Prints one JSON line: seconds of the quantizing call (imports and loading excluded), peak resident bytes. Runs in the
+peer's own environment; imports nothing of edge-se but for the peer `edge-se`.
 """
 
 from __future__ import annotations
@@ -94,9 +94,15 @@ def edge_se(source: Path, images: np.ndarray, out: Path) -> float:
     return seconds
 
 
+def peak_memory_bytes() -> int:
+    """Largest resident size of this program; `ru_maxrss` would also count that of the process it was forked from."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+
+
 PEERS = {"ort": ort, "nncf-onnx": nncf_onnx, "nncf-openvino": nncf_openvino, "modelopt": modelopt, "edge-se": edge_se}
 
 if __name__ == "__main__":
     peer, source, images, out = sys.argv[1:]
     seconds = PEERS[peer](Path(source), np.load(images), Path(out))
-    print(json.dumps({"peer": peer, "seconds": seconds}))
+    print(json.dumps({"peer": peer, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()}))

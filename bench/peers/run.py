@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -117,14 +116,13 @@ def _quantized(peer: str, own: str | None, source: Path, folder: Path, out: Path
     command = [str(_python(own)), str(HERE / "quantize.py"), peer, str(source), str(folder / "calibration.npy"),
                str(out)]
     with open(folder / "stdout", "w+") as stdout, open(folder / "stderr", "w+") as stderr:
-        process = subprocess.Popen(command, stdout=stdout, stderr=stderr, cwd=folder)
-        _, status, usage = os.wait4(process.pid, 0)
+        done = subprocess.run(command, stdout=stdout, stderr=stderr, cwd=folder)
         stdout.seek(0)
         stderr.seek(0)
-        if os.waitstatus_to_exitcode(status) != 0:
+        if done.returncode != 0:
             raise SystemExit(f"{peer} failed:\n{stderr.read()[-2000:]}")
-        seconds = json.loads(stdout.read().splitlines()[-1])["seconds"]
-    return {"seconds": seconds, "peak_memory_bytes": usage.ru_maxrss * 1024}
+        result = json.loads(stdout.read().splitlines()[-1])
+    return {key: result[key] for key in ("seconds", "peak_memory_bytes")}
 
 
 def _logits(rows: list[dict[str, Any]], fp32: Path, folder: Path, test: splits.ImageSet,

@@ -20,7 +20,7 @@ from edge_se.reporting.tables import DASH, accuracy, build_rows, markdown, measu
 from edge_se.reporting.verdict import explain
 
 MODELS = ("resnet18", "se_resnet18")
-DOCUMENTS = ("README.md",)
+DOCUMENTS = ("README.md", "docs/peers.md")
 PLACE = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end figures -->)", re.DOTALL)
 
 
@@ -99,7 +99,7 @@ def weights_table() -> str:
 def peers_table() -> str:
     """Each peer's file: accuracy, flips, latency in two runtimes, and what quantizing took."""
     parts = []
-    for model in MODELS:
+    for model in (name for name in MODELS if asset("bench", "results", f"peers-{name}.json").is_file()):
         document = _result(f"peers-{model}")
         fp32 = document["fp32"]
         columns = ["file", "top-1 %", "drop, points (95 % CI)", "flips", "onnxruntime ms", "OpenVINO ms",
