@@ -106,16 +106,22 @@ def export(model: Annotated[str, typer.Option(
            weights: Annotated[Optional[Path], typer.Option(help="safetensors; default: the bundled ones.")] = None,
            fp16: Annotated[bool, typer.Option("--fp16", help="Also write FP16.")] = False,
            int8: Annotated[bool, typer.Option("--int8", help="Also write INT8, one file per target.")] = False,
-           target: Annotated[str, typer.Option(help="cpu, tensorrt or all.")] = "all",
+           target: Annotated[Optional[str], typer.Option(
+               help="cpu, cpu-avx2 (no VNNI), arm, openvino, tensorrt, tensorrt-fp16, several with commas, or all. "
+                    "Default: cpu,tensorrt.")] = None,
            calibration: Annotated[Optional[str], typer.Option(
                help="A bundled set, a folder of images, an index manifest (.json), images (.npz) or the "
                     "calibration.npz of an earlier export. Default: 512 CIFAR-10 training images, else the "
                     "synthetic set.")] = None,
-           method: Annotated[str, typer.Option(
-               help="How ranges are chosen: minmax, entropy, percentile or mse.")] = "minmax",
+           effort: Annotated[str, typer.Option(
+               help="quick, default, or extensive: methods and placements are measured and the best is taken.")] =
+           "default",
+           method: Annotated[Optional[str], typer.Option(
+               help="How ranges are chosen: minmax, entropy, percentile, mse, or auto: the nearest to FP32 on the "
+                    "calibration images. Default: the effort's.")] = None,
            placement: Annotated[Optional[str], typer.Option(
                help="What runs in INT8: all, se-float, ends-float, conv-only, or auto: measured on held-out images "
-                    "and on this machine. Default: the target's own.")] = None,
+                    "and on this machine. Default: the effort's.")] = None,
            max_drop: Annotated[float, typer.Option(
                help="auto: points that may be lost, with 97.5 % confidence.")] = 0.5,
            search_seconds: Annotated[Optional[float], typer.Option(help="auto: bound on the search.")] = None,
@@ -129,14 +135,13 @@ def export(model: Annotated[str, typer.Option(
            json: Json = False, quiet: Quiet = False) -> None:
     """Write ONNX files per precision and target, each verified and measured."""
     from edge_se.quantization.search import Budget
-    from edge_se.quantization.targets import TARGETS
     from edge_se.reporting.tables import build_rows
     from edge_se.steps.export import export as step
     from edge_se.steps.source import Preprocessing
 
     given = Preprocessing(mean=_numbers(mean, "--mean"), std=_numbers(std, "--std"), input_size=input_size)
-    build = step(model, weights=weights, fp16=fp16, int8=int8, targets=list(TARGETS) if target == "all" else [target],
-                 calibration=calibration, method=method, placement=placement, data=data, out=out, accuracy=accuracy,
+    build = step(model, weights=weights, fp16=fp16, int8=int8, targets=_list(target), calibration=calibration,
+                 effort=effort, method=method, placement=placement, data=data, out=out, accuracy=accuracy,
                  budget=Budget(max_drop_pp=max_drop, seconds=search_seconds), preprocessing=given,
                  progress=_progress(quiet))
     if _printed_as_json(build.document(), json):
@@ -151,7 +156,7 @@ def export(model: Annotated[str, typer.Option(
 def bench(device: Annotated[str, typer.Option(help="cpu, cuda, jetson or ssh://USER@HOST[:PORT].")] = "cpu",
           model: BuildName = None,
           precision: Annotated[Optional[str], typer.Option(help="fp32,fp16,int8; default: all of the build.")] = None,
-          backend: Annotated[str, typer.Option(help="auto or onnxruntime.")] = "auto",
+          backend: Annotated[str, typer.Option(help="auto, onnxruntime or openvino.")] = "auto",
           batch: Annotated[int, typer.Option(min=1, max=4096)] = 1,
           threads: Annotated[int, typer.Option(min=0, help="0: all processors.")] = 1,
           min_duration: Annotated[float, typer.Option(help="Seconds of timing per file.")] = 2.0,
@@ -194,8 +199,8 @@ def gate(model: BuildName = None,
 
 @app.command(epilog="Example: edge-se sensitivity --model se_resnet18 --target cpu")
 def sensitivity(model: BuildName = None,
-                target: Annotated[str, typer.Option(help="cpu or tensorrt.")] = "cpu",
-                method: Annotated[str, typer.Option(help="minmax, entropy, percentile or mse.")] = "minmax",
+                target: Annotated[str, typer.Option(help="cpu, openvino, tensorrt, ...")] = "cpu",
+                method: Annotated[str, typer.Option(help="minmax, entropy, percentile or mse.")] = "mse",
                 images: Annotated[int, typer.Option(min=1, help="Validation images.")] = 1000,
                 data: Data = None,
                 out: Annotated[Optional[Path], typer.Option(help="Also write the JSON document to this file.")] = None,

@@ -87,7 +87,7 @@ def edge_se(source: Path, images: np.ndarray, out: Path) -> float:
     calibrating = calibration.load(calibration.REAL, cifar10.require())
     target = TARGETS[out.name.split(".")[-2]]
     started = time.perf_counter()
-    ranges = collect(model, calibrating).ranges("minmax", symmetric=target.signed_activations)
+    ranges = collect(model, calibrating).ranges("minmax", target.activations)
     quantized = quantize(model, ranges, target, place(model.proto, target))
     seconds = time.perf_counter() - started
     out.write_bytes(quantized.content)

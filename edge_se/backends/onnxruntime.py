@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from platform import machine
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,12 @@ class OnnxRuntime:
         """It runs every ONNX file on the CPU; a file written for TensorRT would be slower than FP32 there."""
         if device.kind != "cpu":
             return f"this backend runs on the CPU, not on '{device.kind}'"
-        if model.target == "tensorrt":
-            return "written for TensorRT: x86 has no fast kernels for it; its latency is measured on the device"
+        if model.target.startswith("tensorrt"):
+            return "written for TensorRT: onnxruntime has no fast kernels for it; its latency is measured on the device"
+        if model.target == "openvino":
+            return "written for OpenVINO: onnxruntime has no fast kernels for it; use --backend openvino"
+        if model.target == "arm" and not machine().startswith(("aarch64", "arm")):
+            return "written for Arm: its latency is measured there"
         return None
 
     @contextmanager
@@ -37,6 +42,9 @@ class OnnxRuntime:
         options.intra_op_num_threads = device.threads or cpu_count()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        if model.target == "tensorrt-fp16":
+            # Its fusions multiply two FP16 scales into one that FP16 cannot hold; TensorRT does so in FP32.
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         # Spinning threads between runs would take the processor from whatever is measured next.
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if device.threads == 1 else "0")
         try:

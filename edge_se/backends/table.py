@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from edge_se.backends.base import Backend
+from edge_se.backends.base import Backend, Device
 from edge_se.backends.onnxruntime import OnnxRuntime
+from edge_se.backends.openvino import OpenVino
+from edge_se.graph.onnx_model import OnnxModel
 
-BACKENDS: dict[str, Backend] = {"onnxruntime": OnnxRuntime()}
+BACKENDS: dict[str, Backend] = {"onnxruntime": OnnxRuntime(), "openvino": OpenVino()}
+
+
+def first_that_runs(model: OnnxModel, device: Device) -> tuple[Backend | None, list[str]]:
+    """The first runtime that runs `model` on `device`, or None and each one's reason."""
+    reasons = []
+    for backend in BACKENDS.values():
+        reason = backend.why_not(model, device)
+        if reason is None:
+            return backend, []
+        reasons.append(reason)
+    return None, reasons

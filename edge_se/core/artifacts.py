@@ -37,6 +37,7 @@ class Artifact:
     flips: int
     flips_n: int
     seconds: float
+    method: str | None = None
 
     @property
     def label(self) -> str:
@@ -86,7 +87,7 @@ def build_of(document: dict[str, Any], path: Path = Path(MANIFEST)) -> Build:
     if document.get("schema") != SCHEMA:
         raise ArtifactError(f"schema {document.get('schema')!r} is not {SCHEMA!r}", where=path, fix="export again")
     try:
-        artifacts = tuple(Artifact(**{key: item[key] for key in Artifact.__dataclass_fields__})
+        artifacts = tuple(Artifact(**{key: item[key] for key in Artifact.__dataclass_fields__ if key in item})
                           for item in document["artifacts"])
         artifacts = tuple(replace(item, top1_ci=item.top1_ci and (item.top1_ci[0], item.top1_ci[1]))
                           for item in artifacts)  # JSON has no tuples

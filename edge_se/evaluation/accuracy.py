@@ -79,7 +79,7 @@ def _require_shape(model: OnnxModel, images: ImageSet) -> None:
 
 
 def _key(model: OnnxModel, images: ImageSet) -> str:
-    parts = (model.sha256, images.sha256, str(images.mean), str(images.std),
+    parts = (model.sha256, model.target, images.sha256, str(images.mean), str(images.std),
              str(environment.version_of("onnxruntime")), *environment.cpu_flags())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

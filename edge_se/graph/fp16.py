@@ -6,6 +6,8 @@ import io
 import warnings
 from contextlib import redirect_stdout
 
+import onnx
+
 from edge_se.graph.metadata import write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import checked, sort_topologically
@@ -13,13 +15,19 @@ from edge_se.graph.rewrites import checked, sort_topologically
 
 def to_fp16(model: OnnxModel) -> OnnxModel:
     """The same graph with FP16 floats; input and output stay float32, so the contract is unchanged."""
+    proto = with_half_floats(model.copy())
+    if model.metadata:
+        write_metadata(proto, model.metadata)
+    return OnnxModel.of(checked(proto), precision="fp16", parent=model)
+
+
+def with_half_floats(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """`proto` with FP16 weights and activations (scales of Q/DQ too) and float32 input and output."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # it warns of every weight below FP16's smallest normal number
-        proto = convert_float_to_float16(model.copy(), keep_io_types=True)
-    del proto.graph.value_info[:]  # the converter leaves some at float32
-    sort_topologically(proto)  # it appends the casts of the input
-    if model.metadata:
-        write_metadata(proto, model.metadata)
-    return OnnxModel.of(checked(proto), precision="fp16", parent=model)
+        converted: onnx.ModelProto = convert_float_to_float16(proto, keep_io_types=True)
+    del converted.graph.value_info[:]  # the converter leaves some at float32
+    sort_topologically(converted)  # it appends the casts of the input
+    return converted

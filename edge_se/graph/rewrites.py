@@ -56,6 +56,13 @@ def lower_opset(model: onnx.ModelProto, opset: int = OPSET) -> onnx.ModelProto:
     return lowered
 
 
+def raise_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """`model` at a later opset, with the IR version that came with it."""
+    raised = onnx.version_converter.convert_version(model, opset)
+    raised.ir_version = onnx.helper.find_min_ir_version_for(list(raised.opset_import))
+    return raised
+
+
 def squeeze_to_global_average_pool(model: onnx.ModelProto) -> int:
     """Replaces ReduceMean over exactly the spatial axes of a 4-D tensor; returns how many were replaced.
 

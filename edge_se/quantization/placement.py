@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import onnx
 
 from edge_se.core.errors import EdgeSeError, did_you_mean
+from edge_se.graph.counting import macs_by_node
 from edge_se.graph.view import GraphView
 from edge_se.quantization.se_gates import find_se_gates
 from edge_se.quantization.targets import WEIGHTED, Target
@@ -14,7 +15,7 @@ from edge_se.quantization.targets import WEIGHTED, Target
 PLACEMENTS = {
     "all": "everything that the target quantizes, SE gates too",
     "se-float": "everything but the inside of SE gates (pool and scale stay INT8 where the target has kernels)",
-    "ends-float": "se-float, and the first and the last layer in float too: they lose most and cost least",
+    "ends-float": "se-float, and the first layer, the last one and the pool before it in float too: they lose most",
     "conv-only": "convolutions and linear layers only, SE gates in float",
 }
 
@@ -29,9 +30,20 @@ class Placement:
     residual_inputs: tuple[tuple[str, str], ...]  # (output of the Add, name of its residual input)
 
 
+ENDS_MAC_SHARE = 0.01  # ends that hold more of the MACs than this cost time that their accuracy may not be worth
+UNWEIGHTED = ("GlobalAveragePool", "AveragePool", "ReduceMean", "Flatten", "Reshape", "Squeeze", "Identity")
+
+
+def default_placement(model: onnx.ModelProto) -> str:
+    """`ends-float` where the first and the last layer are a trifle of the MACs, else `se-float`."""
+    macs, spared = macs_by_node(model), ends(model)
+    share = sum(macs.get(name, 0) for name in spared) / max(1, sum(macs.values()))
+    return "ends-float" if share <= ENDS_MAC_SHARE else "se-float"
+
+
 def place(model: onnx.ModelProto, target: Target, name: str | None = None) -> Placement:
-    """The plan of a named placement (the target's default when None); EdgeSeError for an unknown name."""
-    name = name or target.default_placement
+    """The plan of a named placement (`default_placement` when None); EdgeSeError for an unknown name."""
+    name = name or default_placement(model)
     if name not in PLACEMENTS:
         raise EdgeSeError(f"unknown placement '{name}'", where="--placement", fix=did_you_mean(name, PLACEMENTS))
     spared = [] if name == "all" else [node for gate in find_se_gates(model) for node in gate.inner]
@@ -44,11 +56,16 @@ def place(model: onnx.ModelProto, target: Target, name: str | None = None) -> Pl
 
 
 def ends(model: onnx.ModelProto) -> list[str]:
-    """The layers that read the image, and the one that makes the logits, by the name of their first output."""
+    """The layers that read the image, the one that makes the logits and the pool before it, by their first output."""
     view, images = GraphView(model), {value.name for value in model.graph.input}
     weighted = [node for node in model.graph.node if node.op_type in WEIGHTED]
-    first = [node.output[0] for node in weighted if images.intersection(view.data_inputs(node))]
-    return [*first, *(node.output[0] for node in weighted[-1:] if node.output[0] not in first)]
+    found = [node.output[0] for node in weighted if images.intersection(view.data_inputs(node))]
+    last: onnx.NodeProto | None = weighted[-1] if weighted else None
+    while last is not None and last.output[0] not in found:
+        found.append(last.output[0])
+        before = view.producer.get(last.input[0])
+        last = before if before is not None and before.op_type in UNWEIGHTED else None
+    return found
 
 
 def residual_inputs(model: onnx.ModelProto) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from edge_se.data.splits import ImageSet
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.histograms import Histogram
 from edge_se.quantization.methods import METHODS
+from edge_se.quantization.targets import Activations, is_symmetric
 
 FLOATS_PER_RUN = 64 * 2**20  # 256 MiB of activations at once, whatever the net and the number of images
 LARGEST_BATCH = 32
@@ -44,12 +45,12 @@ class Statistics:
     std: tuple[float, ...]
     histograms: dict[str, Histogram]
 
-    def ranges(self, method: str, *, symmetric: bool) -> Ranges:
-        """The ranges that `method` chooses; `symmetric` for targets whose zero point is 0."""
+    def ranges(self, method: str, activations: Activations) -> Ranges:
+        """The ranges that `method` chooses for activations stored so."""
         if method not in METHODS:
             raise CalibrationError(f"unknown method '{method}'", where="--method", fix=did_you_mean(method, METHODS))
         return Ranges(method=method, model_sha256=self.model_sha256, calibration=self.calibration,
-                      bounds={name: METHODS[method](histogram, symmetric)
+                      bounds={name: METHODS[method](histogram, is_symmetric(activations, histogram.low))
                               for name, histogram in self.histograms.items()})
 
 
@@ -76,12 +77,6 @@ def collect(model: OnnxModel, images: ImageSet, advance: Callable[[int], None] =
         advance(len(batch))
     return Statistics(model_sha256=model.sha256, calibration=images.name, calibration_sha256=images.sha256,
                       images=len(images), split=images.split, mean=images.mean, std=images.std, histograms=histograms)
-
-
-def collect_ranges(model: OnnxModel, images: ImageSet, method: str = "minmax", *, symmetric: bool = False,
-                   advance: Callable[[int], None] = lambda images: None) -> Ranges:
-    """`collect` and one choice of ranges, for one target."""
-    return collect(model, images, advance).ranges(method, symmetric=symmetric)
 
 
 def _session_with_all_outputs(model: OnnxModel) -> tuple[Any, list[str]]:

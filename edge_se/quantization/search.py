@@ -70,7 +70,7 @@ def search(model: OnnxModel, statistics: Statistics, target: Target, images: Ima
     if images.labels is None or images.split != "validation":
         raise CalibrationError("`--placement auto` chooses on the held-out training images", where=images.name,
                                fix="point --data at CIFAR-10, or name a placement")
-    ranges = statistics.ranges(method, symmetric=target.signed_activations)
+    ranges = statistics.ranges(method, target.activations)
     ends = time.monotonic() + budget.seconds if budget.seconds else None
     known = _read_log(log, model, statistics, target)
     plans = _plans(model, statistics, target, images, method, ends, progress)
@@ -114,7 +114,7 @@ def _plans(model: OnnxModel, statistics: Statistics, target: Target, images: Ima
 def _costliest(model: OnnxModel, statistics: Statistics, target: Target, images: ImageSet, method: str,
                ends: float | None, progress: Progress) -> list[Unit]:
     """Layers by SQNR of the logits when quantized alone, worst first; empty when the time ran out."""
-    ranges = statistics.ranges(method, symmetric=target.signed_activations)
+    ranges = statistics.ranges(method, target.activations)
     everything, reference = place(model.proto, target, "all"), logits_of(model, images)
     units = [unit for unit in units_of(model.proto, target) if unit.kind == "layer"]
     costs = []

@@ -42,7 +42,7 @@ class UnitSensitivity:
 def sensitivity(model: OnnxModel, statistics: Statistics, target: Target, images: ImageSet, *, method: str,
                 backend: Backend | None, progress: Progress) -> list[UnitSensitivity]:
     """One entry per unit in graph order; times only where `backend` runs files of this target."""
-    units, ranges = units_of(model.proto, target), statistics.ranges(method, symmetric=target.signed_activations)
+    units, ranges = units_of(model.proto, target), statistics.ranges(method, target.activations)
     everything = place(model.proto, target, "all")
     reference = logits_of(model, images)
     costs, graphs = [], []

@@ -12,9 +12,10 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edge_se.core.errors import CalibrationError
+from edge_se.graph.fp16 import with_half_floats
 from edge_se.graph.metadata import write_metadata
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.graph.rewrites import checked, sort_topologically
+from edge_se.graph.rewrites import checked, raise_opset, sort_topologically
 from edge_se.graph.view import GraphView
 from edge_se.quantization.placement import Placement
 from edge_se.quantization.ranges import Ranges
@@ -36,9 +37,11 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
     for output, name in placement.residual_inputs:
         _quantize_residual_input(proto, output, name, ranges.bounds[name])
     sort_topologically(proto)
+    proto.producer_name, proto.producer_version, proto.ir_version = "edge-se", "", model.proto.ir_version
+    if target.half_floats:
+        proto = with_half_floats(raise_opset(proto, target.opset))
     if model.metadata:
         write_metadata(proto, model.metadata)
-    proto.producer_name, proto.producer_version, proto.ir_version = "edge-se", "", model.proto.ir_version
     return OnnxModel.of(checked(proto), precision="int8", target=target.name, parent=model)
 
 
@@ -61,17 +64,30 @@ def _quantizer(proto: onnx.ModelProto, ranges: Ranges, target: Target, placement
 
     bounds = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.bounds.items()}
     names = {node.output[0]: node.name for node in proto.graph.node}
+    unsigned = target.activations in ("uint8", "by-sign")
     return QDQQuantizer(
-        proto, per_channel=True, reduce_range=False, weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QInt8 if target.signed_activations else QuantType.QUInt8,
+        proto, per_channel=True, reduce_range=target.weight_bits == 7, weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8 if unsigned else QuantType.QInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, bounds),
         nodes_to_quantize=[], nodes_to_exclude=[names[output] for output in placement.float_nodes],
         op_types_to_quantize=list(placement.operators),
         extra_options={
-            "ActivationSymmetric": target.signed_activations, "WeightSymmetric": True,
+            "ActivationSymmetric": target.activations == "int8-symmetric", "WeightSymmetric": True,
             "QuantizeBias": target.quantized_bias,
+            "TensorQuantOverrides": {name: [{"quant_type": QuantType.QInt8, "symmetric": True}]
+                                     for name in _signed(proto, ranges, target)},
             "OpTypesToExcludeOutputQuantization": [] if target.quantized_outputs else list(placement.operators),
         })
+
+
+def _signed(proto: onnx.ModelProto, ranges: Ranges, target: Target) -> list[str]:
+    """Tensors that are int8 though others are uint8: those that go below zero and do not vanish into a ReLU."""
+    if target.activations != "by-sign":
+        return []
+    view = GraphView(proto)
+    into_relu = {node.input[0] for node in proto.graph.node
+                 if node.op_type == "Relu" and view.only_consumer(node.input[0]) is not None}
+    return [name for name, (low, _) in ranges.bounds.items() if low < 0 and name not in into_relu]
 
 
 def _named(proto: onnx.ModelProto) -> onnx.ModelProto:

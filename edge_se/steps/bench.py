@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edge_se.backends.base import Backend, Device, Session
-from edge_se.backends.table import BACKENDS
+from edge_se.backends.table import BACKENDS, first_that_runs
 from edge_se.core import environment
 from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, read_build
 from edge_se.core.errors import ArtifactError, EdgeSeError, UnavailableError, did_you_mean
@@ -37,21 +37,13 @@ def bench(device: str, *, model: str | None = None, precisions: Sequence[str] | 
     build = read_build(locate_build(model))
     plan = TimingPlan(min_duration=min_duration / ROUNDS, min_runs=20)
     where = Device(kind="cpu", threads=threads)
-    runtime = BACKENDS["onnxruntime" if backend == "auto" else backend]
-    chosen = []
-    for artifact in _chosen(build, precisions):
-        loaded = OnnxModel.read(check_file(build, artifact), precision=artifact.precision, target=artifact.target)
-        reason = runtime.why_not(loaded, where)
-        if reason:
-            progress.note(f"{artifact.file}: not timed here: {reason}")
-        else:
-            chosen.append((artifact, loaded))
+    chosen = _runnable(build, _chosen(build, precisions), backend, where, progress)
     if not chosen:
         raise ArtifactError("none of its files runs here", where=build.folder, fix="choose other precisions")
-    timed = _interleaved([loaded for _, loaded in chosen], runtime, where, plan, batch, progress)
+    timed = _interleaved(chosen, where, plan, batch, progress)
     accuracies = _accuracies(build, chosen, data, progress)
-    measurements = [_measurement(build, artifact, latencies, accuracy, runtime.name, where.threads)
-                    for (artifact, _), latencies, accuracy in zip(chosen, timed, accuracies)]
+    measurements = [_measurement(build, entry.artifact, latencies, accuracy, entry.backend.name, where.threads)
+                    for entry, latencies, accuracy in zip(chosen, timed, accuracies)]
     for row in measurements:
         if row["cv"] > CV_WARNING:
             progress.note(f"{row['precision']}: coefficient of variation {100 * row['cv']:.1f} % is above "
@@ -83,13 +75,45 @@ def _chosen(build: Build, precisions: Sequence[str] | None) -> list[Artifact]:
     return [artifact for artifact in build.artifacts if not precisions or artifact.precision in precisions]
 
 
-def _interleaved(models: list[OnnxModel], runtime: Backend, where: Device, plan: TimingPlan, batch: int,
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """A file and the runtime that it is timed in."""
+
+    artifact: Artifact
+    model: OnnxModel
+    backend: Backend
+
+
+def _runnable(build: Build, artifacts: list[Artifact], wanted: str, where: Device, progress: Progress) -> list[_Entry]:
+    """Each file with its runtime; a file for every target is timed in each runtime that another file needs."""
+    own = [(artifact, model, *_backend_for(model, wanted, where)) for artifact in artifacts for model in [
+        OnnxModel.read(check_file(build, artifact), precision=artifact.precision, target=artifact.target)]]
+    used = list(dict.fromkeys(backend for _, model, backend, _ in own if backend and model.target != "any"))
+    found = list[_Entry]()
+    for artifact, model, backend, reasons in own:
+        if backend is None:
+            progress.note(f"{artifact.file}: not timed here: {'; '.join(reasons)}")
+            continue
+        found += [_Entry(artifact=artifact, model=model, backend=runtime)
+                  for runtime in (used if used and model.target == "any" else [backend])]
+    return found
+
+
+def _backend_for(model: OnnxModel, wanted: str, where: Device) -> tuple[Backend | None, list[str]]:
+    if wanted == "auto":
+        return first_that_runs(model, where)
+    reason = BACKENDS[wanted].why_not(model, where)
+    return (None, [reason]) if reason else (BACKENDS[wanted], [])
+
+
+def _interleaved(entries: list[_Entry], where: Device, plan: TimingPlan, batch: int,
                  progress: Progress) -> list[Latencies]:
-    """Times all models in turn, ROUNDS times, and joins each one's samples."""
+    """Times all files in turn, ROUNDS times, and joins each one's samples."""
+    models = [entry.model for entry in entries]
     parts: list[list[Latencies]] = [[] for _ in models]
     random = np.random.default_rng(0)
     with ExitStack() as stack, progress.task("timing", ROUNDS * len(models)) as advance:
-        sessions: list[Session] = [stack.enter_context(runtime.open(model, where)) for model in models]
+        sessions: list[Session] = [stack.enter_context(entry.backend.open(entry.model, where)) for entry in entries]
         feeds = [random.standard_normal((batch, *(size or 32 for size in model.input_shape[1:])), dtype=np.float32)
                  for model in models]
         for model in models:
@@ -107,18 +131,18 @@ def _short_warmup(plan: TimingPlan) -> TimingPlan:
     return replace(plan, warmup=min(plan.warmup, 0.05))  # the other models' turns pushed this one out of the caches
 
 
-def _accuracies(build: Build, chosen: list[tuple[Artifact, OnnxModel]], data: Path | None,
+def _accuracies(build: Build, chosen: list[_Entry], data: Path | None,
                 progress: Progress) -> list[tuple[float | None, int | None]]:
     """Test top-1 of each file: from its manifest (same bytes), else measured where CIFAR-10 is at hand."""
     cifar = cifar10.find(data) if build.labels == cifar10.CLASSES else None
     found: list[tuple[float | None, int | None]] = []
-    for artifact, loaded in chosen:
-        if artifact.top1 is not None or cifar is None:
-            found.append((artifact.top1, artifact.top1_n))
+    for entry in chosen:
+        if entry.artifact.top1 is not None or cifar is None:
+            found.append((entry.artifact.top1, entry.artifact.top1_n))
             continue
         test = splits.load("test", cifar)
-        with progress.task(f"evaluating {artifact.file}", len(test)) as advance:
-            logits = logits_of(loaded, test, advance)
+        with progress.task(f"evaluating {entry.artifact.file}", len(test)) as advance:
+            logits = logits_of(entry.model, test, advance)
         assert test.labels is not None
         found.append((top1(logits, test.labels), len(test)))
     if any(value is None for value, _ in found) and build.labels == cifar10.CLASSES:

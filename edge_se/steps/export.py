@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edge_se.backends.base import Device
-from edge_se.backends.table import BACKENDS
+from edge_se.backends.table import first_that_runs
 from edge_se.core import environment
 from edge_se.core.artifacts import BUILDS, MANIFEST, Artifact, Build
-from edge_se.core.errors import CalibrationError, EdgeSeError, did_you_mean
+from edge_se.core.errors import EdgeSeError
 from edge_se.core.files import sweep, write_bytes, write_json
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import calibration as calibration_sets
@@ -23,38 +23,40 @@ from edge_se.evaluation.accuracy import flips, logits_of, top1
 from edge_se.evaluation.statistics import wilson_interval
 from edge_se.graph.counting import count
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.quantization.methods import METHODS
+from edge_se.quantization.effort import AUTO, best_method, effort_of, require_method
 from edge_se.quantization.placement import place
 from edge_se.quantization.ranges import Statistics, collect
 from edge_se.quantization.search import Budget, search
 from edge_se.quantization.static import quantize
 from edge_se.quantization.table import FILE as TABLE
 from edge_se.quantization.table import is_table, read_table, table_bytes
-from edge_se.quantization.targets import target_of
+from edge_se.quantization.targets import targets_for
 from edge_se.steps.source import Preprocessing, Source, load_source
 
-AUTO = "auto"
 NOT_MEASURED = ("accuracy was not measured: CIFAR-10 is not here. Agreement with FP32 is on the calibration images.\n"
                 "To measure it: " + cifar10.HOW_TO_GET)
 
 
 def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8: bool = False,
-           targets: Sequence[str] = ("cpu", "tensorrt"), calibration: str | None = None, method: str = "minmax",
-           placement: str | None = None, budget: Budget | None = None, data: Path | None = None,
-           out: Path | None = None, accuracy: bool = True, preprocessing: Preprocessing | None = None,
-           progress: Progress = SILENT) -> Build:
+           targets: Sequence[str] | None = None, calibration: str | None = None, effort: str = "default",
+           method: str | None = None, placement: str | None = None, budget: Budget | None = None,
+           data: Path | None = None, out: Path | None = None, accuracy: bool = True,
+           preprocessing: Preprocessing | None = None, progress: Progress = SILENT) -> Build:
     """Writes `fp32.onnx` and what was asked for to `out` (build/NAME) and returns the manifest.
 
     Everything is made and measured in memory first and written at the end, so an interrupted or failed export
     leaves the old build. With `accuracy` False nothing is evaluated but agreement on the calibration images.
+    `method` and `placement` take precedence over those of `effort`.
     """
+    chosen = effort_of(effort)
+    method, placement = require_method(method or chosen.method), placement or chosen.placement
     cifar = cifar10.find(data)
     table = Path(calibration) if calibration and is_table(Path(calibration)) else None
     started = time.monotonic()
     with progress.task("exporting to ONNX", 1) as advance:
         source = load_source(model, weights, preprocessing or Preprocessing())
         advance(1)
-    made = [_Made(source.model, None, time.monotonic() - started)]
+    made = [_Made(model=source.model, seconds=time.monotonic() - started)]
     images = _calibration_images(source, None if table else calibration, cifar)
     parity = source.parity(images)
     if fp16:
@@ -63,6 +65,7 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
     if int8:
         quantizing = _Quantizing(source.model, targets, method, placement)
         statistics = quantizing.statistics(images, table, progress)
+        quantizing.choose_methods(statistics, images, progress)
         if placement == AUTO:
             held_out = splits.load("validation", cifar) if cifar and source.is_cifar10 else images
             quantizing.search(statistics, held_out, budget or Budget(), out or BUILDS / source.name, progress)
@@ -78,7 +81,7 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
     metadata = source.metadata
     build = Build(
         model=source.name, out=str(out or BUILDS / source.name), source=source.origin,
-        calibration=_described(statistics, method, content) if statistics else None,
+        calibration=_described(statistics, method, content) | {"effort": effort} if statistics else None,
         preprocessing={"layout": metadata.layout, "mean": list(metadata.mean), "std": list(metadata.std)},
         labels=metadata.labels, parity=parity, artifacts=artifacts,
         environment={"versions": environment.versions(), "hardware": environment.hardware(),
@@ -95,29 +98,31 @@ def _calibration_images(source: Source, name: str | None, cifar: cifar10.Cifar10
     return replace(images, mean=source.metadata.mean, std=source.metadata.std)
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Made:
-    """A graph, the placement it was made with and the seconds that making it took."""
+    """A graph, how it was quantized and the seconds that making it took."""
 
-    def __init__(self, model: OnnxModel, placement: str | None, seconds: float) -> None:
-        self.model, self.placement, self.seconds = model, placement, seconds
+    model: OnnxModel
+    seconds: float
+    placement: str | None = None
+    method: str | None = None
 
 
 def _fp16(model: OnnxModel) -> _Made:
     from edge_se.graph.fp16 import to_fp16
 
     started = time.monotonic()
-    return _Made(to_fp16(model), None, time.monotonic() - started)
+    return _Made(model=to_fp16(model), seconds=time.monotonic() - started)
 
 
 class _Quantizing:
     """One Q/DQ graph per target, all from the same statistics. Names are checked before anything takes time."""
 
-    def __init__(self, model: OnnxModel, targets: Sequence[str], method: str, placement: str | None) -> None:
-        if method not in METHODS:
-            raise CalibrationError(f"unknown method '{method}'", where="--method", fix=did_you_mean(method, METHODS))
-        self._model, self._method, self._share = model, method, 0.0
+    def __init__(self, model: OnnxModel, targets: Sequence[str] | None, method: str, placement: str | None) -> None:
+        self._model, self._share = model, 0.0
         named = None if placement == AUTO else placement
-        self._plans = [(target, place(model.proto, target, named)) for target in map(target_of, targets)]
+        self._plans = [(target, place(model.proto, target, named), method)
+                       for target in targets_for(targets, environment.cpu_flags())]
 
     def statistics(self, images: ImageSet, table: Path | None, progress: Progress) -> Statistics:
         """Of the calibration images, or as an earlier run saved them."""
@@ -129,24 +134,30 @@ class _Quantizing:
         self._share = (time.monotonic() - started) / len(self._plans)
         return collected
 
+    def choose_methods(self, statistics: Statistics, images: ImageSet, progress: Progress) -> None:
+        """Replaces the method `auto` of each target by the one that is nearest to FP32 on `images`."""
+        self._plans = [(target, plan, method if method != AUTO else
+                        best_method(self._model, statistics, target, plan, images, progress))
+                       for target, plan, method in self._plans]
+
     def search(self, statistics: Statistics, held_out: ImageSet, budget: Budget, folder: Path,
                progress: Progress) -> None:
         """Replaces each target's plan by the one that the search chose; the log goes to `folder`."""
-        for position, (target, _) in enumerate(self._plans):
+        for position, (target, _, method) in enumerate(self._plans):
             runnable = OnnxModel(content=self._model.content, precision="int8", target=target.name)
-            backend = next((found for found in BACKENDS.values() if not found.why_not(runnable, Device())), None)
-            plan, _ = search(self._model, statistics, target, held_out, method=self._method, backend=backend,
+            backend, _ = first_that_runs(runnable, Device())
+            plan, _ = search(self._model, statistics, target, held_out, method=method, backend=backend,
                              budget=budget, log=folder / f"candidates.{target.name}.json", progress=progress)
-            self._plans[position] = (target, plan)
+            self._plans[position] = (target, plan, method)
 
     def models(self, statistics: Statistics) -> list[_Made]:
         """The seconds of each include its share of calibrating."""
         made = []
-        for target, plan in self._plans:
+        for target, plan, method in self._plans:
             started = time.monotonic()
-            ranges = statistics.ranges(self._method, symmetric=target.signed_activations)
-            quantized = quantize(self._model, ranges, target, plan)
-            made.append(_Made(quantized, plan.name, self._share + time.monotonic() - started))
+            quantized = quantize(self._model, statistics.ranges(method, target.activations), target, plan)
+            made.append(_Made(model=quantized, placement=plan.name, method=method,
+                              seconds=self._share + time.monotonic() - started))
         return made
 
 
@@ -172,9 +183,10 @@ def _artifact(item: _Made, images: ImageSet, flipped: int) -> Artifact:
     return Artifact(
         precision=model.precision, target=model.target, file=model.file_name, sha256=model.sha256,
         parent_sha256=model.parent_sha256, bytes=len(model.content), params=params, macs=counts.macs,
-        flops=counts.flops, int8_mac_share=counts.int8_mac_share, placement=item.placement, top1=None, top1_n=None,
-        top1_ci=None, dataset=images.name, agreement_with_fp32=100 * (1 - flipped / len(images)), flips=flipped,
-        flips_n=len(images), seconds=round(item.seconds, 3))
+        flops=counts.flops, int8_mac_share=counts.int8_mac_share, placement=item.placement, method=item.method,
+        top1=None, top1_n=None, top1_ci=None, dataset=images.name,
+        agreement_with_fp32=100 * (1 - flipped / len(images)), flips=flipped, flips_n=len(images),
+        seconds=round(item.seconds, 3))
 
 
 def _described(statistics: Statistics, method: str, table: bytes) -> dict[str, Any]:

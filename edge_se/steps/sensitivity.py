@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_se.backends.base import Device
-from edge_se.backends.table import BACKENDS
+from edge_se.backends.table import first_that_runs
 from edge_se.core import environment
 from edge_se.core.artifacts import check_file, locate_build, read_build
 from edge_se.core.errors import ArtifactError
@@ -39,13 +39,11 @@ def sensitivity(model: str | None = None, *, target: str = "cpu", method: str = 
     judged = splits.load("validation", cifar) if cifar else calibration_sets.load(None, None)
     judged = judged.first(images)
     statistics = _statistics(build.folder / TABLE, loaded, cifar, progress)
-    backend = BACKENDS["onnxruntime"]
     runs_here = OnnxModel(content=loaded.content, precision="int8", target=target)
-    reason = backend.why_not(runs_here, Device())
-    if reason:
-        progress.note(f"times are not measured: {reason}")
-    rows = measure_units(loaded, statistics, rules, judged, method=method, backend=None if reason else backend,
-                         progress=progress)
+    backend, reasons = first_that_runs(runs_here, Device())
+    if backend is None:
+        progress.note(f"times are not measured: {'; '.join(reasons)}")
+    rows = measure_units(loaded, statistics, rules, judged, method=method, backend=backend, progress=progress)
     return {"schema": SCHEMA, "model": build.model, "target": target, "method": method, "dataset": judged.name,
             "n": len(judged), "calibration": statistics.calibration, "sha256": loaded.sha256,
             "units": [{"name": row.unit.name, "kind": row.unit.kind, "macs": row.unit.macs, "sqnr_db": row.sqnr_db,

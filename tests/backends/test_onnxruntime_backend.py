@@ -51,7 +51,9 @@ def test_timing(pointwise):
 
 
 @pytest.mark.parametrize(("target", "kind", "reason"), [
-    ("any", "cpu", None), ("cpu", "cpu", None), ("tensorrt", "cpu", "written for TensorRT: x86 has no fast kernels"),
+    ("any", "cpu", None), ("cpu", "cpu", None), ("tensorrt", "cpu", "written for TensorRT: onnxruntime has no fast"),
+    ("tensorrt-fp16", "cpu", "written for TensorRT"), ("openvino", "cpu", "use --backend openvino"),
+    ("cpu-avx2", "cpu", None),
     ("any", "cuda", "this backend runs on the CPU, not on 'cuda'")])
 def test_why_not(tiny_onnx, target, kind, reason):
     model = OnnxModel(content=tiny_onnx.content, target=target)

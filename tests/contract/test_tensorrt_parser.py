@@ -12,7 +12,7 @@ from edge_se.data import calibration
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.nets.zoo import MODELS
 from edge_se.quantization.placement import PLACEMENTS, place
-from edge_se.quantization.ranges import collect_ranges
+from edge_se.quantization.ranges import collect
 from edge_se.quantization.static import quantize
 from edge_se.quantization.targets import TARGETS
 from edge_se.steps.source import Preprocessing, load_source
@@ -46,11 +46,17 @@ def source(request):
     return load_source(request.param, None, Preprocessing()).model, images
 
 
+@pytest.fixture(scope="module")
+def statistics(source):
+    return collect(*source)
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "tensorrt-fp16"])
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_int8_for_tensorrt_parses_and_builds(source, placement) -> None:
-    model, images = source
-    target = TARGETS["tensorrt"]
-    quantized = quantize(model, collect_ranges(model, images), target, place(model.proto, target, placement))
+def test_int8_for_tensorrt_parses_and_builds(source, statistics, target, placement) -> None:
+    model, rules = source[0], TARGETS[target]
+    quantized = quantize(model, statistics.ranges("mse", rules.activations), rules,
+                         place(model.proto, rules, placement))
     assert build_engine(quantized) is None
 
 
@@ -61,11 +67,10 @@ def test_fp32_and_fp16_parse_and_build(source) -> None:
     assert build_engine(to_fp16(source[0])) is None
 
 
-def test_the_cpu_file_is_rejected(source) -> None:
-    model, images = source
-    target = TARGETS["cpu"]
-    quantized = quantize(model, collect_ranges(model, images), target, place(model.proto, target))
-    assert "zero point" in build_engine(quantized)
+def test_the_cpu_file_is_rejected(source, statistics) -> None:
+    model, target = source[0], TARGETS["cpu"]
+    quantized = quantize(model, statistics.ranges("minmax", target.activations), target, place(model.proto, target))
+    assert "bias_DequantizeLinear" in build_engine(quantized)
 
 
 def test_ort_default_recipe_is_rejected(source, tmp_path) -> None:

@@ -38,8 +38,8 @@ def rewrite(path, **changes):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_ranges_are_the_same(path, statistics, tiny_onnx, method):
     again = read_table(path, tiny_onnx, MEAN, STD)
-    for symmetric in (True, False):
-        assert again.ranges(method, symmetric=symmetric) == statistics.ranges(method, symmetric=symmetric)
+    for activations in ("uint8", "by-sign", "int8-symmetric"):
+        assert again.ranges(method, activations) == statistics.ranges(method, activations)
     assert (again.images, again.calibration_sha256, again.split) == (20, statistics.calibration_sha256, "calibration")
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from edge_se.core.errors import EdgeSeError
-from edge_se.quantization.placement import PLACEMENTS, place, residual_inputs
+from edge_se.graph.counting import macs_by_node
+from edge_se.quantization.placement import PLACEMENTS, default_placement, ends, place, residual_inputs
 from edge_se.quantization.se_gates import find_se_gates
 from edge_se.quantization.targets import TARGETS, WEIGHTED, target_of
 
@@ -40,7 +41,8 @@ def float_nodes(model, placement):
     """By the name of their first output."""
     nodes = [] if placement == "all" else [name for gate in find_se_gates(model) for name in gate.inner]
     if placement == "ends-float":
-        nodes += [node.output[0] for node in model.graph.node if "images" in node.input or node.op_type == "Gemm"]
+        nodes += [node.output[0] for node in model.graph.node if "images" in node.input]
+        nodes += [node.output[0] for node in model.graph.node][-3:]  # pool, flatten, linear
     return set(nodes)
 
 
@@ -57,10 +59,20 @@ def test_plans(tiny_onnx, target, name):
     assert len(plan.residual_inputs) == (4 if target is TENSORRT and name != "conv-only" else 0)
 
 
-@pytest.mark.parametrize("target", [CPU, TENSORRT])
-def test_the_default_is_the_targets(tiny_onnx, target):
-    assert place(tiny_onnx.proto, target) == place(tiny_onnx.proto, target, target.default_placement)
-    assert target.default_placement in PLACEMENTS
+def test_the_default_leaves_the_ends_in_float_where_they_are_cheap(tiny_onnx, graph_of):
+    chosen = default_placement(tiny_onnx.proto)
+    macs = macs_by_node(tiny_onnx.proto)
+    share = sum(macs.get(name, 0) for name in ends(tiny_onnx.proto)) / sum(macs.values())
+    assert chosen == ("ends-float" if share <= 0.01 else "se-float")
+    assert place(tiny_onnx.proto, CPU) == place(tiny_onnx.proto, CPU, chosen)
+    one_layer = graph_of([("Conv", ["x", "w"], ["y"])], W)
+    assert default_placement(one_layer) == "se-float"  # its end is all there is
+
+
+def test_the_ends_are_the_first_layer_and_everything_from_the_last_pool_on(tiny_onnx):
+    producer = {node.output[0]: node for node in tiny_onnx.proto.graph.node}
+    assert [producer[name].op_type for name in ends(tiny_onnx.proto)] == ["Conv", "Gemm", "Flatten",
+                                                                          "GlobalAveragePool"]
 
 
 def test_a_plain_net_has_no_gates_to_leave_in_float(tiny_plain_onnx):

@@ -8,7 +8,11 @@ from edge_se.core.errors import CalibrationError
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import checked
 from edge_se.quantization import ranges
-from edge_se.quantization.ranges import collect, collect_ranges
+from edge_se.quantization.ranges import collect
+
+
+def ranges_of(model, images, method="minmax"):
+    return collect(model, images).ranges(method, "uint8")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +32,7 @@ def activations(tiny_onnx, images, run_onnx):
 
 
 def test_min_and_max_over_all_images(tiny_onnx, images, activations):
-    found = collect_ranges(tiny_onnx, images)
+    found = ranges_of(tiny_onnx, images)
     assert found.bounds.keys() == activations.keys()
     for name, values in activations.items():
         np.testing.assert_allclose(found.bounds[name], (values.min(), values.max()), rtol=1e-4, atol=1e-5)
@@ -39,7 +43,7 @@ def test_an_extreme_in_the_last_image_counts(tiny_onnx, images, random_images):
     pixels = np.full((70, 3, 32, 32), 120, np.uint8)
     pixels[-1] = 255 * (images.pixels[0] > 128)
     extreme = type(images)(name="e", split="calibration", pixels=pixels, labels=None)
-    low, high = collect_ranges(tiny_onnx, extreme).bounds["images"]
+    low, high = ranges_of(tiny_onnx, extreme).bounds["images"]
     batch = next(extreme.batches(70))
     assert (low, high) == (batch.min(), batch.max())
 
@@ -66,17 +70,17 @@ def test_images_that_may_calibrate(tiny_onnx, random_images, split):
 @pytest.mark.parametrize("split", ["test", "validation"])
 def test_images_that_must_not(tiny_onnx, random_images, split):
     with pytest.raises(CalibrationError, match=f"images of the {split} split must not set ranges"):
-        collect_ranges(tiny_onnx, random_images(2, split))
+        ranges_of(tiny_onnx, random_images(2, split))
 
 
 def test_images_of_another_size(tiny_onnx, random_images):
     with pytest.raises(CalibrationError, match=r"images are \(3, 16, 16\), the model takes \(3, 32, 32\)"):
-        collect_ranges(tiny_onnx, random_images(2, size=16))
+        ranges_of(tiny_onnx, random_images(2, size=16))
 
 
 def test_an_unknown_method(tiny_onnx, random_images):
     with pytest.raises(CalibrationError, match=r"--method: unknown method 'minmaks'; did you mean 'minmax'\?"):
-        collect_ranges(tiny_onnx, random_images(2), "minmaks")
+        ranges_of(tiny_onnx, random_images(2), "minmaks")
 
 
 @pytest.mark.parametrize("count", [3, 8, 9])
@@ -86,8 +90,8 @@ def test_a_fixed_batch_that_does_not_divide_the_images(tiny_onnx, random_images,
         value.type.tensor_type.shape.dim[0].dim_value = 3
     del proto.graph.value_info[:]
     fixed = OnnxModel.of(checked(proto))
-    bounds = collect_ranges(fixed, random_images(count)).bounds
-    for name, expected in collect_ranges(tiny_onnx, random_images(count)).bounds.items():
+    bounds = ranges_of(fixed, random_images(count)).bounds
+    for name, expected in ranges_of(tiny_onnx, random_images(count)).bounds.items():
         np.testing.assert_allclose(bounds[name], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -96,7 +100,7 @@ def test_a_model_that_overflows_is_refused(graph_of, random_images, bad):
     weight = np.full((4, 3, 1, 1), bad, np.float32)
     model = OnnxModel.of(graph_of([("Conv", ["x", "w"], ["c"]), ("GlobalAveragePool", ["c"], ["y"])], {"w": weight}))
     with pytest.raises(CalibrationError, match=r"calibration: tensor '.' .*(not finite|nan|inf)"):
-        collect_ranges(model, random_images(2, size=8))
+        ranges_of(model, random_images(2, size=8))
 
 
 def test_one_bad_image_among_many_is_found(graph_of, random_images):
@@ -106,4 +110,4 @@ def test_one_bad_image_among_many_is_found(graph_of, random_images):
     model = OnnxModel.of(graph_of([("Mul", ["x", "k"], ["m"]), ("Exp", ["m"], ["y"])], {"k": np.float32(60)}))
     images = type(random_images(1))(name="i", split="calibration", pixels=pixels, labels=None)
     with pytest.raises(CalibrationError, match="tensor 'y'"):
-        collect_ranges(model, images)
+        ranges_of(model, images)

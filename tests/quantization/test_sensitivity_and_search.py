@@ -56,7 +56,7 @@ def test_only_one_layer_is_quantized(tiny_onnx, statistics):
 
     target = TARGETS["tensorrt"]
     unit = next(unit for unit in units_of(tiny_onnx.proto, target) if unit.name == "layer1.0.conv2")
-    alone = quantize(tiny_onnx, statistics.ranges("minmax", symmetric=True), target,
+    alone = quantize(tiny_onnx, statistics.ranges("minmax", "int8-symmetric"), target,
                      only(unit, tiny_onnx.proto, place(tiny_onnx.proto, target, "all")))
     assert count(alone.proto).int8_macs == unit.macs
 

@@ -38,13 +38,13 @@ def quantized(source, statistics):
     def make(target, placement="se-float"):
         if (target, placement) not in made:
             rules = TARGETS[target]
-            made[target, placement] = quantize(source, statistics.ranges("minmax", symmetric=rules.signed_activations),
+            made[target, placement] = quantize(source, statistics.ranges("minmax", rules.activations),
                                                rules, place(source.proto, rules, placement))
         return made[target, placement]
     return make
 
 
-@pytest.fixture(params=["cpu", "tensorrt"])
+@pytest.fixture(params=TARGETS)
 def target(request):
     return request.param
 
@@ -73,8 +73,8 @@ def test_it_is_a_valid_graph_that_says_what_it_is(quantized, source, target, pla
     assert model.file_name == f"int8.{target}.onnx"
     assert model.metadata == source.metadata
     assert (model.input_name, model.input_shape) == (source.input_name, source.input_shape)
-    assert [(entry.domain, entry.version) for entry in model.proto.opset_import] == [("", 17)]
-    assert model.proto.ir_version == source.proto.ir_version
+    assert [(entry.domain, entry.version) for entry in model.proto.opset_import] == [("", TARGETS[target].opset)]
+    assert model.proto.ir_version == (9 if target == "tensorrt-fp16" else source.proto.ir_version)
     assert {item.elem_type for value in (*model.proto.graph.input, *model.proto.graph.output)
             for item in [value.type.tensor_type]} == {onnx.TensorProto.FLOAT}
 
@@ -93,8 +93,46 @@ def test_cpu_has_uint8_activations_int8_weights_and_int32_biases(quantized, plac
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_tensorrt_is_int8_with_zero_points_0_and_float_biases(quantized, placement):
-    view = GraphView(quantized("tensorrt", placement).proto)
+def test_arm_has_int8_activations_that_use_all_levels(quantized, placement):
+    view = GraphView(quantized("arm", placement).proto)
+    zero_points = [constant(view, node.input[2]) for node in view.graph.node if node.op_type == "QuantizeLinear"]
+    assert {value.dtype.name for value in zero_points} == {"int8"}
+    assert any(value == -128 for value in zero_points)  # behind a ReLU
+    assert {value.dtype.name for _, value in dequantized_constants(view)} == {"int8", "int32"}
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_openvino_is_symmetric_int8_below_zero_and_uint8_elsewhere(quantized, statistics, placement):
+    view = GraphView(quantized("openvino", placement).proto)
+    kinds = set()
+    for node in view.graph.node:
+        if node.op_type == "QuantizeLinear":
+            zero_point = constant(view, node.input[2])
+            assert zero_point == 0
+            histogram = statistics.histograms[node.input[0].removesuffix("_QuantizeLinear_Input")]
+            assert zero_point.dtype == (np.int8 if histogram.low < 0 else np.uint8)
+            kinds.add(zero_point.dtype.name)
+    assert "uint8" in kinds
+
+
+def test_without_vnni_weights_have_7_bits(quantized):
+    for target, bound in (("cpu", 127), ("cpu-avx2", 64)):
+        values = [value for _, value in dequantized_constants(GraphView(quantized(target).proto))
+                  if value.dtype == np.int8]
+        assert max(np.abs(value.astype(int)).max() for value in values) == bound
+
+
+def test_half_floats_surround_int8(quantized):
+    view = GraphView(quantized("tensorrt-fp16").proto)
+    floats = {constant.data_type for constant in view.graph.initializer} - {onnx.TensorProto.INT8}
+    assert floats == {onnx.TensorProto.FLOAT16}
+    assert sum(node.op_type == "Cast" for node in view.graph.node) == 2  # at the input and at the output
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "tensorrt-fp16"])
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_tensorrt_is_int8_with_zero_points_0_and_float_biases(quantized, target, placement):
+    view = GraphView(quantized(target, placement).proto)
     pairs = [node for node in view.graph.node if node.op_type in QDQ]
     assert pairs
     for node in pairs:
@@ -103,7 +141,7 @@ def test_tensorrt_is_int8_with_zero_points_0_and_float_biases(quantized, placeme
     assert {value.dtype.name for _, value in dequantized_constants(view)} == {"int8"}
     for node in view.graph.node:
         if node.op_type in ("Conv", "Gemm") and len(node.input) > 2:
-            assert constant(view, node.input[2]).dtype == np.float32
+            assert constant(view, node.input[2]).dtype == (np.float32 if target == "tensorrt" else np.float16)
 
 
 def test_weights_are_per_output_channel_and_nearly_the_originals(quantized, source, target):
@@ -119,10 +157,11 @@ def test_weights_are_per_output_channel_and_nearly_the_originals(quantized, sour
         axis = next((item.i for item in weight.attribute if item.name == "axis"), 1)
         outputs = original.shape[0]  # Gemm has transB = 1
         assert (scales.shape, axis, values.dtype) == ((outputs,), 0, np.int8)
-        assert values.min() >= -127  # symmetric: -128 has no opposite
-        scales = scales.reshape(-1, *[1] * (original.ndim - 1))
-        np.testing.assert_allclose(values * scales, original, atol=float(0.51 * scales.max()))
-        assert (np.abs(values.reshape(outputs, -1)).max(1) >= 126).all()  # each channel uses its whole range
+        largest = 127 if TARGETS[target].weight_bits == 8 else 64
+        assert values.min() >= -largest  # symmetric: -128 has no opposite
+        scales = scales.astype(np.float32).reshape(-1, *[1] * (original.ndim - 1))
+        np.testing.assert_allclose(values * scales, original, atol=float(0.55 * scales.max()))
+        assert (np.abs(values.reshape(outputs, -1)).max(1) >= largest - 1).all()  # each channel uses its whole range
         found += 1
     assert found == sum(item.op_type in ("Conv", "Gemm") for item in source.proto.graph.node)
 
@@ -167,7 +206,7 @@ def test_nothing_is_quantized_inside_a_gate(quantized, source, target, placement
             node = view.producer[name]
             for read in node.input:
                 value = view.constant(read)
-                assert (value.dtype == np.float32) if value is not None else (
+                assert (value.dtype in (np.float32, np.float16)) if value is not None else (
                     read in gate.inner or is_dequantized(read, view) or read == gate.squeeze), read
             if name != gate.inner[0]:  # the gate's own output may be quantized for the Mul on the CPU
                 assert all(reader.op_type not in QDQ for reader in view.consumers[name])
@@ -210,14 +249,14 @@ def test_the_batch_is_still_dynamic(quantized, target, run_onnx, batch):
 def test_equal_inputs_give_equal_bytes_and_the_source_is_untouched(quantized, source, statistics, target):
     before = source.proto.SerializeToString(deterministic=True)
     rules = TARGETS[target]
-    again = quantize(source, statistics.ranges("minmax", symmetric=rules.signed_activations), rules,
+    again = quantize(source, statistics.ranges("minmax", rules.activations), rules,
                      place(source.proto, rules, "se-float"))
     assert again.sha256 == quantized(target).sha256
     assert source.proto.SerializeToString(deterministic=True) == before
 
 
 def test_ranges_of_another_model_are_refused(tiny_onnx, tiny_plain_onnx, random_images):
-    ranges = collect(tiny_onnx, random_images(2)).ranges("minmax", symmetric=False)
+    ranges = collect(tiny_onnx, random_images(2)).ranges("minmax", "uint8")
     with pytest.raises(CalibrationError, match="these ranges were collected on another model; calibrate this model"):
         quantize(tiny_plain_onnx, ranges, TARGETS["cpu"], place(tiny_plain_onnx.proto, TARGETS["cpu"]))
 
@@ -236,7 +275,7 @@ def test_nodes_without_names_and_silent_tensors(graph_of, random_images, run_onn
     images = random_images(4, size=8)
     bright = type(images)(name="b", split="calibration", pixels=images.pixels // 8 + 200, labels=None)
     rules = TARGETS[target]
-    ranges = collect(model, bright).ranges("minmax", symmetric=rules.signed_activations)
+    ranges = collect(model, bright).ranges("minmax", rules.activations)
     assert ranges.bounds["r"] == (0, 0)
     int8 = quantize(model, ranges, rules, place(model.proto, rules, "all"))
     batch = next(bright.batches(4))
@@ -248,7 +287,7 @@ def test_logging_is_left_as_it_was(source, statistics):
     before = root.level
     root.setLevel(logging.INFO)
     try:
-        quantize(source, statistics.ranges("minmax", symmetric=False), TARGETS["cpu"],
+        quantize(source, statistics.ranges("minmax", "uint8"), TARGETS["cpu"],
                  place(source.proto, TARGETS["cpu"]))
         assert root.level == logging.INFO
     finally:

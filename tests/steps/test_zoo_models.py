@@ -82,7 +82,8 @@ def test_gate_fails_on_a_sabotaged_calibration(cifar, tmp_path, capsys) -> None:
 
     black = tmp_path / "black.npz"
     write_archive(black, np.zeros((32, 3, 32, 32), np.uint8))
-    export("se_resnet18", int8=True, targets=["cpu"], calibration=str(black), out=tmp_path / "build")
+    export("se_resnet18", int8=True, targets=["cpu"], calibration=str(black), effort="quick",
+           out=tmp_path / "build")
     with pytest.raises(SystemExit) as exit_:
         main(["gate", "--model", str(tmp_path / "build"), "--json", "--quiet"])
     assert exit_.value.code == 1

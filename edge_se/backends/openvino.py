@@ -1,0 +1,75 @@
+"""OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_se.backends.base import Device, Session
+from edge_se.core.environment import cpu_count
+from edge_se.core.errors import ModelError, UnavailableError
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.measure.timing import Latencies, TimingPlan, measure
+
+INSTALL = "pip install 'edge-se[openvino]'"
+
+
+class OpenVino:
+    """Intel's runtime, which reads ONNX files as they are and fuses Q/DQ by itself."""
+
+    name = "openvino"
+
+    def why_not(self, model: OnnxModel, device: Device) -> str | None:
+        """It runs every ONNX file on the CPU when it is installed; those for TensorRT tell nothing about TensorRT."""
+        if find_spec("openvino") is None:
+            return f"OpenVINO is not installed: {INSTALL}"
+        if device.kind != "cpu":
+            return f"this backend runs on the CPU, not on '{device.kind}'"
+        if model.target.startswith("tensorrt"):
+            return "written for TensorRT: its latency is measured on the device"
+        return None
+
+    @contextmanager
+    def open(self, model: OnnxModel, device: Device) -> Iterator[Session]:
+        """Compiles any ONNX file; FP32 runs in FP32, never silently in bfloat16."""
+        if find_spec("openvino") is None:
+            raise UnavailableError("OpenVINO is not installed", where="--backend openvino", fix=INSTALL)
+        import openvino
+
+        core = openvino.Core()
+        try:
+            graph = core.read_model(model.content)
+        except Exception as error:  # openvino raises RuntimeError and its own classes
+            raise ModelError(f"OpenVINO cannot load it ({str(error).strip().splitlines()[-1]})", where=model.file_name,
+                             fix="export again") from error
+        yield _Session(core, graph, device)
+
+
+class _Session:
+    """One compiled model per batch size: OpenVINO is at its best with static shapes."""
+
+    def __init__(self, core: Any, graph: Any, device: Device) -> None:
+        self._core, self._graph, self._requests = core, graph, dict[int, Any]()
+        self._settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": device.threads or cpu_count(),
+                          "INFERENCE_PRECISION_HINT": "f32"}
+
+    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Normalised images (N, 3, H, W) -> logits (N, classes)."""
+        return np.array(self._request(images).infer({0: images})[0], dtype=np.float32)
+
+    def time(self, images: NDArray[np.float32], plan: TimingPlan) -> Latencies:
+        """Wall time of one `infer`, input and output copies included."""
+        request, feed = self._request(images), {0: images}
+        return measure(lambda: request.infer(feed), plan, batch=len(images))
+
+    def _request(self, images: NDArray[np.float32]) -> Any:
+        if len(images) not in self._requests:
+            graph = self._graph.clone()
+            graph.reshape(list(images.shape))
+            self._requests[len(images)] = self._core.compile_model(graph, "CPU", self._settings).create_infer_request()
+        return self._requests[len(images)]

@@ -1,0 +1,44 @@
+"""OpenVINO gives onnxruntime's numbers, and says what is missing."""
+
+import numpy as np
+import pytest
+
+from edge_se.backends import openvino as module
+from edge_se.backends.base import Device
+from edge_se.backends.onnxruntime import OnnxRuntime
+from edge_se.backends.openvino import OpenVino
+from edge_se.backends.table import first_that_runs
+from edge_se.core.errors import UnavailableError
+from edge_se.graph.onnx_model import OnnxModel
+
+installed = pytest.mark.skipif(module.find_spec("openvino") is None, reason=f"openvino is missing: {module.INSTALL}")
+
+
+@installed
+def test_it_agrees_with_onnxruntime(tiny_onnx):
+    images = np.random.default_rng(0).standard_normal((5, 3, 32, 32), dtype=np.float32)
+    with OpenVino().open(tiny_onnx, Device()) as one, OnnxRuntime().open(tiny_onnx, Device()) as other:
+        np.testing.assert_allclose(one.run(images), other.run(images), rtol=1e-3, atol=1e-3)
+
+
+@installed
+@pytest.mark.parametrize(("target", "kind", "reason"), [
+    ("any", "cpu", None), ("openvino", "cpu", None), ("cpu", "cpu", None), ("tensorrt", "cpu", "written for TensorRT"),
+    ("any", "cuda", "this backend runs on the CPU, not on 'cuda'")])
+def test_why_not(tiny_onnx, target, kind, reason):
+    found = OpenVino().why_not(OnnxModel(content=tiny_onnx.content, target=target), Device(kind=kind))
+    assert found is None if reason is None else reason in found
+
+
+@installed
+def test_files_for_openvino_go_to_openvino_and_others_to_onnxruntime(tiny_onnx):
+    names = {target: getattr(first_that_runs(OnnxModel(content=tiny_onnx.content, target=target), Device())[0],
+                             "name", None) for target in ("any", "cpu", "openvino", "tensorrt")}
+    assert names == {"any": "onnxruntime", "cpu": "onnxruntime", "openvino": "openvino", "tensorrt": None}
+
+
+def test_without_the_package_it_says_how_to_get_it(tiny_onnx, monkeypatch):
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    assert "pip install 'edge-se[openvino]'" in OpenVino().why_not(tiny_onnx, Device())
+    with pytest.raises(UnavailableError, match="OpenVINO is not installed"), OpenVino().open(tiny_onnx, Device()):
+        pass
