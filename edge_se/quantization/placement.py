@@ -50,7 +50,7 @@ def place(model: onnx.ModelProto, target: Target, name: str | None = None) -> Pl
     if name == "ends-float":
         spared += ends(model)
     operators = target.operators if name != "conv-only" else (*WEIGHTED, "Relu", "Clip")
-    residual = () if target.quantized_outputs or name == "conv-only" else tuple(residual_inputs(model))
+    residual = () if not target.quantized_residuals or name == "conv-only" else tuple(residual_inputs(model))
     return Placement(name=name, operators=operators if target.quantized_outputs else WEIGHTED,
                      float_nodes=tuple(spared), residual_inputs=residual)
 

@@ -21,11 +21,11 @@ from edge_se.core.files import read_json, write_json
 from edge_se.core.progress import Progress
 from edge_se.data.splits import ImageSet
 from edge_se.evaluation.accuracy import flips, logits_of
-from edge_se.evaluation.statistics import drop_interval, pair
+from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.placement import PLACEMENTS, Placement, place
 from edge_se.quantization.ranges import Statistics
-from edge_se.quantization.sensitivity import interleaved_medians, sqnr_db
+from edge_se.quantization.sensitivity import between_layers, interleaved_medians, sqnr_db
 from edge_se.quantization.static import quantize
 from edge_se.quantization.targets import Target
 from edge_se.quantization.units import Unit, only, units_of, with_float_units
@@ -66,10 +66,16 @@ class Candidate:
 def search(model: OnnxModel, statistics: Statistics, target: Target, images: ImageSet, *, method: str,
            backend: Backend | None, budget: Budget, log: Path | None, progress: Progress
            ) -> tuple[Placement, list[Candidate]]:
-    """The chosen placement and every candidate; raises CalibrationError without labelled validation images."""
-    if images.labels is None or images.split != "validation":
-        raise CalibrationError("`--placement auto` chooses on the held-out training images", where=images.name,
-                               fix="point --data at CIFAR-10, or name a placement")
+    """The chosen placement and every candidate.
+
+    Without labels a drop cannot be known, but it cannot exceed the share of flips: that share is kept within the
+    budget then. Raises CalibrationError for images of the test set, and where no candidate is faster than FP32.
+    """
+    if images.split == "test":
+        raise CalibrationError("the test set chooses nothing", where=images.name,
+                               fix="point --data at CIFAR-10: its held-out training images serve")
+    if images.labels is None:
+        progress.note(f"no labelled images to choose on: placements are judged by their flips on {images.name}")
     ranges = statistics.ranges(method, target.activations)
     ends = time.monotonic() + budget.seconds if budget.seconds else None
     known = _read_log(log, model, statistics, target)
@@ -92,7 +98,8 @@ def search(model: OnnxModel, statistics: Statistics, target: Target, images: Ima
         _write_log(log, model, statistics, target, measured)
     times: Sequence[float | None] = [None] * len(graphs)
     if backend is not None:
-        times = interleaved_medians(graphs, backend, progress)
+        fp32, *times = interleaved_medians([model, *graphs], backend, progress)
+        _require_faster(graphs, times, fp32, target)
     candidates = _decided([_replaced(row, p50_ms=p50) for row, p50 in zip(measured, times)], budget)
     _write_log(log, model, statistics, target, candidates)
     return kept[next(index for index, row in enumerate(candidates) if row.chosen)], candidates
@@ -132,13 +139,24 @@ def _accuracy(graph: OnnxModel, placement: Placement, units: list[Unit], referen
               budget: Budget, progress: Progress) -> Candidate:
     with progress.task(f"evaluating {placement.name}", len(images)) as advance:
         logits = logits_of(graph, images, advance)
-    assert images.labels is not None
-    paired = pair(reference.argmax(1), logits.argmax(1), images.labels)
-    low, high = drop_interval(paired, budget.alpha)
+    flipped = flips(logits, reference)
+    if images.labels is None:
+        drop, (low, high) = flipped / len(images), wilson_interval(flipped, len(images), 1 - 2 * budget.alpha)
+    else:
+        paired = pair(reference.argmax(1), logits.argmax(1), images.labels)
+        drop, (low, high) = paired.drop, drop_interval(paired, budget.alpha)
     return Candidate(name=placement.name, float_units=tuple(unit.name for unit in units), sha256=graph.sha256,
-                     n=len(images), drop_pp=100 * paired.drop, ci_pp=(100 * low, 100 * high),
-                     flips=flips(logits, reference), sqnr_db=sqnr_db(reference, logits), p50_ms=None,
-                     within_budget=100 * high <= budget.max_drop_pp)
+                     n=len(images), drop_pp=100 * drop, ci_pp=(100 * low, 100 * high), flips=flipped,
+                     sqnr_db=sqnr_db(reference, logits), p50_ms=None, within_budget=100 * high <= budget.max_drop_pp)
+
+
+def _require_faster(graphs: Sequence[OnnxModel], times: Sequence[float | None], fp32: float, target: Target) -> None:
+    fastest, graph = min((time, position) for position, time in enumerate(times) if time is not None)
+    if fastest >= fp32:
+        raise CalibrationError(
+            f"no placement is faster than FP32 on this machine ({fastest:.2f} against {fp32:.2f} ms): "
+            f"{between_layers(graphs[graph])}", where=f"--placement auto, target {target.name}",
+            fix="use the FP32 file, another --target, or name a placement to get the INT8 file all the same")
 
 
 def _decided(rows: list[Candidate], budget: Budget) -> list[Candidate]:

@@ -6,6 +6,7 @@ onnxruntime quantizes float weights by itself (its WeightBiasQuantization pass) 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from edge_se.measure.timing import TimingPlan
 from edge_se.quantization.placement import place
 from edge_se.quantization.ranges import Statistics
 from edge_se.quantization.static import quantize
-from edge_se.quantization.targets import Target
+from edge_se.quantization.targets import WEIGHTED, Target
 from edge_se.quantization.units import Unit, only, units_of
 
 ROUNDS = 7
@@ -66,6 +67,14 @@ def sqnr_db(reference: NDArray[np.float32], logits: NDArray[np.float32]) -> floa
     noise = float(((logits - reference).astype(np.float64) ** 2).sum())
     signal = float((reference.astype(np.float64) ** 2).sum())
     return min(150.0, 10 * float(np.log10(signal / noise))) if noise > 0 and signal > 0 else 150.0
+
+
+def between_layers(model: OnnxModel) -> str:
+    """What lies between the weighted layers, most frequent first: the usual reason why INT8 is not faster."""
+    others = Counter(node.op_type for node in model.proto.graph.node
+                     if node.op_type not in (*WEIGHTED, "QuantizeLinear", "DequantizeLinear"))
+    named = ", ".join(f"{count} {kind}" for kind, count in others.most_common(3))
+    return f"between its {sum(node.op_type in WEIGHTED for node in model.proto.graph.node)} layers run {named}"
 
 
 def interleaved_medians(models: Sequence[OnnxModel], backend: Backend, progress: Progress) -> list[float]:

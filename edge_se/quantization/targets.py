@@ -31,6 +31,7 @@ class Target:
     activations: Activations
     quantized_bias: bool           # int32 bias behind a DequantizeLinear, else float
     quantized_outputs: bool        # Q/DQ behind operators too, else only in front of them
+    quantized_residuals: bool = False  # Q/DQ on the residual input of each Add
     operators: tuple[str, ...]     # those whose data inputs are quantized
     reasons: tuple[str, ...]
     weight_bits: int = 8           # 7: weights within -64..64
@@ -41,8 +42,6 @@ class Target:
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 KERNELS = (*WEIGHTED, "Add", "Mul", "Relu", "Clip", "Sigmoid", "HardSigmoid", "GlobalAveragePool", "AveragePool",
            "MaxPool", "Flatten", "Reshape", "Concat")
-# OpenVINO fuses what follows a convolution into it whether quantized or not; a quantized pool only adds a conversion.
-FUSED_BY_OPENVINO = tuple(name for name in KERNELS if name not in ("GlobalAveragePool", "Flatten", "Reshape"))
 SYMMETRIC = "TensorRT takes symmetric int8 with zero point 0 only; its parser rejects an int32 bias behind " \
             "DequantizeLinear"
 RESIDUAL = "Q/DQ on the residual input of each Add lets Conv + Add + ReLU fuse into one INT8 kernel; outputs stay " \
@@ -78,18 +77,21 @@ TARGETS: dict[str, Target] = {
             )),
         Target(
             name="openvino", runs_on="OpenVINO on x86", activations="by-sign", quantized_bias=True,
-            quantized_outputs=True, operators=FUSED_BY_OPENVINO,
+            quantized_outputs=False, operators=WEIGHTED,
             reasons=(
                 "OpenVINO runs tensors that go below zero fastest as symmetric int8 (no zero point to subtract) and "
                 "the others as uint8; onnxruntime has no kernels for the mixture",
-                "pools in float: OpenVINO converts within the pool anyway",
+                "only what a layer reads is quantized: OpenVINO fuses activations, SE scales and residual adds into "
+                "the convolution before them, and Q/DQ between them would break that",
             )),
         Target(
             name="tensorrt", runs_on="TensorRT 8.5 to 11", activations="int8-symmetric", quantized_bias=False,
-            quantized_outputs=False, operators=WEIGHTED, reasons=(SYMMETRIC, RESIDUAL, TINY_GATES)),
+            quantized_outputs=False, quantized_residuals=True, operators=WEIGHTED,
+            reasons=(SYMMETRIC, RESIDUAL, TINY_GATES)),
         Target(
             name="tensorrt-fp16", runs_on="TensorRT 10 and 11, strongly typed", activations="int8-symmetric",
-            quantized_bias=False, quantized_outputs=False, operators=WEIGHTED, half_floats=True, opset=19,
+            quantized_bias=False, quantized_outputs=False, quantized_residuals=True, operators=WEIGHTED,
+            half_floats=True, opset=19,
             reasons=(
                 SYMMETRIC, RESIDUAL, TINY_GATES,
                 "strong typing takes every precision from the graph, so the floats around INT8 are FP16 in the file",

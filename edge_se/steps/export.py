@@ -23,16 +23,18 @@ from edge_se.evaluation.accuracy import flips, logits_of, top1
 from edge_se.evaluation.statistics import wilson_interval
 from edge_se.graph.counting import count
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.quantization.effort import AUTO, best_method, effort_of, require_method
+from edge_se.quantization.effort import AUTO, EFFORTS, best_method, effort_of, require_method
 from edge_se.quantization.placement import place
 from edge_se.quantization.ranges import Statistics, collect
 from edge_se.quantization.search import Budget, search
+from edge_se.quantization.sensitivity import between_layers, interleaved_medians
 from edge_se.quantization.static import quantize
 from edge_se.quantization.table import FILE as TABLE
 from edge_se.quantization.table import is_table, read_table, table_bytes
 from edge_se.quantization.targets import targets_for
 from edge_se.steps.source import Preprocessing, Source, load_source
 
+SLOWER = 1.05  # within five percent is as fast
 NOT_MEASURED = ("accuracy was not measured: CIFAR-10 is not here. Agreement with FP32 is on the calibration images.\n"
                 "To measure it: " + cifar10.HOW_TO_GET)
 
@@ -70,6 +72,8 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
             held_out = splits.load("validation", cifar) if cifar and source.is_cifar10 else images
             quantizing.search(statistics, held_out, budget or Budget(), out or BUILDS / source.name, progress)
         made += quantizing.models(statistics)
+    if chosen is not EFFORTS["quick"]:
+        _warn_of_slow(made, progress)
     judged = splits.load("test", cifar) if cifar and accuracy and source.is_cifar10 else images
     artifacts = _measured(made, judged, progress)
     if not source.is_cifar10:
@@ -159,6 +163,19 @@ class _Quantizing:
             made.append(_Made(model=quantized, placement=plan.name, method=method,
                               seconds=self._share + time.monotonic() - started))
         return made
+
+
+def _warn_of_slow(made: list[_Made], progress: Progress) -> None:
+    """Tells of each INT8 file that is slower than FP32 in its own runtime, where that is here."""
+    for item in made:
+        backend, _ = first_that_runs(item.model, Device()) if item.model.precision == "int8" else (None, [])
+        if backend is None:
+            continue
+        fp32, int8 = interleaved_medians([made[0].model, item.model], backend, progress)
+        if int8 > SLOWER * fp32:
+            progress.note(f"{item.model.file_name} is slower than FP32 on this machine ({int8:.2f} against {fp32:.2f} "
+                          f"ms, {backend.name}): {between_layers(item.model)}. `--placement auto` looks for a faster "
+                          "one and refuses when there is none.")
 
 
 def _measured(made: list[_Made], images: ImageSet, progress: Progress) -> tuple[Artifact, ...]:

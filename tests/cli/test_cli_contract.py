@@ -177,11 +177,29 @@ def test_sensitivity_document_fits_its_schema(build, capsys, tmp_path) -> None:
     assert table.index("layer1.0.se") > table.index("layer4.0.conv2")  # gates apart, below the rest
 
 
-def test_auto_placement_needs_cifar10_and_says_so(build, tmp_path, capsys, calibration_npz) -> None:
-    assert run("export", "--model", str(build / "fp32.onnx"), "--int8", "--placement", "auto", "--calibration",
-               str(calibration_npz), "--out", str(tmp_path / "auto")) == 2
-    assert "held-out" in capsys.readouterr().err
-    assert not (tmp_path / "auto").exists()
+def test_auto_placement_without_cifar10_says_what_it_judges_by(build, tmp_path, capsys, calibration_npz) -> None:
+    assert run("export", "--model", str(build / "fp32.onnx"), "--int8", "--placement", "auto", "--target", "tensorrt",
+               "--calibration", str(calibration_npz), "--out", str(tmp_path / "auto")) == 0
+    assert "placements are judged by their flips on" in capsys.readouterr().err
+    log = json.loads((tmp_path / "auto" / "candidates.tensorrt.json").read_text())
+    assert sum(row["chosen"] for row in log["candidates"]) == 1
+
+
+def test_unknown_effort_and_method_before_anything_takes_time(build, tmp_path, capsys) -> None:
+    for option, value, says in (("--effort", "extensiv", "did you mean 'extensive'"), ("--method", "mes", "'mse'")):
+        assert run("export", "--model", str(build / "fp32.onnx"), "--int8", option, value,
+                   "--out", str(tmp_path / "none")) == 2
+        assert says in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_several_targets(build, tmp_path, calibration_npz) -> None:
+    assert run("export", "--model", str(build / "fp32.onnx"), "--int8", "--target", "arm,openvino", "--effort", "quick",
+               "--calibration", str(calibration_npz), "--out", str(tmp_path / "two"), "--quiet") == 0
+    document = json.loads((tmp_path / "two" / "manifest.json").read_text())
+    assert [(item["target"], item["method"]) for item in document["artifacts"]] == [
+        ("any", None), ("arm", "minmax"), ("openvino", "minmax")]
+    assert document["calibration"]["effort"] == "quick"
 
 
 def test_verify_passes_and_finds_a_flipped_bit(build, capsys) -> None:

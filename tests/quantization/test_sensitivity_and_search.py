@@ -1,6 +1,7 @@
 """Units, what each costs and brings, and the search that chooses a placement by measuring."""
 
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from edge_se.backends.onnxruntime import OnnxRuntime
 from edge_se.core.errors import CalibrationError
 from edge_se.core.progress import SILENT
+from edge_se.measure.timing import Latencies
 from edge_se.quantization import search as module
 from edge_se.quantization.placement import place
 from edge_se.quantization.ranges import collect
@@ -80,15 +82,48 @@ def test_sqnr_by_its_definition():
     assert sqnr_db(reference, reference) == 150
 
 
-def test_search_needs_labelled_held_out_images(tiny_onnx, statistics, random_images):
-    with pytest.raises(CalibrationError, match="held-out"):
+class Stopwatch:
+    """A runtime in which FP32 takes `fp32` ms and every INT8 file 1 ms and its bytes in attoseconds."""
+
+    name = "stopwatch"
+
+    def __init__(self, fp32):
+        self.fp32 = fp32
+
+    def why_not(self, model, device):
+        return None
+
+    @contextmanager
+    def open(self, model, device):
+        took = self.fp32 if model.precision == "fp32" else 1 + 1e-9 * len(model.content)
+
+        class Session:
+            def time(self, images, plan):
+                return Latencies(milliseconds=np.full(3, took), batch=1)
+        yield Session()
+
+
+def test_search_never_chooses_on_the_test_set(tiny_onnx, statistics, random_images):
+    with pytest.raises(CalibrationError, match="the test set chooses nothing"):
         searched(tiny_onnx, statistics, random_images(16, "test"))
-    with pytest.raises(CalibrationError, match="held-out"):
-        searched(tiny_onnx, statistics, random_images(16, "validation", labelled=False))
+
+
+def test_without_labels_flips_bound_the_drop(tiny_onnx, statistics, random_images):
+    images = random_images(64, "calibration", labelled=False)
+    _, rows = searched(tiny_onnx, statistics, images)
+    for row in rows:
+        assert row.drop_pp == pytest.approx(100 * row.flips / 64)
+        assert row.ci_pp[0] <= row.drop_pp <= row.ci_pp[1]
+
+
+def test_search_refuses_where_int8_is_not_faster(tiny_onnx, statistics, random_images):
+    with pytest.raises(CalibrationError, match=r"no placement is faster than FP32 on this machine \(1\.\d\d against "
+                                               r"0\.50 ms\): between its \d+ layers run .*Relu.*use the FP32 file"):
+        searched(tiny_onnx, statistics, random_images(16, "validation"), backend=Stopwatch(0.5))
 
 
 def test_search_measures_each_named_placement_and_chooses_one(tiny_onnx, statistics, random_images):
-    plan, rows = searched(tiny_onnx, statistics, random_images(64, "validation"), backend=OnnxRuntime())
+    plan, rows = searched(tiny_onnx, statistics, random_images(64, "validation"), backend=Stopwatch(2.0))
     assert {row.name for row in rows} == {"all", "se-float", "ends-float", "conv-only"}
     chosen = [row for row in rows if row.chosen]
     assert len(chosen) == 1 and chosen[0].name == plan.name
