@@ -152,7 +152,7 @@ def export(model: Annotated[str, typer.Option(
     print_line(f"\nwritten to {build.out}{calibrated}; evaluated on {build.artifacts[0].dataset}")
 
 
-@app.command(epilog="Example: edge-se bench --device cpu --model se_resnet18 --threads 1")
+@app.command(epilog="Examples: edge-se bench --model se_resnet18 --threads 1; edge-se bench --estimate all")
 def bench(device: Annotated[str, typer.Option(help="cpu, cuda, jetson or ssh://USER@HOST[:PORT].")] = "cpu",
           model: BuildName = None,
           precision: Annotated[Optional[str], typer.Option(help="fp32,fp16,int8; default: all of the build.")] = None,
@@ -160,22 +160,36 @@ def bench(device: Annotated[str, typer.Option(help="cpu, cuda, jetson or ssh://U
           batch: Annotated[int, typer.Option(min=1, max=4096)] = 1,
           threads: Annotated[int, typer.Option(min=0, help="0: all processors.")] = 1,
           min_duration: Annotated[float, typer.Option(help="Seconds of timing per file.")] = 2.0,
+          estimate: Annotated[Optional[str], typer.Option(
+              help="Roofline of a board that is not here: a name from bench/devices, a .toml file, or all.")] = None,
+          measured_only: Annotated[bool, typer.Option(
+              "--measured-only", help="Exit 2 where no Jetson is, instead of an estimate.")] = False,
+          launch_us: Annotated[float, typer.Option(
+              help="--estimate: microseconds per kernel launch; 0 for a CUDA graph.")] = 0.0,
           data: Data = None,
           out: Annotated[Optional[Path], typer.Option(help="Also write the JSON document to this file.")] = None,
           json: Json = False, quiet: Quiet = False) -> None:
     """Measure latency, throughput and accuracy of every precision, interleaved in one run."""
     from edge_se.core.files import write_json
-    from edge_se.reporting.tables import measurement_rows
+    from edge_se.reporting.tables import estimate_rows, measurement_rows
     from edge_se.steps.bench import bench as step
+    from edge_se.steps.estimate import DEFAULT_BOARD, estimates, without_measuring
 
-    document = step(device, model=model, precisions=_list(precision), backend=backend, batch=batch, threads=threads,
-                    min_duration=min_duration, data=data, progress=_progress(quiet))
+    progress = _progress(quiet)
+    if device == "jetson" and not estimate:
+        progress.note(without_measuring(measured_only))
+        estimate = DEFAULT_BOARD
+    if estimate:
+        document = estimates(estimate, model=model, batch=batch, launch_us=launch_us, progress=progress)
+    else:
+        document = step(device, model=model, precisions=_list(precision), backend=backend, batch=batch, threads=threads,
+                        min_duration=min_duration, data=data, progress=progress)
     if out:
         write_json(out, document)
     if _printed_as_json(document, json):
         return
-    columns, rows = measurement_rows(document["measurements"])
-    print_table(columns, rows, left=4)
+    columns, rows = (estimate_rows if estimate else measurement_rows)(document["measurements"])
+    print_table(columns, rows, left=5 if estimate else 4)
 
 
 @app.command(epilog="Example: edge-se gate --model se_resnet18 --max-drop 0.5")
@@ -202,15 +216,21 @@ def sensitivity(model: BuildName = None,
                 target: Annotated[str, typer.Option(help="cpu, openvino, tensorrt, ...")] = "cpu",
                 method: Annotated[str, typer.Option(help="minmax, entropy, percentile or mse.")] = "mse",
                 images: Annotated[int, typer.Option(min=1, help="Validation images.")] = 1000,
+                figure: Annotated[Optional[Path], typer.Option(help="Also draw it: .svg, .png or .pdf.")] = None,
                 data: Data = None,
                 out: Annotated[Optional[Path], typer.Option(help="Also write the JSON document to this file.")] = None,
                 json: Json = False, quiet: Quiet = False) -> None:
     """Which layers hurt: what INT8 costs in accuracy and brings in time, unit by unit, SE gates apart."""
     from edge_se.core.files import write_json
+    from edge_se.reporting.figures import require_figures, sensitivity_figure
     from edge_se.reporting.tables import sensitivity_rows
     from edge_se.steps.sensitivity import sensitivity as step
 
+    if figure:
+        require_figures(figure)
     document = step(model, target=target, method=method, images=images, data=data, progress=_progress(quiet))
+    if figure:
+        sensitivity_figure(document, figure)
     if out:
         write_json(out, document)
     if _printed_as_json(document, json):

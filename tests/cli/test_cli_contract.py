@@ -35,8 +35,8 @@ def build(tiny_onnx, calibration_npz, tmp_path, monkeypatch):
     path = tmp_path / "tiny.onnx"
     path.write_bytes(tiny_onnx.content)
     out = tmp_path / "built"
-    assert run("export", "--model", str(path), "--int8", "--fp16", "--calibration", str(calibration_npz),
-               "--out", str(out), "--quiet") == 0
+    assert run("export", "--model", str(path), "--int8", "--fp16", "--target", "cpu,tensorrt", "--calibration",
+               str(calibration_npz), "--out", str(out), "--quiet") == 0
     return out
 
 
@@ -78,7 +78,10 @@ BAD_INPUT = {
     "export: no data there": (["export", "--model", "{tiny}", "--int8", "--data", "{folder}"], "cifar-10-batches-bin"),
     "export: out is a file": (["export", "--model", "{tiny}", "--out", "{garbage}.npz"], "not a folder"),
     "bench: unknown device": (["bench", "--device", "gpu"], "--device"),
-    "bench: jetson": (["bench", "--device", "jetson"], "trtexec"),
+    "bench: jetson, measured": (["bench", "--device", "jetson", "--model", "{build}", "--measured-only"], "trtexec"),
+    "bench: unknown board": (["bench", "--model", "{build}", "--estimate", "orin-nano"], "orin-nano-8gb"),
+    "bench: broken board": (["bench", "--model", "{build}", "--estimate", "{garbage}.toml"], "not readable as TOML"),
+    "bench: negative launch": (["bench", "--model", "{build}", "--estimate", "nano", "--launch-us", "-1"], "negative"),
     "bench: no build": (["bench", "--model", "nothing"], "export"),
     "bench: empty folder": (["bench", "--model", "{folder}"], "manifest.json"),
     "bench: unknown precision": (["bench", "--model", "{build}", "--precision", "int4"], "int4"),
@@ -164,6 +167,37 @@ def test_bench_table_names_every_measurement(build, capsys, tmp_path) -> None:
     table = capsys.readouterr().out.splitlines()
     assert table[0].split()[:3] == ["model", "precision", "target"] and len(table) == 3
     validate(json.loads(out.read_text()), "bench-1")
+
+
+def test_bench_times_each_file_in_its_runtime_and_fp32_in_both(build, calibration_npz, tmp_path, capsys) -> None:
+    pytest.importorskip("openvino", reason="openvino is not installed: pip install 'edge-se[openvino]'")
+    assert run("export", "--model", str(build / "fp32.onnx"), "--int8", "--target", "cpu,openvino", "--effort", "quick",
+               "--calibration", str(calibration_npz), "--out", str(tmp_path / "two"), "--quiet") == 0
+    capsys.readouterr()
+    assert run("bench", "--model", str(tmp_path / "two"), "--min-duration", "0.05", "--json", "--quiet") == 0
+    document = json.loads(capsys.readouterr().out)
+    validate(document, "bench-1")
+    assert [(row["target"], row["backend"]) for row in document["measurements"]] == [
+        ("any", "onnxruntime"), ("any", "openvino"), ("cpu", "onnxruntime"), ("openvino", "openvino")]
+
+
+def test_without_a_jetson_there_is_an_estimate_that_says_so(build, capsys) -> None:
+    assert run("bench", "--device", "jetson", "--model", str(build)) == 0
+    output = capsys.readouterr()
+    assert "looked for /etc/nv_tegra_release" in output.err and "ESTIMATE" in output.err
+    lines = output.out.splitlines()[1:]
+    assert lines and all("estimate" in line for line in lines)
+
+
+def test_estimates_of_every_board_fit_the_schema(build, capsys) -> None:
+    assert run("bench", "--estimate", "all", "--model", str(build), "--json", "--quiet") == 0
+    document = json.loads(capsys.readouterr().out)
+    validate(document, "bench-1")
+    rows = document["measurements"]
+    assert document["estimated"] and all(row["estimated"] and row["p99_ms"] is None for row in rows)
+    assert {"Jetson Nano", "Jetson AGX Orin 64GB"} <= {row["board"] for row in rows}
+    assert not [row for row in rows if row["board"] == "Jetson Nano" and row["precision"] == "int8"]
+    assert all(row["target"] in ("any", "tensorrt") for row in rows)
 
 
 def test_sensitivity_document_fits_its_schema(build, capsys, tmp_path) -> None:

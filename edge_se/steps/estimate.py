@@ -1,0 +1,85 @@
+"""`bench --estimate`: rooflines of boards that are not here, unmistakably labelled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edge_se.core import environment
+from edge_se.core.artifacts import Artifact, check_file, locate_build, read_build
+from edge_se.core.errors import EdgeSeError, UnavailableError
+from edge_se.core.progress import SILENT, Progress
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.measure.boards import Mode, board_names, read_board
+from edge_se.measure.roofline import Estimate, estimate, kernels_of
+
+SCHEMA = "edge-se/bench/1"
+DEFAULT_BOARD = "orin-nano-8gb"
+ALL = "all"
+RELEASE, TREE_MODEL = Path("/etc/nv_tegra_release"), Path("/proc/device-tree/model")
+FLOATS = {"fp32": "fp32", "fp16": "fp16", "int8": "fp16"}  # TensorRT runs what INT8 leaves over in FP16
+
+
+def is_jetson() -> bool:
+    """Whether this very machine is a Jetson."""
+    try:
+        return RELEASE.exists() or b"Jetson" in TREE_MODEL.read_bytes()
+    except OSError:
+        return False
+
+
+def without_measuring(measured_only: bool) -> str:
+    """Why there is an estimate instead of a measurement; raises UnavailableError when only measurements will do."""
+    looked = (f"no Jetson found: looked for {RELEASE} and for 'Jetson' in {TREE_MODEL}" if not is_jetson() else
+              "this is a Jetson")
+    fix = ("copy int8.tensorrt.onnx to the Jetson and run `trtexec --onnx=int8.tensorrt.onnx --int8 --fp16` there "
+           "(TensorRT 8.5 to 10; with int8.tensorrt-fp16.onnx and `--stronglyTyped` from 10 on)")
+    if measured_only:
+        raise UnavailableError(f"{looked}; measuring on one is not in this version", where="--device jetson", fix=fix)
+    return (f"{looked}; measuring on one is not in this version. To measure: {fix}. What follows is an ESTIMATE from "
+            f"the peak figures of {DEFAULT_BOARD}.")
+
+
+def estimates(board: str, *, model: str | None = None, batch: int = 1, launch_us: float = 0.0,
+              progress: Progress = SILENT) -> dict[str, Any]:
+    """The document of `bench --estimate BOARD|all --json`; every row has `estimated: true`.
+
+    `launch_us` is what one kernel launch adds, in microseconds; 0 for a captured CUDA graph. Files for other runtimes
+    than TensorRT are left out.
+    """
+    if launch_us < 0:
+        raise EdgeSeError(f"{launch_us} is negative", where="--launch-us", fix="give microseconds, 5 for instance")
+    boards = {name: read_board(name) for name in (board_names() if board == ALL else [board])}
+    build = read_build(locate_build(model))
+    rows = []
+    for artifact in build.artifacts:
+        if artifact.target not in ("any", "tensorrt", "tensorrt-fp16"):
+            continue
+        loaded = OnnxModel.read(check_file(build, artifact), precision=artifact.precision, target=artifact.target)
+        kernels = kernels_of(loaded.proto, FLOATS[artifact.precision])
+        for found in boards.values():
+            for mode in found.modes:
+                if artifact.precision == "int8" and mode.int8_tops is None:
+                    progress.note(f"{found.name}: its GPU has no INT8 units; {artifact.file} is left out")
+                    continue
+                result = estimate(kernels, mode, FLOATS[artifact.precision], batch=batch, launch_us=launch_us)
+                rows.append(_row(build.model, artifact, found.name, mode, result, batch, launch_us))
+    return {"schema": SCHEMA, "device": "jetson", "estimated": True, "measurements": rows,
+            "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
+                            "commit": environment.commit()}}
+
+
+def _row(model: str, artifact: Artifact, board: str, mode: Mode, result: Estimate, batch: int,
+         launch_us: float) -> dict[str, Any]:
+    """Percentiles, spread and samples do not exist: they are null."""
+    figures = {"memory_gbs": mode.memory_gbs, "fp16_tflops": mode.fp16_tflops, "int8_tops": mode.int8_tops}
+    return {
+        "model": model, "precision": artifact.precision, "target": artifact.target, "backend": "roofline",
+        "board": board, "mode": mode.name, "batch": batch, "threads": None, "p50_ms": result.milliseconds,
+        "p90_ms": None, "p99_ms": None, "mean_ms": result.milliseconds, "cv": None,
+        "throughput_ips": 1000 * batch / result.milliseconds, "samples": 0, "estimated": True,
+        "kernels_compute_bound": result.compute_bound, "kernels_memory_bound": result.memory_bound,
+        "launch_us": launch_us, "launch_share": result.launch_share,
+        "figures": {name: figure.model_dump() for name, figure in figures.items() if figure}, "top1": artifact.top1,
+        "top1_n": artifact.top1_n, "params": artifact.params, "macs": artifact.macs, "flops": artifact.flops,
+        "bytes": artifact.bytes, "peak_memory_bytes": None, "energy_mj": None, "sha256": artifact.sha256}

@@ -1,0 +1,99 @@
+"""Rooflines by hand on small graphs, and boards that are read with every figure's origin."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from edge_se.core.errors import EdgeSeError
+from edge_se.graph.counting import count
+from edge_se.measure.boards import Figure, Mode, board_names, read_board
+from edge_se.measure.roofline import estimate, kernels_of
+from edge_se.quantization.placement import place
+from edge_se.quantization.ranges import collect
+from edge_se.quantization.static import quantize
+from edge_se.quantization.targets import TARGETS
+
+
+def peak(value):
+    return Figure(value=value, kind="recalled")
+
+
+ORIN = Mode(name="m", int8_tops=peak(20.0), fp16_tflops=peak(10.0), memory_gbs=peak(68.0))
+
+
+@pytest.fixture
+def residual():
+    """x -> conv 1x1 -> relu -> conv 1x1 -> add x -> relu, 4 channels, 8 x 8 pixels."""
+    weight = helper.make_tensor("w", TensorProto.FLOAT, (4, 4, 1, 1), np.ones(16))
+    nodes = [helper.make_node("Conv", ["x", "w"], ["a"]), helper.make_node("Relu", ["a"], ["b"]),
+             helper.make_node("Conv", ["b", "w"], ["c"]), helper.make_node("Add", ["c", "x"], ["d"]),
+             helper.make_node("Relu", ["d"], ["y"])]
+    shape = ["batch", 4, 8, 8]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)], [weight])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+
+
+def test_kernels_are_fused_and_their_traffic_counted(residual):
+    first, second = kernels_of(residual, "fp16")
+    pixels = 4 * 8 * 8
+    assert (first.name, second.name) == ("a", "c")
+    assert (first.macs, second.macs) == (4 * pixels, 4 * pixels)
+    assert first.bytes == 2 * (pixels + pixels)               # reads x, writes b
+    assert second.bytes == 2 * (pixels + pixels + pixels)     # reads b and x, writes y
+    assert first.weight_bytes == 2 * 16
+    assert sum(kernel.bytes for kernel in kernels_of(residual, "fp32")) == 2 * (first.bytes + second.bytes)
+
+
+def test_the_larger_of_compute_and_memory_counts(residual):
+    kernels = kernels_of(residual, "fp16")
+    memory = sum((kernel.bytes + kernel.weight_bytes) / 68e9 for kernel in kernels)
+    found = estimate(kernels, ORIN, "fp16", batch=1, launch_us=0)
+    assert found.milliseconds == pytest.approx(1000 * memory)
+    assert (found.compute_bound, found.memory_bound, found.launch_share) == (0, 2, 0)
+    slow = Mode(name="m", fp16_tflops=peak(1e-6), memory_gbs=peak(68.0))
+    compute = sum(2 * kernel.macs / 1e6 for kernel in kernels)
+    assert estimate(kernels, slow, "fp16", batch=1, launch_us=0).milliseconds == pytest.approx(1000 * compute)
+    assert estimate(kernels, slow, "fp32", batch=1, launch_us=0).milliseconds == pytest.approx(2000 * compute)
+
+
+def test_launches_and_batches(residual):
+    kernels = kernels_of(residual, "fp16")
+    without, launched = (estimate(kernels, ORIN, "fp16", batch=1, launch_us=us) for us in (0, 5))
+    assert launched.milliseconds - without.milliseconds == pytest.approx(2 * 0.005)
+    assert launched.launch_share == pytest.approx(0.01 / launched.milliseconds)
+    many = estimate(kernels, ORIN, "fp16", batch=10, launch_us=0).milliseconds
+    assert many < 10 * without.milliseconds  # weights are read once
+
+
+def test_a_net_keeps_all_its_macs_and_int8_is_faster(tiny_onnx, random_images):
+    target = TARGETS["tensorrt"]
+    ranges = collect(tiny_onnx, random_images(8)).ranges("minmax", target.activations)
+    int8 = quantize(tiny_onnx, ranges, target, place(tiny_onnx.proto, target))
+    floats, integers = kernels_of(tiny_onnx.proto, "fp16"), kernels_of(int8.proto, "fp16")
+    assert sum(kernel.macs for kernel in floats) == sum(kernel.macs for kernel in integers) == count(int8.proto).macs
+    assert {kernel.name for kernel in floats} == {kernel.name for kernel in integers}
+    assert sum(kernel.macs for kernel in integers if kernel.int8) == count(int8.proto).int8_macs
+    assert estimate(integers, ORIN, "fp16", batch=1, launch_us=0).milliseconds < estimate(
+        floats, ORIN, "fp16", batch=1, launch_us=0).milliseconds
+    with pytest.raises(EdgeSeError, match="its GPU has no INT8 units; deploy FP16 there"):
+        estimate(integers, Mode(name="old", fp16_tflops=peak(1.0), memory_gbs=peak(1.0)), "fp16", batch=1, launch_us=0)
+
+
+@pytest.mark.parametrize("name", board_names())
+def test_each_board_is_read_and_each_figure_says_where_it_is_from(name):
+    board = read_board(name)
+    for mode in board.modes:
+        for figure in (mode.fp16_tflops, mode.memory_gbs, mode.int8_tops):
+            assert figure is None or figure.kind in ("published", "computed", "recalled")
+
+
+def test_a_board_of_ones_own(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "Mine"\ncompute_capability = "8.7"\n[[modes]]\nname = "10 W"\n'
+                    'fp16_tflops = { value = 1.0, kind = "recalled" }\n'
+                    'memory_gbs = { value = -1, kind = "recalled" }\n')
+    with pytest.raises(EdgeSeError, match=r"mine\.toml: modes\.0\.memory_gbs\.value: .*greater than 0"):
+        read_board(str(path))
+    path.write_text(path.read_text().replace("-1", "2"))
+    assert read_board(str(path)).modes[0].int8_tops is None
