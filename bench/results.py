@@ -24,7 +24,8 @@ def main() -> None:
     progress = ConsoleProgress()
     for model in readme.MODELS:
         progress.note(model)
-        write_json(RESULTS / f"export-{model}.json", export(model, fp16=True, int8=True, progress=progress).document())
+        write_json(RESULTS / f"export-{model}.json", export(
+            model, fp16=True, int8=True, targets=readme.TARGETS_SHOWN, progress=progress).document())
         write_json(RESULTS / f"gate-{model}.json", gate(model, progress=progress))
         write_json(RESULTS / f"bench-{model}.json", bench("cpu", model=model, min_duration=10, progress=progress))
     subprocess.run([sys.executable, HERE / "int8_speedup.py", *readme.MODELS], check=True)

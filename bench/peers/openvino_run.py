@@ -1,8 +1,8 @@
 """OpenVINO, in the environment that has it: python openvino_run.py JOB.json
 
-JOB: {"images": npy, "models": {name: path}, "logits": folder, "rounds": n, "per_round": n, "latency_only": [...]}
-Writes the logits of each model to `logits`/NAME.npy and prints {name: [p50 of each round in ms]} as one JSON line;
-models take turns within a round, 1 thread, batch 1.
+JOB: {"images": npy, "models": {name: path}, "logits": folder, "rounds": n, "per_round": n, "accuracy": [names]}
+Writes the logits of the models in `accuracy` to `logits`/NAME.npy and prints {name: [p50 of each round in ms]} as one
+JSON line; models take turns within a round, 1 thread, static batch of 1.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ def main() -> None:
         np.save(Path(job["logits"], f"{name}.npy"), np.concatenate(parts))
     # FP32 hint: without it OpenVINO runs "FP32" in bfloat16 where the processor can.
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    requests = {name: core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()
-                for name, path in job["models"].items()}
-    one = np.ascontiguousarray(images[:1])
+    one, requests = np.ascontiguousarray(images[:1]), {}
+    for name, path in job["models"].items():
+        model = core.read_model(path)
+        model.reshape(list(one.shape))
+        requests[name] = core.compile_model(model, "CPU", settings).create_infer_request()
     medians: dict[str, list[float]] = {name: [] for name in requests}
     for _ in range(job["rounds"]):
         for name, request in requests.items():

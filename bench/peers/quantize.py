@@ -75,9 +75,10 @@ def modelopt(source: Path, images: np.ndarray, out: Path) -> float:
 
 
 def edge_se(source: Path, images: np.ndarray, out: Path) -> float:
-    """edge-se with its defaults; OUT names the target: int8.cpu.onnx or int8.tensorrt.onnx."""
+    """edge-se with its defaults; OUT names the target: int8.cpu.onnx, int8.tensorrt.onnx, ..."""
     from edge_se.data import calibration, cifar10
     from edge_se.graph.onnx_model import OnnxModel
+    from edge_se.quantization.effort import effort_of
     from edge_se.quantization.placement import place
     from edge_se.quantization.ranges import collect
     from edge_se.quantization.static import quantize
@@ -86,9 +87,10 @@ def edge_se(source: Path, images: np.ndarray, out: Path) -> float:
     model = OnnxModel.read(source)
     calibrating = calibration.load(calibration.REAL, cifar10.require())
     target = TARGETS[out.name.split(".")[-2]]
+    effort = effort_of("default")
     started = time.perf_counter()
-    ranges = collect(model, calibrating).ranges("minmax", target.activations)
-    quantized = quantize(model, ranges, target, place(model.proto, target))
+    ranges = collect(model, calibrating).ranges(effort.method, target.activations)
+    quantized = quantize(model, ranges, target, place(model.proto, target, effort.placement))
     seconds = time.perf_counter() - started
     out.write_bytes(quantized.content)
     return seconds

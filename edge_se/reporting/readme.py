@@ -15,12 +15,16 @@ from typing import Any
 from edge_se.core.artifacts import Build, build_of
 from edge_se.core.assets import asset
 from edge_se.core.files import write_text
+from edge_se.quantization.effort import EFFORTS
+from edge_se.quantization.placement import PLACEMENTS
+from edge_se.quantization.targets import TARGETS
 from edge_se.reporting.console import table_text
 from edge_se.reporting.tables import DASH, accuracy, build_rows, markdown, measurement_rows
 from edge_se.reporting.verdict import explain
 
 MODELS = ("resnet18", "se_resnet18")
-DOCUMENTS = ("README.md", "docs/peers.md")
+DOCUMENTS = ("README.md", "docs/peers.md", "docs/quantization.md")
+TARGETS_SHOWN = ("cpu", "openvino", "tensorrt")
 PLACE = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end figures -->)", re.DOTALL)
 
 
@@ -53,21 +57,22 @@ def latency_table() -> str:
     for model in MODELS:
         columns, own = measurement_rows(_result(f"bench-{model}")["measurements"])
         rows += own
-    keep = [columns.index(name) for name in ("model", "precision", "target", "p50 ms", "p90 ms", "p99 ms", "CV",
-                                              "images/s", "x FP32", "MiB")]
-    table = markdown([columns[index] for index in keep], [[row[index] for index in keep] for row in rows], left=3)
+    keep = [columns.index(name) for name in ("model", "precision", "target", "backend", "p50 ms", "p90 ms", "p99 ms",
+                                              "CV", "images/s", "x FP32", "MiB")]
+    table = markdown([columns[index] for index in keep], [[row[index] for index in keep] for row in rows], left=4)
     first = _result(f"bench-{MODELS[0]}")
     hardware, versions = first["environment"]["hardware"], first["environment"]["versions"]
-    return (f"{table}\nonnxruntime {versions['onnxruntime']}, 1 thread, batch 1, on {hardware['cpu']} "
-            f"({hardware['cores']} cores, {', '.join(hardware['flags'])}).\n")
+    return (f"{table}\nonnxruntime {versions['onnxruntime']}, OpenVINO {versions['openvino']}, 1 thread, batch 1, on "
+            f"{hardware['cpu']} ({hardware['cores']} cores, {', '.join(hardware['flags'])}).\n")
 
 
 def speedup_table() -> str:
     """INT8 over FP32, ratio of medians, repeated."""
     document = _result("int8_speedup")
-    return markdown(["model", "INT8 x FP32, median of the repeats", "min", "max", "repeats"], [
-        [f"`{row['model']}`", f"{row['speedup']:.2f}", f"{row['speedup_min']:.2f}", f"{row['speedup_max']:.2f}",
-         str(row["repeats"])] for row in document["rows"]])
+    return markdown(["model", "runtime", "file", "INT8 x FP32, median of the repeats", "min", "max", "repeats"], [
+        [f"`{row['model']}`", row["backend"], f"`int8.{row['target']}.onnx`", f"{row['speedup']:.2f}",
+         f"{row['speedup_min']:.2f}", f"{row['speedup_max']:.2f}",
+         str(row["repeats"])] for row in document["rows"]], left=3)
 
 
 def transcript() -> str:
@@ -75,7 +80,8 @@ def transcript() -> str:
     build, gate = _build("se_resnet18"), _result("gate-se_resnet18")
     columns, rows = build_rows(build)
     assert build.calibration is not None
-    lines = ["$ edge-se export --model se_resnet18 --fp16 --int8", *table_text(columns, rows, left=3).splitlines(), "",
+    lines = [f"$ edge-se export --model se_resnet18 --fp16 --int8 --target {','.join(TARGETS_SHOWN)}",
+             *table_text(columns, rows, left=3).splitlines(), "",
              f"written to {build.out}, calibrated on {build.calibration['name']}; evaluated on "
              f"{build.artifacts[0].dataset}", "", "$ edge-se gate --model se_resnet18", *explain(gate),
              "$ echo $?", "0" if gate["verdict"] == "pass" else "not 0"]
@@ -118,9 +124,81 @@ def peers_table() -> str:
     return "\n".join(parts)
 
 
+def ablation_table() -> str:
+    """Methods and placements per target, on held-out images."""
+    parts = []
+    for model in MODELS:
+        document = _result(f"ablation-{model}")
+        default = document["default_placement"]
+        columns = ["target", "placement", "method", "calibration", "SQNR dB", "flips", "drop, points (95 % CI)", "ms"]
+        rows = []
+        for row in document["rows"]:
+            low, high = row["ci_pp"]
+            real = row["calibration"] == document["calibration"]
+            bold = "**" if real and (row["method"], row["placement"]) == ("mse", default) else ""
+            rows.append([f"`{row['target']}`", f"{bold}{row['placement']}{bold}", f"{bold}{row['method']}{bold}",
+                         "real" if real else "synthetic", f"{row['sqnr_db']:.1f}", str(row["flips"]),
+                         f"{row['drop_pp']:+.2f} ({low:+.2f} to {high:+.2f})",
+                         DASH if row["p50_ms"] is None else f"{row['p50_ms']:.2f}"])
+        parts.append(f"### `{model}`\n\n{markdown(columns, rows, left=4)}\nn = {document['n']:,} of "
+                     f"{document['dataset']}; bold: the default effort. ms: `cpu` in onnxruntime, `openvino` in "
+                     f"OpenVINO, one thread, batch 1, in turns, on {document['environment']['hardware']['cpu']}.\n")
+    return "\n".join(parts)
+
+
+def memory_table() -> str:
+    """Peak memory of calibrating, by number of images."""
+    rows = [[row["tool"], f"{row['images']:,}", f"{row['peak_memory_bytes'] / 2**30:.2f}", f"{row['seconds']:.1f}"]
+            for row in _result("calibration_memory")["rows"]]
+    return markdown(["calibrator", "images", "peak GiB of the process", "seconds"], rows)
+
+
+def foreign_table() -> str:
+    """Models from elsewhere: what each target made of them, or why it refused."""
+    columns = ["model", "params", "SE gates", "`cpu` x FP32", "`openvino` x FP32", "`tensorrt`",
+               "SQNR dB (cpu / openvino / tensorrt)"]
+    rows, refused = [], []
+    for row in _result("foreign_models")["rows"]:
+        targets = row["targets"]
+        cells = []
+        for name in ("cpu", "openvino"):
+            found = targets[name]
+            if "refused" in found:
+                refused.append(f"- `{row['name']}`, target `{name}`: {found['refused']}; {found['fix']}.")
+                cells.append("refused")
+            else:
+                cells.append(f"{found['speedup']:.2f} ({found['placement']})")
+        sqnr = " / ".join(DASH if "refused" in targets[name] else f"{targets[name]['sqnr_db']:.0f}"
+                          for name in ("cpu", "openvino", "tensorrt"))
+        rows.append([f"`{row['name']}`", f"{row['params']:,}", str(row["se_gates"]), *cells,
+                     targets["tensorrt"]["parser"], sqnr])
+    return markdown(columns, rows) + ("\nRefused:\n\n" + "\n".join(refused) + "\n" if refused else "")
+
+
+def targets_table() -> str:
+    """The rules of each target and their reasons, from the code itself."""
+    rows = [[f"`{target.name}`", target.runs_on, target.activations, "yes" if target.quantized_bias else "no",
+             "; ".join(target.reasons)] for target in TARGETS.values()]
+    return markdown(["target", "for", "activations", "int32 bias", "why"], rows, left=5)
+
+
+def placements_table() -> str:
+    """The named placements, from the code itself."""
+    return markdown(["placement", "what runs in INT8"], [[f"`{name}`", about] for name, about in PLACEMENTS.items()],
+                    left=2)
+
+
+def efforts_table() -> str:
+    """The efforts, from the code itself."""
+    return markdown(["effort", "method", "placement", ""], [
+        [f"`{name}`", effort.method, effort.placement or "`ends-float` or `se-float`, by the MACs of the ends",
+         effort.about] for name, effort in EFFORTS.items()], left=4)
+
+
 FIGURES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy_table, "latency": latency_table, "speedup": speedup_table, "transcript": transcript,
-    "weights": weights_table, "peers": peers_table}
+    "weights": weights_table, "peers": peers_table, "ablation": ablation_table, "memory": memory_table,
+    "foreign": foreign_table, "targets": targets_table, "placements": placements_table, "efforts": efforts_table}
 
 
 def _result(name: str) -> dict[str, Any]:

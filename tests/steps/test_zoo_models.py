@@ -62,7 +62,8 @@ def test_int8_keeps_accuracy_on_the_test_set_and_passes_the_gate(name, cifar, tm
     for target in ("cpu", "tensorrt"):
         item = build.find("int8", target)
         assert item.top1_n == 10_000 and item.dataset == "cifar10-test10k"
-        assert fp32.top1 - item.top1 <= 0.3
+        assert fp32.top1 - item.top1 <= 0.15
+        assert item.flips < 39  # onnxruntime's default recipe on the same images, docs/peers.md
         assert item.int8_mac_share > 0.99
     document = gate(str(tmp_path / "build"))
     Draft202012Validator(json.loads((SCHEMAS / "gate-1.json").read_text())).validate(document)
@@ -73,7 +74,7 @@ def test_int8_keeps_accuracy_on_the_test_set_and_passes_the_gate(name, cifar, tm
 def test_synthetic_calibration_serves_about_as_well_as_real(cifar, tmp_path) -> None:
     real = export("se_resnet18", int8=True, targets=["cpu"], out=tmp_path / "real")
     synthetic = export("se_resnet18", int8=True, targets=["cpu"], calibration="synthetic-256", out=tmp_path / "made")
-    assert abs(real.find("int8", "cpu").top1 - synthetic.find("int8", "cpu").top1) <= 0.5
+    assert abs(real.find("int8", "cpu").top1 - synthetic.find("int8", "cpu").top1) <= 0.2
 
 
 @pytest.mark.slow
