@@ -19,6 +19,9 @@ PLACEMENTS = {
     "conv-only": "convolutions and linear layers only, SE gates in float",
 }
 
+ENDS_MAC_SHARE = 0.01  # ends that hold more of the MACs than this cost time that their accuracy may not be worth
+UNWEIGHTED = ("GlobalAveragePool", "AveragePool", "ReduceMean", "Flatten", "Reshape", "Squeeze", "Identity")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
@@ -28,10 +31,6 @@ class Placement:
     operators: tuple[str, ...]
     float_nodes: tuple[str, ...]        # by the name of their first output
     residual_inputs: tuple[tuple[str, str], ...]  # (output of the Add, name of its residual input)
-
-
-ENDS_MAC_SHARE = 0.01  # ends that hold more of the MACs than this cost time that their accuracy may not be worth
-UNWEIGHTED = ("GlobalAveragePool", "AveragePool", "ReduceMean", "Flatten", "Reshape", "Squeeze", "Identity")
 
 
 def default_placement(model: onnx.ModelProto) -> str:

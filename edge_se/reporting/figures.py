@@ -40,6 +40,7 @@ def sensitivity_figure(document: dict[str, Any], path: Path) -> None:
         axes = figure.subplots(1, 2 if timed else 1, sharey=True, squeeze=False)[0]
         axes[0].barh(range(len(units)), [unit["sqnr_db"] for unit in units], color=colours)
         axes[0].set_yticks(range(len(units)), [unit["name"] for unit in units])
+        axes[0].margins(y=0.01)
         axes[0].invert_yaxis()
         axes[0].set_xlabel("costs: SQNR of the logits, dB (shorter is worse)")
         if timed:
