@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+from pydantic import Field, StrictInt
 
-from edge_se.core.errors import RecipeError, did_you_mean
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from edge_se.core.errors import RecipeError
+from edge_se.core.toml_files import Table, read_toml
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Phase(_Table):
+class Phase(Table):
     """Epochs trained at one resolution; progressive resizing is several phases of growing resolution."""
 
     epochs: StrictInt = Field(gt=0)
     resolution: StrictInt = Field(default=32, ge=8, le=224)
 
 
-class Optimizer(_Table):
+class Optimizer(Table):
     """SGD. `learning_rate` is the peak; norm weights and biases are not decayed unless asked."""
 
     learning_rate: float = Field(gt=0)
@@ -38,7 +29,7 @@ class Optimizer(_Table):
     decay_norm_and_bias: bool = False
 
 
-class Schedule(_Table):
+class Schedule(Table):
     """Linear warm-up from `warmup_start` x peak over a fraction of all steps, then decay to `final` x peak."""
 
     decay: Literal["linear", "cosine", "constant"] = "linear"
@@ -47,7 +38,7 @@ class Schedule(_Table):
     final: float = Field(default=0.0, ge=0, le=1)
 
 
-class Augmentation(_Table):
+class Augmentation(Table):
     """Random translation by up to `translate` pixels (reflected), flip, and a `cutout` x `cutout` hole.
 
     `alternating` takes a random side per image once and flips it every epoch (airbench, arXiv 2404.00498).
@@ -58,7 +49,7 @@ class Augmentation(_Table):
     cutout: StrictInt = Field(default=0, ge=0, le=32)
 
 
-class Recipe(_Table):
+class Recipe(Table):
     """How a net is trained."""
 
     batch_size: StrictInt = Field(default=128, gt=1)
@@ -107,35 +98,6 @@ class Recipe(_Table):
 def read_recipe(path: Path) -> Recipe:
     """The recipe in a TOML file; raises RecipeError naming the key and the fix."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return read_toml(Recipe, path, RecipeError)
     except FileNotFoundError as missing:
         raise RecipeError("no such recipe", where=path, fix="give a TOML file with --recipe") from missing
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as broken:
-        raise RecipeError(f"not readable as TOML ({broken})", where=path) from broken
-    try:
-        return Recipe.model_validate(document)
-    except ValidationError as invalid:
-        raise RecipeError(_first_problem(invalid), where=path) from None
-
-
-def _first_problem(invalid: ValidationError) -> str:
-    # A misspelled key that is required shows up as a missing one, too: the misspelling says more.
-    problem = min(invalid.errors(), key=lambda error: error["type"] != "extra_forbidden")
-    place = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        known = _fields_at(Recipe, problem["loc"][:-1])
-        return f"unknown key '{place}'; {did_you_mean(str(problem['loc'][-1]), known)}"
-    found = "" if problem["type"] == "missing" else f", found {problem['input']!r}"
-    return f"'{place}': {problem['msg'][:1].lower()}{problem['msg'][1:]}{found}"
-
-
-def _fields_at(table: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Keys that the table at `path` below `table` takes."""
-    current: Any = table
-    for part in path:
-        if isinstance(part, int):
-            continue
-        annotation = current.model_fields[part].annotation
-        arguments = getattr(annotation, "__args__", ())
-        current = arguments[0] if arguments else annotation
-    return list(current.model_fields)

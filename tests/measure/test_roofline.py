@@ -93,7 +93,7 @@ def test_a_board_of_ones_own(tmp_path):
     path.write_text('name = "Mine"\ncompute_capability = "8.7"\n[[modes]]\nname = "10 W"\n'
                     'fp16_tflops = { value = 1.0, kind = "recalled" }\n'
                     'memory_gbs = { value = -1, kind = "recalled" }\n')
-    with pytest.raises(EdgeSeError, match=r"mine\.toml: modes\.0\.memory_gbs\.value: .*greater than 0"):
+    with pytest.raises(EdgeSeError, match=r"mine\.toml: 'modes\.0\.memory_gbs\.value': .*greater than 0"):
         read_board(str(path))
     path.write_text(path.read_text().replace("-1", "2"))
     assert read_board(str(path)).modes[0].int8_tops is None

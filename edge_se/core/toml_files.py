@@ -1,0 +1,62 @@
+"""TOML files that people write: validated once, at the border; a misspelled key gets a suggestion."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edge_se.core.errors import EdgeSeError, did_you_mean
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class Table(BaseModel):
+    """A table of such a file; what its fields do not name is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Document = TypeVar("Document", bound=Table)
+
+
+def read_toml(kind: type[Document], path: Path, error: type[EdgeSeError]) -> Document:
+    """The document of `kind` in `path`; raises `error` naming the key and the fix, and FileNotFoundError."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as broken:
+        raise error(f"not readable as TOML ({broken})", where=path) from broken
+    try:
+        return kind.model_validate(document)
+    except ValidationError as invalid:
+        raise error(_first_problem(kind, invalid), where=path) from None
+
+
+def _first_problem(kind: type[Table], invalid: ValidationError) -> str:
+    # A misspelled key that is required shows up as a missing one, too: the misspelling says more.
+    problem = min(invalid.errors(), key=lambda error: error["type"] != "extra_forbidden")
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = _fields_at(kind, problem["loc"][:-1])
+        return f"unknown key '{place}'; {did_you_mean(str(problem['loc'][-1]), known)}"
+    found = "" if problem["type"] == "missing" else f", found {problem['input']!r}"
+    return f"'{place}': {problem['msg'][:1].lower()}{problem['msg'][1:]}{found}"
+
+
+def _fields_at(table: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Keys that the table at `path` below `table` takes."""
+    current: Any = table
+    for part in path:
+        if isinstance(part, int):
+            continue
+        annotation = current.model_fields[part].annotation
+        arguments = getattr(annotation, "__args__", ())
+        current = arguments[0] if arguments else annotation
+    return list(current.model_fields)
