@@ -46,7 +46,8 @@ def bench(device: str, *, model: str | None = None, precisions: Sequence[str] | 
                     for entry, latencies, accuracy in zip(chosen, timed, accuracies)]
     for row in measurements:
         if row["cv"] > CV_WARNING:
-            progress.note(f"{row['precision']}: coefficient of variation {100 * row['cv']:.1f} % is above "
+            label = row["precision"] if row["target"] == "any" else f"{row['precision']}.{row['target']}"
+            progress.note(f"{label} in {row['backend']}: coefficient of variation {100 * row['cv']:.1f} % is above "
                           f"{100 * CV_WARNING:g} %: something else used the machine; compare ratios, not times")
     return {"schema": SCHEMA, "device": device, "measurements": measurements,
             "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
