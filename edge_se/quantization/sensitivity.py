@@ -78,14 +78,15 @@ def between_layers(model: OnnxModel) -> str:
 
 
 def interleaved_medians(models: Sequence[OnnxModel], backend: Backend, progress: Progress) -> list[float]:
-    """Median latency in milliseconds of each model: batch 1, one thread, all in turns, ROUNDS times."""
+    """Median latency in milliseconds of each model: batch 1 (or the one that is fixed), one thread, all in turns."""
     random = np.random.default_rng(0)
     with ExitStack() as stack, progress.task(f"timing {len(models)} graphs", ROUNDS * len(models)) as advance:
         sessions: list[Session] = [stack.enter_context(backend.open(model, Device(threads=1))) for model in models]
-        image = random.standard_normal((1, *(size or 32 for size in models[0].input_shape[1:])), dtype=np.float32)
+        batch, *sizes = models[0].input_shape
+        images = random.standard_normal((batch or 1, *(size or 32 for size in sizes)), dtype=np.float32)
         medians: list[list[float]] = [[] for _ in models]
         for _ in range(ROUNDS):
             for own, session in zip(medians, sessions):
-                own.append(session.time(image, PLAN).percentile(50))
+                own.append(session.time(images, PLAN).percentile(50))
                 advance(1)
     return [float(np.median(own)) for own in medians]
