@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from importlib.util import find_spec
 from pathlib import Path
 
-from edge_se.backends.openvino import OpenVino
+from edge_se.backends.openvino import OpenVino, installed
 from edge_se.backends.table import BACKENDS
 from edge_se.core import environment
 from edge_se.core.artifacts import BUILDS, MANIFEST
@@ -32,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.models:
         parser.error("no build: run `edge-se export --model se_resnet18 --int8` first")
-    here = [name for name, backend in BACKENDS.items() if not isinstance(backend, OpenVino) or find_spec("openvino")]
+    here = [name for name, backend in BACKENDS.items() if not isinstance(backend, OpenVino) or installed()]
     rows = [row for model in arguments.models for backend in here
             for row in speedups(model, backend, arguments.repeats, arguments.seconds)]
     write_json(RESULTS / "int8_speedup.json", {

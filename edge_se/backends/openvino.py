@@ -19,6 +19,14 @@ from edge_se.measure.timing import Latencies, TimingPlan, measure
 INSTALL = "pip install 'edge-se[openvino]'"
 
 
+def installed() -> bool:
+    """Whether OpenVINO can be imported; nothing is imported to find out."""
+    try:
+        return find_spec("openvino") is not None
+    except (ImportError, ValueError):  # an import hook that hides it
+        return False
+
+
 class OpenVino:
     """Intel's runtime, which reads ONNX files as they are and fuses Q/DQ by itself."""
 
@@ -26,7 +34,7 @@ class OpenVino:
 
     def why_not(self, model: OnnxModel, device: Device) -> str | None:
         """It runs every ONNX file on the CPU when it is installed; those for TensorRT tell nothing about TensorRT."""
-        if find_spec("openvino") is None:
+        if not installed():
             return f"OpenVINO is not installed: {INSTALL}"
         if device.kind != "cpu":
             return f"this backend runs on the CPU, not on '{device.kind}'"
@@ -37,7 +45,7 @@ class OpenVino:
     @contextmanager
     def open(self, model: OnnxModel, device: Device) -> Iterator[Session]:
         """Compiles any ONNX file; FP32 runs in FP32, never silently in bfloat16."""
-        if find_spec("openvino") is None:
+        if not installed():
             raise UnavailableError("OpenVINO is not installed", where="--backend openvino", fix=INSTALL)
         import openvino
 

@@ -11,7 +11,7 @@ from edge_se.backends.table import first_that_runs
 from edge_se.core.errors import UnavailableError
 from edge_se.graph.onnx_model import OnnxModel
 
-installed = pytest.mark.skipif(module.find_spec("openvino") is None, reason=f"openvino is missing: {module.INSTALL}")
+installed = pytest.mark.skipif(not module.installed(), reason=f"openvino is missing: {module.INSTALL}")
 
 
 @installed
