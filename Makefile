@@ -19,7 +19,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 test: install  ## lint, type check and the whole test suite
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore tests/training
+	$(BIN)/python -m pytest tests/training # a process of its own: torch's threads without those of OpenVINO and TensorRT
 
 lint: install  ## lint and type check
 	$(BIN)/ruff check .
