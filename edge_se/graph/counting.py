@@ -10,7 +10,7 @@ import onnx
 from edge_se.core.errors import ModelError
 from edge_se.graph.view import GraphView, attribute, node_label
 
-COUNTED = ("Conv", "Gemm", "MatMul")
+WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ def count(model: onnx.ModelProto) -> Counts:
     macs = macs_by_node(model)
     view = GraphView(model)
     quantized = sum(macs[node.output[0]] for node in model.graph.node
-                    if node.op_type in COUNTED and all(_comes_from_int8(name, view) for name in node.input[:2]))
+                    if node.op_type in WEIGHTED and all(_comes_from_int8(name, view) for name in node.input[:2]))
     params = sum(math.prod(initializer.dims) for initializer in model.graph.initializer
                  if _is_parameter(initializer, view))
     return Counts(params=params, macs=sum(macs.values()), int8_macs=quantized)
@@ -45,23 +45,43 @@ def count(model: onnx.ModelProto) -> Counts:
 
 def macs_by_node(model: onnx.ModelProto) -> dict[str, int]:
     """MACs of each Conv, Gemm and MatMul for one image, by the name of the node's first output."""
+    shapes, batch = shapes_of(model), fixed_batch(model)
+    return {node.output[0]: _macs(node, shapes, batch) for node in model.graph.node if node.op_type in WEIGHTED}
+
+
+def shapes_of(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """The inferred shape of every tensor, constants included; 0 where a dimension is dynamic."""
     inferred = onnx.shape_inference.infer_shapes(model)
     values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
     shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values
               if value.type.tensor_type.HasField("shape")}
-    shapes |= {initializer.name: list(initializer.dims) for initializer in inferred.graph.initializer}
-    return {node.output[0]: _macs(node, shapes) for node in inferred.graph.node if node.op_type in COUNTED}
+    return shapes | {constant.name: list(constant.dims) for constant in inferred.graph.initializer}
 
 
-def _macs(node: onnx.NodeProto, shapes: dict[str, list[int]]) -> int:
+def fixed_batch(model: onnx.ModelProto) -> int:
+    """The batch that the graph's first input is fixed to; 1 where it is dynamic."""
+    constants = {initializer.name for initializer in model.graph.initializer}
+    images = next((value for value in model.graph.input if value.name not in constants), None)
+    dims = images.type.tensor_type.shape.dim if images is not None else []
+    return max(1, dims[0].dim_value) if len(dims) else 1
+
+
+def elements_per_image(shape: list[int], batch: int) -> int:
+    """Elements of an activation for one image: a dynamic batch counts as 1, a fixed one is divided out."""
+    if not shape:
+        return 1
+    leading = shape[0] or 1
+    return (leading // batch if leading % batch == 0 else leading) * math.prod(shape[1:])
+
+
+def _macs(node: onnx.NodeProto, shapes: dict[str, list[int]], batch: int) -> int:
     try:
-        weight, output = shapes[node.input[1]], shapes[node.output[0]]
+        weight, outputs = shapes[node.input[1]], elements_per_image(shapes[node.output[0]], batch)
         if node.op_type == "Conv":
-            return _known(math.prod(output[2:]) * math.prod(weight), node)
+            return _known(outputs * math.prod(weight[1:]), node)
         if node.op_type == "Gemm":
-            inner = weight[1] if attribute(node, "transB", 0) else weight[0]
-            return _known(inner * math.prod(output[1:]), node)
-        return _known(shapes[node.input[0]][-1] * math.prod(output[1:]), node)
+            return _known(outputs * (weight[1] if attribute(node, "transB", 0) else weight[0]), node)
+        return _known(outputs * shapes[node.input[0]][-1], node)
     except (KeyError, IndexError):
         raise ModelError("its shape is unknown, so its MACs are", where=node_label(node),
                          fix="export with fixed height and width (the batch may be dynamic)") from None
@@ -82,7 +102,7 @@ def _comes_from_int8(name: str, view: GraphView) -> bool:
 def _is_parameter(initializer: onnx.TensorProto, view: GraphView) -> bool:
     """Weights and biases; scales, zero points, shapes and axes are not parameters."""
     for node in view.consumers.get(initializer.name, []):
-        if node.op_type in COUNTED:
+        if node.op_type in WEIGHTED:
             return True
         if node.op_type == "DequantizeLinear" and node.input[0] == initializer.name:
             return True

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import onnx
 
 from edge_se.core.errors import EdgeSeError
-from edge_se.graph.counting import macs_by_node
+from edge_se.graph.counting import WEIGHTED, elements_per_image, fixed_batch, macs_by_node, shapes_of
 from edge_se.graph.view import GraphView
 from edge_se.measure.boards import Mode
 
-WEIGHTED = ("Conv", "Gemm", "MatMul")
 # What TensorRT fuses into the kernel before it where the shapes are equal: a residual Add into the convolution of one
 # of its branches, ReLU and Add into an SE scale.
 POINTWISE = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Add", "Mul")
@@ -26,7 +25,10 @@ BYTES = {"fp32": 4, "fp16": 2}
 
 @dataclass(frozen=True, kw_only=True)
 class Kernel:
-    """One fused kernel for one image: its work, its traffic and whether its products are INT8."""
+    """One fused kernel for one image: its work, its traffic and whether its products are INT8.
+
+    `bytes` are those of activations, for each image anew; `weight_bytes` those of constants, once a batch.
+    """
 
     name: str
     macs: int
@@ -46,22 +48,27 @@ class Estimate:
 
 
 def kernels_of(model: onnx.ModelProto, floats: str) -> list[Kernel]:
-    """The kernels of a float or Q/DQ graph whose floats are stored as `floats` (fp32 or fp16)."""
-    view, macs, shapes = GraphView(model), macs_by_node(model), _shapes(model)
+    """The kernels of a float or Q/DQ graph whose floats are stored as `floats` (fp32 or fp16).
+
+    A batch that is fixed in the graph is divided out: figures are those of one image.
+    """
+    view, macs, shapes = GraphView(model), macs_by_node(model), shapes_of(model)
+    batch, constants = fixed_batch(model), _constants(model)
     found = []
     for node in model.graph.node:
         if node.op_type in FREE or _host(node, view, shapes) is not None:
             continue
         read, last = _fusion(node, view, shapes)
         int8 = node.op_type in WEIGHTED and all(_is_int8(name, view) for name in node.input[:2])
-        weights = node.input[1] if node.op_type in WEIGHTED else None
-        traffic = sum(_elements(shapes, name) * (1 if _is_int8(name, view) else BYTES[floats])
-                      for name in read if name != weights)
+        traffic = sum(elements_per_image(shapes.get(name, [0]), batch) * (1 if _is_int8(name, view) else BYTES[floats])
+                      for name in read if name not in constants)
         written = view.consumers.get(last.output[0], [])
         only_int8 = bool(written) and all(reader.op_type == "QuantizeLinear" for reader in written)
-        traffic += _elements(shapes, last.output[0]) * (1 if only_int8 else BYTES[floats])
+        traffic += elements_per_image(shapes.get(last.output[0], [0]), batch) * (1 if only_int8 else BYTES[floats])
+        weights = sum(math.prod(shapes.get(name, [0])) * (1 if int8 and name == node.input[1] else BYTES[floats])
+                      for name in read if name in constants)
         found.append(Kernel(name=node.output[0], macs=macs.get(node.output[0], 0), bytes=traffic, int8=int8,
-                            weight_bytes=_elements(shapes, weights) * (1 if int8 else BYTES[floats]) if weights else 0))
+                            weight_bytes=weights))
     return found
 
 
@@ -82,16 +89,13 @@ def estimate(kernels: list[Kernel], mode: Mode, floats: str, *, batch: int, laun
                     memory_bound=len(kernels) - compute_bound, launch_share=launches / (total + launches))
 
 
-def _shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
-    inferred = onnx.shape_inference.infer_shapes(model)
-    values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
-    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values}
-    return shapes | {constant.name: list(constant.dims) for constant in inferred.graph.initializer}
-
-
-def _elements(shapes: dict[str, list[int]], name: str) -> int:
-    """For one image: a dynamic batch counts as 1, a fixed one is divided out by the caller's batch."""
-    return math.prod(size or 1 for size in shapes.get(name, [0]))
+def _constants(model: onnx.ModelProto) -> set[str]:
+    """Tensors that no image changes: initializers, and what is computed from nothing else."""
+    found = {initializer.name for initializer in model.graph.initializer}
+    for node in model.graph.node:
+        if all(name in found for name in node.input if name):
+            found.update(node.output)
+    return found
 
 
 def _is_int8(name: str, view: GraphView) -> bool:

@@ -66,6 +66,47 @@ def test_launches_and_batches(residual):
     assert many < 10 * without.milliseconds  # weights are read once
 
 
+def with_fixed_batch(proto, batch):
+    fixed = type(proto)()
+    fixed.CopyFrom(proto)
+    del fixed.graph.value_info[:]
+    for value in (fixed.graph.input[0], fixed.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    return fixed
+
+
+@pytest.mark.parametrize("batch", [1, 4, 6])  # 4 divides every width: a divided weight shows; 6 none
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_fixed_batch_is_divided_out(tiny_onnx, random_images, precision, batch):
+    model = tiny_onnx
+    if precision == "int8":
+        target = TARGETS["tensorrt"]
+        model = quantize(model, collect(model, random_images(8)).ranges("minmax", target.activations), target,
+                         place(model.proto, target))
+    fixed = with_fixed_batch(model.proto, batch)
+    assert kernels_of(fixed, "fp16") == kernels_of(model.proto, "fp16")
+    assert count(fixed) == count(model.proto)
+    dynamic, own = (estimate(kernels_of(proto, "fp16"), ORIN, "fp16", batch=batch, launch_us=1)
+                    for proto in (model.proto, fixed))
+    assert own == dynamic
+
+
+def test_constants_are_read_once_a_batch_and_activations_for_each_image(graph_of):
+    weights = {"w": np.ones((4, 3, 1, 1), np.float32), "b": np.ones(4, np.float32)}
+    (kernel,) = kernels_of(graph_of([("Conv", ["x", "w", "b"], ["y"])], weights, x=("batch", 3, 8, 8)), "fp32")
+    assert (kernel.bytes, kernel.weight_bytes) == (4 * 64 * (3 + 4), 4 * (12 + 4))
+    nodes = [("Transpose", ["x"], ["t"], {"perm": [0, 1, 3, 2]}), ("MatMul", ["x", "t"], ["y"])]
+    _, product = kernels_of(graph_of(nodes, {}, x=("batch", 3, 8, 8)), "fp32")
+    assert (product.bytes, product.weight_bytes, product.macs) == (4 * 3 * 64 * 3, 0, 3 * 8 * 64)
+
+
+def test_rows_that_a_reshape_made_of_images_are_divided_too(graph_of):
+    nodes = [("Reshape", ["x", "shape"], ["rows"]), ("MatMul", ["rows", "w"], ["y"])]
+    fixed = graph_of(nodes, {"shape": np.array([-1, 8]), "w": np.ones((8, 5), np.float32)}, x=(2, 3, 8, 8))
+    (kernel,) = kernels_of(fixed, "fp32")
+    assert (kernel.macs, kernel.bytes) == (24 * 8 * 5, 4 * 24 * (8 + 5))
+
+
 def test_a_net_keeps_all_its_macs_and_int8_is_faster(tiny_onnx, random_images):
     target = TARGETS["tensorrt"]
     ranges = collect(tiny_onnx, random_images(8)).ranges("minmax", target.activations)
