@@ -1,1 +1,1 @@
-"""Timing."""
+"""Timing, power, conditions, layer profiles and rooflines."""
