@@ -75,6 +75,16 @@ def _numbers(value: Optional[str], option: str) -> Optional[tuple[float, ...]]:
     return numbers
 
 
+def _batches(value: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(part) for part in value.split(","))
+    except ValueError:
+        sizes = (0,)
+    if not all(1 <= size <= 4096 for size in sizes):
+        raise EdgeSeError(f"'{value}' is no list of batch sizes from 1 to 4096", where="--batch", fix="write 1,8,32")
+    return tuple(dict.fromkeys(sizes))
+
+
 def _list(value: Optional[str]) -> Optional[list[str]]:
     return [part.strip() for part in value.split(",") if part.strip()] if value else None
 
@@ -132,6 +142,8 @@ def export(model: Annotated[str, typer.Option(
            std: Annotated[Optional[str], typer.Option(help="The same for the standard deviation.")] = None,
            input_size: Annotated[Optional[int], typer.Option(
                min=8, help="Of a torchvision model; default 224.")] = None,
+           bundle: Annotated[bool, typer.Option(
+               "--bundle", help="Also write a folder that runs on a device without edge-se.")] = False,
            json: Json = False, quiet: Quiet = False) -> None:
     """Write ONNX files per precision and target, each verified and measured."""
     from edge_se.quantization.search import Budget
@@ -142,7 +154,7 @@ def export(model: Annotated[str, typer.Option(
     given = Preprocessing(mean=_numbers(mean, "--mean"), std=_numbers(std, "--std"), input_size=input_size)
     build = step(model, weights=weights, fp16=fp16, int8=int8, targets=_list(target), calibration=calibration,
                  effort=effort, method=method, placement=placement, data=data, out=out, accuracy=accuracy,
-                 budget=Budget(max_drop_pp=max_drop, seconds=search_seconds), preprocessing=given,
+                 budget=Budget(max_drop_pp=max_drop, seconds=search_seconds), preprocessing=given, bundle=bundle,
                  progress=_progress(quiet))
     if _printed_as_json(build.document(), json):
         return
@@ -152,14 +164,26 @@ def export(model: Annotated[str, typer.Option(
     print_line(f"\nwritten to {build.out}{calibrated}; evaluated on {build.artifacts[0].dataset}")
 
 
-@app.command(epilog="Examples: edge-se bench --model se_resnet18 --threads 1; edge-se bench --estimate all")
-def bench(device: Annotated[str, typer.Option(help="cpu, cuda, jetson or ssh://USER@HOST[:PORT].")] = "cpu",
+@app.command(epilog="Examples: edge-se bench --model se_resnet18 --threads 1; edge-se bench --device jetson --host "
+                    "orin --batch 1,8,32; edge-se bench --estimate all")
+def bench(device: Annotated[str, typer.Option(
+              help="cpu, cuda, jetson (this machine, --host, $EDGE_SE_JETSON or the SSH alias jetson; else an "
+                   "estimate) or ssh://USER@HOST[:PORT].")] = "cpu",
           model: BuildName = None,
           precision: Annotated[Optional[str], typer.Option(help="fp32,fp16,int8; default: all of the build.")] = None,
-          backend: Annotated[str, typer.Option(help="auto, onnxruntime or openvino.")] = "auto",
-          batch: Annotated[int, typer.Option(min=1, max=4096)] = 1,
+          backend: Annotated[str, typer.Option(
+              help="auto, onnxruntime, openvino; on a device also tensorrt and tensorrt_rtx.")] = "auto",
+          batch: Annotated[str, typer.Option(help="A batch size, or several to sweep: 1,8,32.")] = "1",
           threads: Annotated[int, typer.Option(min=0, help="0: all processors.")] = 1,
-          min_duration: Annotated[float, typer.Option(help="Seconds of timing per file.")] = 2.0,
+          min_duration: Annotated[float, typer.Option(help="Seconds of timing per file and batch size.")] = 2.0,
+          host: Annotated[Optional[str], typer.Option(
+              help="--device jetson: USER@HOST[:PORT] or an alias of your SSH configuration.")] = None,
+          python: Annotated[Optional[str], typer.Option(
+              help="Path of the Python on the device that has its runtime; default: its python3.")] = None,
+          explain: Annotated[bool, typer.Option(
+              "--explain", help="TensorRT: also profile the layers and say why INT8 is (not) faster.")] = False,
+          against: Annotated[Optional[Path], typer.Option(
+              help="A document of an earlier run; refused when device or power mode differ.")] = None,
           estimate: Annotated[Optional[str], typer.Option(
               help="Roofline of a board that is not here: a name from bench/devices, a .toml file, or all.")] = None,
           measured_only: Annotated[bool, typer.Option(
@@ -172,18 +196,22 @@ def bench(device: Annotated[str, typer.Option(help="cpu, cuda, jetson or ssh://U
     """Measure latency, throughput and accuracy of every precision, interleaved in one run."""
     from edge_se.core.files import write_json
     from edge_se.reporting.tables import estimate_rows, measurement_rows
+    from edge_se.steps.bench import Options
     from edge_se.steps.bench import bench as step
-    from edge_se.steps.estimate import DEFAULT_BOARD, estimates, without_measuring
+    from edge_se.steps.estimate import DEFAULT_BOARD, estimates, instead_of_measuring
+    from edge_se.steps.places import way_to_jetson
 
-    progress = _progress(quiet)
-    if device == "jetson" and not estimate:
-        progress.note(without_measuring(measured_only))
+    progress, batches = _progress(quiet), _batches(batch)
+    if device == "jetson" and not estimate and way_to_jetson(host) is None:
+        progress.note(instead_of_measuring(measured_only))
         estimate = DEFAULT_BOARD
     if estimate:
-        document = estimates(estimate, model=model, batch=batch, launch_us=launch_us, progress=progress)
+        document = estimates(estimate, model=model, batches=batches, launch_us=launch_us, progress=progress)
     else:
-        document = step(device, model=model, precisions=_list(precision), backend=backend, batch=batch, threads=threads,
-                        min_duration=min_duration, data=data, progress=progress)
+        options = Options(backend=backend, batches=batches, threads=threads, min_duration=min_duration, host=host,
+                          python=python, explain=explain)
+        document = step(device, model=model, precisions=_list(precision), options=options, data=data, against=against,
+                        progress=progress)
     if out:
         write_json(out, document)
     if _printed_as_json(document, json):

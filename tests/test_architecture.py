@@ -9,8 +9,8 @@ import edge_se
 
 PACKAGE = Path(edge_se.__file__).parent
 LAYERS = (
-    {"core"},
-    {"graph", "nets", "data"},
+    {"core", "device"},
+    {"graph", "nets", "data", "remote"},
     {"backends", "measure"},
     {"training", "quantization", "evaluation", "reporting"},
     {"steps"},

@@ -5,21 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from platform import machine
-from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from edge_se.backends.base import Device, Session
-from edge_se.core.environment import cpu_count
 from edge_se.core.errors import ModelError
+from edge_se.device.agent import AgentError, OnnxRuntimeRunner, sampled
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.measure.timing import Latencies, TimingPlan, measure
+from edge_se.measure.timing import Latencies, TimingPlan
+
+
+def not_for_cpu(target: str, processor: str) -> str | None:
+    """Why a file for `target` tells nothing in onnxruntime on a `processor` (aarch64, x86_64, ...), or None."""
+    if target.startswith("tensorrt"):
+        return "written for TensorRT: onnxruntime has no fast kernels for it; its latency is measured on the device"
+    if target == "openvino":
+        return "written for OpenVINO: onnxruntime has no fast kernels for it; use --backend openvino"
+    arm = processor.startswith(("aarch64", "arm"))
+    if target == "arm" and not arm:
+        return "written for Arm: its latency is measured there"
+    if target.startswith("cpu") and arm:
+        return "written for x86: onnxruntime runs the `arm` file faster here"
+    return None
 
 
 class OnnxRuntime:
-    """Microsoft's runtime with its CPU execution provider."""
+    """Microsoft's runtime with its CPU execution provider, driven by the same code here and on a device."""
 
     name = "onnxruntime"
 
@@ -27,44 +39,27 @@ class OnnxRuntime:
         """It runs every ONNX file on the CPU; a file written for TensorRT would be slower than FP32 there."""
         if device.kind != "cpu":
             return f"this backend runs on the CPU, not on '{device.kind}'"
-        if model.target.startswith("tensorrt"):
-            return "written for TensorRT: onnxruntime has no fast kernels for it; its latency is measured on the device"
-        if model.target == "openvino":
-            return "written for OpenVINO: onnxruntime has no fast kernels for it; use --backend openvino"
-        if model.target == "arm" and not machine().startswith(("aarch64", "arm")):
-            return "written for Arm: its latency is measured there"
-        return None
+        return not_for_cpu(model.target, machine())
 
     @contextmanager
     def open(self, model: OnnxModel, device: Device) -> Iterator[Session]:
         """Loads any ONNX file, also one for another target: its accuracy is right, only its speed tells nothing."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = device.threads or cpu_count()
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        if model.target == "tensorrt-fp16":
-            # Its fusions multiply two FP16 scales into one that FP16 cannot hold; TensorRT does so in FP32.
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        # Spinning threads between runs would take the processor from whatever is measured next.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if device.threads == 1 else "0")
         try:
-            session = onnxruntime.InferenceSession(model.content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own exceptions share no base class
-            raise ModelError(f"onnxruntime cannot load it ({str(error).splitlines()[0]})", where=model.file_name,
-                             fix="export again") from error
-        yield _Session(session, model)
+            runner = OnnxRuntimeRunner(model.content, device.threads, model.target)
+        except AgentError as error:
+            raise ModelError(error.what, where=model.file_name, fix=error.fix) from error
+        yield _Session(runner)
 
 
 class _Session:
-    def __init__(self, session: Any, model: OnnxModel) -> None:
-        self._session, self._input = session, model.input_name
-        self._output = session.get_outputs()[0].name
+    def __init__(self, runner: OnnxRuntimeRunner) -> None:
+        self._runner = runner
 
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Normalised images (N, 3, H, W) -> logits (N, classes)."""
-        return np.asarray(self._session.run([self._output], {self._input: images})[0], dtype=np.float32)
+        return self._runner.run(images)
 
     def time(self, images: NDArray[np.float32], plan: TimingPlan) -> Latencies:
         """Wall time of `session.run`, input and output copies included."""
-        feed, outputs, run = {self._input: images}, [self._output], self._session.run
-        return measure(lambda: run(outputs, feed), plan, batch=len(images))
+        timed = sampled(lambda: self._runner.time(images, plan.fields))
+        return Latencies.of(timed["ns"], timed, len(images))

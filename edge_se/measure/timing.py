@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_se.core.errors import EdgeSeError
+from edge_se.device import agent
 
 CV_WARNING = 0.025  # trtexec warns above the same coefficient of variation
 
@@ -30,13 +31,44 @@ class TimingPlan:
                               "measurement",
                               where="--min-duration", fix="give a duration in seconds, 0 or more")
 
+    @property
+    def fields(self) -> dict[str, Any]:
+        """As the agent takes it."""
+        return {"min_duration": self.min_duration, "min_runs": self.min_runs, "warmup": self.warmup}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Latencies:
-    """Samples in milliseconds, in the order they were taken."""
+    """Samples in milliseconds, in the order they were taken.
+
+    On a GPU they are the GPU's own time; `wall_ms` is what a caller waits, with both copies, which stand beside it.
+    `power` holds raw samples of the device's sensors while it ran; see `edge_se.measure.power`.
+    """
 
     milliseconds: NDArray[np.float64]
     batch: int
+    wall_ms: float | None = None
+    to_device_ms: float | None = None
+    to_host_ms: float | None = None
+    cuda_graph: bool | None = None
+    power: tuple[dict[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, nanoseconds: Any, timed: Mapping[str, Any], batch: int) -> Latencies:
+        """What an agent's `time` answered, here or elsewhere."""
+        milliseconds = np.asarray(nanoseconds, dtype=np.float64) / 1e6
+        aside = {name: timed[f"{name[:-3]}_ns"] / 1e6 for name in ("wall_ms", "to_device_ms", "to_host_ms")
+                 if timed.get(f"{name[:-3]}_ns")}
+        return cls(milliseconds=milliseconds, batch=batch, cuda_graph=timed.get("cuda_graph"),
+                   power=tuple(timed.get("power", ())), **aside)
+
+    @classmethod
+    def joined(cls, parts: list[Latencies]) -> Latencies:
+        """The samples of several turns as one; medians of turns for what stands beside them."""
+        beside = {name: float(np.median(values)) for name in ("wall_ms", "to_device_ms", "to_host_ms")
+                  if (values := [value for part in parts if (value := getattr(part, name)) is not None])}
+        return cls(milliseconds=np.concatenate([part.milliseconds for part in parts]), batch=parts[0].batch,
+                   cuda_graph=parts[0].cuda_graph, power=tuple(one for part in parts for one in part.power), **beside)
 
     def percentile(self, share: float) -> float:
         """Nearest-rank percentile in milliseconds; interpolation would invent values that never happened."""
@@ -60,19 +92,6 @@ class Latencies:
 
 
 def measure(call: Callable[[], object], plan: TimingPlan, *, batch: int) -> Latencies:
-    """Times `call`, which must return only when its work is done."""
-    clock = time.perf_counter_ns
-    warm = clock() + int(plan.warmup * 1e9)
-    call()
-    while clock() < warm:
-        call()
-    samples: list[int] = []
-    end = clock() + int(plan.min_duration * 1e9)
-    before = clock()
-    while len(samples) < plan.min_runs or before < end:
-        before = clock()
-        call()
-        after = clock()
-        samples.append(after - before)
-        before = after
-    return Latencies(milliseconds=np.asarray(samples, dtype=np.float64) / 1e6, batch=batch)
+    """Times `call`, which must return only when its work is done; power is sampled where this machine tells it."""
+    timed = agent.sampled(lambda: {"ns": agent.sample_durations(call, **plan.fields)})
+    return Latencies.of(timed["ns"], timed, batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from edge_se.core import environment
@@ -12,35 +12,24 @@ from edge_se.core.progress import SILENT, Progress
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.boards import Mode, board_names, read_board
 from edge_se.measure.roofline import Estimate, estimate, kernels_of
+from edge_se.reporting.estimates import error_in_words, read_estimator
+from edge_se.steps.places import no_jetson
 
 SCHEMA = "edge-se/bench/1"
 DEFAULT_BOARD = "orin-nano-8gb"
 ALL = "all"
-RELEASE, TREE_MODEL = Path("/etc/nv_tegra_release"), Path("/proc/device-tree/model")
 FLOATS = {"fp32": "fp32", "fp16": "fp16", "int8": "fp16"}  # TensorRT runs what INT8 leaves over in FP16
 
 
-def is_jetson() -> bool:
-    """Whether this very machine is a Jetson."""
-    try:
-        return RELEASE.exists() or b"Jetson" in TREE_MODEL.read_bytes()
-    except OSError:
-        return False
-
-
-def without_measuring(measured_only: bool) -> str:
+def instead_of_measuring(measured_only: bool) -> str:
     """Why there is an estimate instead of a measurement; raises UnavailableError when only measurements will do."""
-    looked = (f"no Jetson found: looked for {RELEASE} and for 'Jetson' in {TREE_MODEL}" if not is_jetson() else
-              "this is a Jetson")
-    fix = ("copy int8.tensorrt.onnx to the Jetson and run `trtexec --onnx=int8.tensorrt.onnx --int8 --fp16` there "
-           "(TensorRT 8.5 to 10; with int8.tensorrt-fp16.onnx and `--stronglyTyped` from 10 on)")
     if measured_only:
-        raise UnavailableError(f"{looked}; measuring on one is not in this version", where="--device jetson", fix=fix)
-    return (f"{looked}; measuring on one is not in this version. To measure: {fix}. What follows is an ESTIMATE from "
-            f"the peak figures of {DEFAULT_BOARD}.")
+        raise UnavailableError(no_jetson(), where="--device jetson")
+    return (f"{no_jetson()}. What follows is an ESTIMATE from the peak figures of {DEFAULT_BOARD}: a lower bound that "
+            "nothing measured stands behind. docs/estimates.md tells how far it is off where it could be checked.")
 
 
-def estimates(board: str, *, model: str | None = None, batch: int = 1, launch_us: float = 0.0,
+def estimates(board: str, *, model: str | None = None, batches: Sequence[int] = (1,), launch_us: float = 0.0,
               progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `bench --estimate BOARD|all --json`; every row has `estimated: true`.
 
@@ -51,6 +40,7 @@ def estimates(board: str, *, model: str | None = None, batch: int = 1, launch_us
         raise EdgeSeError(f"{launch_us} is negative", where="--launch-us", fix="give microseconds, 5 for instance")
     boards = {name: read_board(name) for name in (board_names() if board == ALL else [board])}
     build = read_build(locate_build(model))
+    progress.note(f"a roofline is a lower bound: {error_in_words(read_estimator())}. It was not checked on a Jetson")
     rows = []
     for artifact in build.artifacts:
         if artifact.target not in ("any", "tensorrt", "tensorrt-fp16"):
@@ -62,8 +52,9 @@ def estimates(board: str, *, model: str | None = None, batch: int = 1, launch_us
                 if artifact.precision == "int8" and mode.int8_tops is None:
                     progress.note(f"{found.name}: its GPU has no INT8 units; {artifact.file} is left out")
                     continue
-                result = estimate(kernels, mode, FLOATS[artifact.precision], batch=batch, launch_us=launch_us)
-                rows.append(_row(build.model, artifact, found.name, mode, result, batch, launch_us))
+                for batch in batches:
+                    result = estimate(kernels, mode, FLOATS[artifact.precision], batch=batch, launch_us=launch_us)
+                    rows.append(_row(build.model, artifact, found.name, mode, result, batch, launch_us))
     return {"schema": SCHEMA, "device": "jetson", "estimated": True, "measurements": rows,
             "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
                             "commit": environment.commit()}}

@@ -32,6 +32,7 @@ from edge_se.quantization.static import quantize
 from edge_se.quantization.table import FILE as TABLE
 from edge_se.quantization.table import is_table, read_table, table_bytes
 from edge_se.quantization.targets import targets_for
+from edge_se.steps.bundle import write_bundle
 from edge_se.steps.source import Preprocessing, Source, load_source
 
 SLOWER = 1.05  # within five percent is as fast
@@ -42,7 +43,7 @@ NOT_MEASURED = ("accuracy was not measured: CIFAR-10 is not here. Agreement with
 def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8: bool = False,
            targets: Sequence[str] | None = None, calibration: str | None = None, effort: str = "default",
            method: str | None = None, placement: str | None = None, budget: Budget | None = None,
-           data: Path | None = None, out: Path | None = None, accuracy: bool = True,
+           data: Path | None = None, out: Path | None = None, accuracy: bool = True, bundle: bool = False,
            preprocessing: Preprocessing | None = None, progress: Progress = SILENT) -> Build:
     """Writes `fp32.onnx` and what was asked for to `out` (build/NAME) and returns the manifest.
 
@@ -91,6 +92,8 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
         environment={"versions": environment.versions(), "hardware": environment.hardware(),
                      "commit": environment.commit()})
     _write(build, [item.model for item in made], content)
+    if bundle:
+        progress.note(f"{write_bundle(build)}: copy it to the device and run `python3 run.py IMAGE` in it")
     return build
 
 

@@ -78,7 +78,7 @@ BAD_INPUT = {
     "export: no data there": (["export", "--model", "{tiny}", "--int8", "--data", "{folder}"], "cifar-10-batches-bin"),
     "export: out is a file": (["export", "--model", "{tiny}", "--out", "{garbage}.npz"], "not a folder"),
     "bench: unknown device": (["bench", "--device", "gpu"], "--device"),
-    "bench: jetson, measured": (["bench", "--device", "jetson", "--model", "{build}", "--measured-only"], "trtexec"),
+    "bench: jetson, measured": (["bench", "--device", "jetson", "--model", "{build}", "--measured-only"], "--host USER@HOST"),
     "bench: unknown board": (["bench", "--model", "{build}", "--estimate", "orin-nano"], "orin-nano-8gb"),
     "bench: broken board": (["bench", "--model", "{build}", "--estimate", "{garbage}.toml"], "not readable as TOML"),
     "bench: negative launch": (["bench", "--model", "{build}", "--estimate", "nano", "--launch-us", "-1"], "negative"),
@@ -181,10 +181,13 @@ def test_bench_times_each_file_in_its_runtime_and_fp32_in_both(build, calibratio
         ("any", "onnxruntime"), ("any", "openvino"), ("cpu", "onnxruntime"), ("openvino", "openvino")]
 
 
-def test_without_a_jetson_there_is_an_estimate_that_says_so(build, capsys) -> None:
+def test_without_a_jetson_there_is_an_estimate_that_says_so(build, capsys, monkeypatch) -> None:
+    monkeypatch.delenv("EDGE_SE_JETSON", raising=False)
     assert run("bench", "--device", "jetson", "--model", str(build)) == 0
     output = capsys.readouterr()
-    assert "looked for /etc/nv_tegra_release" in output.err and "ESTIMATE" in output.err
+    assert "no Jetson found" in output.err and "ESTIMATE from the peak figures of orin-nano-8gb" in output.err
+    for place in ("/etc/nv_tegra_release", "/proc/device-tree/model", "--host", "$EDGE_SE_JETSON", "alias 'jetson'"):
+        assert place in output.err
     lines = output.out.splitlines()[1:]
     assert lines and all("estimate" in line for line in lines)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_se.core.errors import EdgeSeError
-from edge_se.measure import timing
+from edge_se.device import agent
 from edge_se.measure.timing import Latencies, TimingPlan, measure
 
 
@@ -23,7 +23,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 0
-        monkeypatch.setattr(timing.time, "perf_counter_ns", lambda: self.now)
+        monkeypatch.setattr(agent.time, "perf_counter_ns", lambda: self.now)
 
     def advance(self, milliseconds):
         self.now += int(milliseconds * 1e6)

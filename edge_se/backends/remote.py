@@ -1,0 +1,111 @@
+"""Runtimes of a device that an agent drives: TensorRT, TensorRT for RTX, onnxruntime there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_se.backends.base import Device, Session
+from edge_se.backends.onnxruntime import not_for_cpu
+from edge_se.device.agent import RUNTIMES
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.measure.timing import Latencies, TimingPlan
+from edge_se.remote.link import Link
+
+RUN_IMAGES = 64  # sent at once
+PROFILE_RUNS = 50
+_NUMBERS = count()
+
+
+class RemoteRuntime:
+    """One runtime of one device; `facts` is what its agent tells of the device."""
+
+    def __init__(self, link: Link, name: str, facts: Mapping[str, Any]) -> None:
+        self.name, self._link, self._facts = name, link, facts
+
+    def why_not(self, model: OnnxModel, device: Device) -> str | None:
+        """What the agent found missing there; a file for another runtime. TensorRT tells the rest when it builds."""
+        if device.kind != "remote":
+            return f"this backend runs on a device behind an agent, not on '{device.kind}'"
+        told = self._facts["runtimes"].get(self.name, {"reason": "its agent knows nothing of it"})
+        if "reason" in told:
+            return f"{self.name}: {told['reason']}{' (' + told['fix'] + ')' if told.get('fix') else ''}"
+        if self.name == "onnxruntime":
+            return not_for_cpu(model.target, str(self._facts["machine"]))
+        if model.target not in ("any", "tensorrt", "tensorrt-fp16"):
+            return f"written for {model.target}, not for TensorRT"
+        version = str(told["version"])
+        if model.target == "tensorrt-fp16" and self.name == "tensorrt" and int(version.split(".")[0]) < 10:
+            return f"its FP16 scales need TensorRT 10 or later; there is {version}"
+        return None
+
+    @contextmanager
+    def open(self, model: OnnxModel, device: Device) -> Iterator[Session]:
+        """Sends the file unless the device has it; TensorRT builds its engine when the batch size is known."""
+        session = _RemoteSession(self._link, self.name, model, device)
+        try:
+            yield session
+        finally:
+            session.close()
+
+
+class _RemoteSession:
+    """Opened there at the first use, since an engine is built for one batch size; a second size is a second one."""
+
+    def __init__(self, link: Link, runtime: str, model: OnnxModel, device: Device) -> None:
+        self._link, self._runtime, self._model, self._device = link, runtime, model, device
+        self._names = dict[int, str]()
+        self.engines = dict[int, dict[str, Any]]()
+
+    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Normalised images (N, 3, H, W) -> logits (N, classes), through the engine that is open if one is."""
+        name = next(iter(self._names.values()), None) or self._opened(min(len(images), RUN_IMAGES))
+        found = []
+        for start in range(0, len(images), RUN_IMAGES):
+            part = images[start : start + RUN_IMAGES]
+            answer, logits = self._link.ask("run", _bytes(part), session=name, shape=part.shape)
+            found.append(np.frombuffer(logits, "<f4").reshape(answer["shape"]).astype(np.float32))
+        return np.concatenate(found)
+
+    def time(self, images: NDArray[np.float32], plan: TimingPlan) -> Latencies:
+        """Measured on the device; what the network costs is not in it."""
+        answer, nanoseconds = self._link.ask("time", _bytes(images), session=self._opened(len(images)),
+                                             shape=images.shape, **plan.fields)
+        return Latencies.of(np.frombuffer(nanoseconds, "<i8"), answer, len(images))
+
+    def profile(self, images: NDArray[np.float32]) -> dict[str, Any] | None:
+        """{"layers", "profile"} of a TensorRT engine; None in a runtime that tells nothing of its layers."""
+        if self._runtime == "onnxruntime":
+            return None
+        answer, _ = self._link.ask("profile", _bytes(images), session=self._opened(len(images)), shape=images.shape,
+                                   runs=PROFILE_RUNS)
+        return {"layers": answer["layers"], "profile": answer["profile"]}
+
+    def close(self) -> None:
+        """Frees it there."""
+        for name in self._names.values():
+            self._link.close(name)
+
+    def _opened(self, batch: int) -> str:
+        if self._runtime == "onnxruntime":
+            batch = 0  # one session takes every size
+        if batch not in self._names:
+            name = f"{self._model.file_name}-{next(_NUMBERS)}"
+            answer = self._link.open(name, self._model.content, runtime=self._runtime, threads=self._device.threads,
+                                     target=self._model.target, precision=self._model.precision, batch=batch)
+            self._names[batch], self.engines[batch] = name, answer.get("engine", {})
+        return self._names[batch]
+
+
+def remote_runtimes(link: Link, facts: Mapping[str, Any]) -> dict[str, RemoteRuntime]:
+    """All that an agent may drive, TensorRT first: what `auto` takes."""
+    return {name: RemoteRuntime(link, name, facts) for name in RUNTIMES}
+
+
+def _bytes(images: NDArray[np.float32]) -> bytes:
+    return np.ascontiguousarray(images, dtype="<f4").tobytes()

@@ -1,0 +1,14 @@
+"""Classifies images on this device: python3 run.py IMAGE... (PNG, JPEG, or .npy of uint8 pixels, 3 x H x W)."""
+import sys
+from pathlib import Path
+
+from agent import AgentError, Bundle
+
+try:
+    bundle = Bundle(str(Path(__file__).resolve().parent))
+    print(f"{bundle.file} in {bundle.runtime}")
+    for path in sys.argv[1:]:
+        logits = bundle.run(bundle.read_image(path))[0]
+        print(f"{path}: {bundle.labels[logits.argmax()]}")
+except AgentError as error:
+    sys.exit(f"error: {error}")

@@ -1,0 +1,99 @@
+"""Where a device is: `ssh://USER@HOST[:PORT]`, a host name, or an alias of the user's SSH configuration.
+
+Every name is checked before OpenSSH sees it: it must not be able to pass for an option or a command.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+
+from edge_se.core.errors import EdgeSeError, UnavailableError
+
+HOST_VARIABLE, CONFIG_VARIABLE, ALIAS = "EDGE_SE_JETSON", "EDGE_SE_SSH_CONFIG", "jetson"
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?\]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destination:
+    """A checked host name or alias; None leaves user and port to OpenSSH and its configuration."""
+
+    host: str
+    user: str | None = None
+    port: int | None = None
+
+    @property
+    def shown(self) -> str:
+        """`ssh://user@host:22`, as the user would write it."""
+        return f"ssh://{self.user + '@' if self.user else ''}{self.host}{f':{self.port}' if self.port else ''}"
+
+    @property
+    def arguments(self) -> list[str]:
+        """What `ssh` takes after its options."""
+        return [*(["-p", str(self.port)] if self.port else []), *(["-l", self.user] if self.user else []), "--",
+                self.host.strip("[]")]
+
+
+def read_destination(text: str, where: str) -> Destination:
+    """`[ssh://][USER@]HOST[:PORT]` as a value; EdgeSeError for everything else, a password included."""
+    fix = "write ssh://USER@HOST:PORT, a host name, or an alias of your SSH configuration"
+    rest = text.removeprefix("ssh://").removesuffix("/")
+    user, at, address = rest.rpartition("@")
+    if ":" in user:
+        raise EdgeSeError("a password must not stand on a command line", where=where,
+                          fix="use a key: `ssh-keygen`, then `ssh-copy-id USER@HOST`")
+    host, colon, port = address.rpartition(":") if not address.endswith("]") else (address, "", "")
+    if not colon:
+        host, port = address, ""
+    if at and not _USER.fullmatch(user):
+        raise EdgeSeError(f"{user!r} is no user name", where=where, fix=fix)
+    if not _HOST.fullmatch(host):
+        raise EdgeSeError(f"{host!r} is no host name", where=where, fix=fix)
+    if colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise EdgeSeError(f"{port!r} is no port", where=where, fix=fix)
+    return Destination(host=host, user=user or None, port=int(port) if port else None)
+
+
+def ssh_command() -> list[str]:
+    """`ssh`, with the configuration file in $EDGE_SE_SSH_CONFIG instead of the user's when that is set."""
+    config = os.environ.get(CONFIG_VARIABLE)
+    return ["ssh", *(["-F", config] if config else [])]
+
+
+def has_alias(name: str) -> bool:
+    """Whether the SSH configuration says anything about `name` that it does not say about every host."""
+    told, other = (_resolved(host) for host in (name, "edge-se-no-such-host"))
+    return told is not None and other is not None and told != other
+
+
+def _resolved(host: str) -> list[str] | None:
+    """All settings for `host`, in which the mere name of the host is a star."""
+    try:
+        command = [*ssh_command(), "-G", "--", host]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode != 0:
+        return None
+    return [re.sub(rf"^((?:host|hostname|hostkeyalias) ){re.escape(host)}$", r"\1*", line)
+            for line in done.stdout.splitlines()]
+
+
+def find_jetson(host: str | None) -> Destination | None:
+    """The Jetson that the user means: --host, else $EDGE_SE_JETSON, else the SSH alias `jetson`, else None."""
+    if host:
+        return read_destination(host, "--host")
+    named = os.environ.get(HOST_VARIABLE)
+    if named:
+        return read_destination(named, f"${HOST_VARIABLE}")
+    return Destination(host=ALIAS) if has_alias(ALIAS) else None
+
+
+def require_ssh(version: str | None) -> None:
+    """UnavailableError where OpenSSH is not installed; `version` is where its program was found."""
+    if version is None:
+        raise UnavailableError("OpenSSH's `ssh` is not installed", where="--device",
+                               fix="install it: `apt install openssh-client`")

@@ -1,0 +1,210 @@
+"""How the agent is started: through OpenSSH on another machine, or as a process of this one.
+
+The remote command is a constant. Whatever varies (the agent, names, settings) travels on standard input, so no shell
+ever sees a user's text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edge_se.core.errors import EdgeSeError, UnavailableError
+from edge_se.device import agent
+from edge_se.remote.destination import Destination, require_ssh, ssh_command
+
+AGENT = Path(agent.__file__)
+# It runs in whatever `python3` the device has, and tells when that is too old. What it reads: 8 digits, a JSON header
+# of that length, the agent. The agent is stored anew each time, so a stale or altered one is never run.
+_BOOTSTRAP = '''
+import hashlib, json, os, subprocess, sys
+def take(count):
+    parts = b""
+    while len(parts) < count:
+        part = os.read(0, min(count - len(parts), 65536))
+        if not part:
+            sys.exit(1)
+        parts += part
+    return parts
+def fail(what, fix):
+    text = json.dumps({"ok": False, "error": {"kind": "bootstrap", "what": what, "fix": fix}}).encode("ascii")
+    os.write(1, MAGIC + len(text).to_bytes(4, "big") + text)
+    sys.exit(1)
+header = json.loads(take(int(take(8))).decode("utf-8"))
+content = take(header["size"])
+if sys.version_info < (3, 8) and not header["python"]:
+    fail("its python3 is %d.%d; 3.8 or later is needed" % sys.version_info[:2], "name another with --python")
+if hashlib.sha256(content).hexdigest() != header["sha256"]:
+    fail("the agent arrived altered", "run it again")
+base = os.environ.get("EDGE_SE_CACHE") or os.path.join(
+    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "edge-se")
+folder = os.path.join(base, "device", "agent")
+path = os.path.join(folder, header["sha256"] + ".py")
+try:
+    if not os.path.isdir(folder):
+        os.makedirs(folder)
+    for name in os.listdir(folder):
+        if name != header["sha256"] + ".py":
+            os.unlink(os.path.join(folder, name))
+    aside = path + "." + str(os.getpid())
+    with open(aside, "wb") as file:
+        file.write(content)
+    os.rename(aside, path)
+except (IOError, OSError) as error:
+    fail("%s cannot be written (%s)" % (folder, error.strerror),
+         "free some space on the device, or set EDGE_SE_CACHE there to a folder on a larger disk")
+python = header["python"] or sys.executable
+try:
+    code = subprocess.call([python, path, "serve"])  # not exec: OpenSSH tells a killed command from no other end
+except OSError as error:
+    fail("%s cannot be run (%s)" % (python, error.strerror), "give the path of a Python on the device with --python")
+sys.exit(code if code >= 0 else 128 - code)
+'''
+
+
+def bootstrap() -> str:
+    """Python that receives the agent, stores it and runs it; without quotes, blanks or line ends."""
+    program = f"MAGIC = {agent.MAGIC!r}\n{_BOOTSTRAP}"
+    return base64.b64encode(program.encode()).decode()
+
+
+def remote_command() -> str:
+    """The one thing that the device's shell sees, the same for every device and every user."""
+    return f"python3 -c 'import base64;exec(base64.b64decode(\"{bootstrap()}\"))'"
+
+
+def greeting(python: str | None) -> bytes:
+    """What the bootstrap reads: the agent and where to run it."""
+    content = AGENT.read_bytes()
+    told = {"python": python, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    header = json.dumps(told).encode()
+    return b"%08d" % len(header) + header + content
+
+
+class Transport(Protocol):
+    """Starts an agent, and explains how one ended."""
+
+    @property
+    def shown(self) -> str:
+        """Where it leads, for messages."""
+        ...
+
+    @property
+    def retries(self) -> int:
+        """How often a dropped connection is made again."""
+        ...
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """A process whose stdin and stdout are the agent's."""
+        ...
+
+    def why_ended(self, code: int, said: str) -> EdgeSeError:
+        """What a process that ended with `code` and `said` on stderr tells its user."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalProcess:
+    """An agent on this machine, by default in the Python that runs this."""
+
+    python: str | None = None
+    shown: str = "this machine"
+    retries: int = 0
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """The same bootstrap, without a shell."""
+        program = f"import base64;exec(base64.b64decode('{bootstrap()}'))"
+        return _popen([sys.executable, "-c", program])
+
+    def why_ended(self, code: int, said: str) -> EdgeSeError:
+        """A process of this machine ends early only when something ends it."""
+        return EdgeSeError(f"the agent ended ({_ending(code)}){_quoted(said)}", where=self.shown,
+                           fix="look for what ended it (out of memory?) and run it again")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenSsh:
+    """The system's OpenSSH, which honours known_hosts, keys, the SSH agent, aliases and jump hosts as the user set up.
+
+    It asks nothing: an unknown host key or a missing key is refused with the fix.
+    """
+
+    destination: Destination
+    retries: int = 3
+
+    @property
+    def shown(self) -> str:
+        """`ssh://user@host:port`."""
+        return self.destination.shown
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """One connection; what stops answering for 15 seconds counts as dropped."""
+        require_ssh(shutil.which("ssh"))
+        options = {"BatchMode": "yes", "StrictHostKeyChecking": "yes", "ConnectTimeout": "10",
+                   "ServerAliveInterval": "5", "ServerAliveCountMax": "3", "ClearAllForwardings": "yes",
+                   "RequestTTY": "no", "LogLevel": "ERROR", "ControlMaster": "no", "ControlPath": "none"}
+        command = [*ssh_command(), *(part for key, value in options.items() for part in ("-o", f"{key}={value}")),
+                   *self.destination.arguments, remote_command()]
+        return _popen(command)
+
+    def why_ended(self, code: int, said: str) -> EdgeSeError:
+        """OpenSSH's own words turned into what to do."""
+        for words, what, fix in _SSH_ENDINGS:
+            if words in said:
+                return UnavailableError(what, where=self.shown, fix=fix.replace("HOST", self._reachable))
+        if code == 127:
+            return UnavailableError(f"has no python3{_quoted(said)}", where=self.shown,
+                                    fix="install it there: `sudo apt install python3 python3-numpy`")
+        if code == 255:
+            return UnavailableError(f"the connection failed or was dropped{_quoted(said)}", where=self.shown,
+                                    fix="check the network and run it again: what was sent and built is kept")
+        return UnavailableError(f"the agent ended there ({_ending(code)}){_quoted(said)}", where=self.shown,
+                                fix="look for what ended it (out of memory? `dmesg` tells) and run it again")
+
+    @property
+    def _reachable(self) -> str:
+        place = self.destination
+        return f"{f'-p {place.port} ' if place.port else ''}{f'{place.user}@' if place.user else ''}{place.host}"
+
+
+_SSH_ENDINGS = (
+    ("REMOTE HOST IDENTIFICATION HAS CHANGED", "its host key is another than the known one",
+     "if the device was flashed anew, `ssh-keygen -R` its name and `ssh HOST` once; else somebody may be listening"),
+    ("Host key verification failed", "its host key is unknown",
+     "`ssh HOST` once, compare the fingerprint with the device's, and accept it"),
+    ("Permission denied", "it refuses your key",
+     "`ssh-copy-id HOST`; a key with a passphrase must be in the SSH agent: `ssh-add`"),
+    ("Too many authentication failures", "it refuses your keys", "name one with IdentityFile in ~/.ssh/config"),
+    ("Could not resolve hostname", "the name is unknown", "check it, or give the address"),
+    ("Connection refused", "nothing listens there", "check the port; on the device: `sudo systemctl start ssh`"),
+    ("Connection timed out", "it does not answer", "check that it is on and in this network"),
+    ("No route to host", "it cannot be reached", "check that it is on and in this network"),
+    ("Network is unreachable", "it cannot be reached", "check that it is on and in this network"),
+    ("No module named 'numpy'", "its Python has no numpy", "on the device: `sudo apt install python3-numpy`, or name a "
+     "Python that has it with --python"),
+    ("Bad configuration option", "the SSH configuration is broken", "`ssh -G HOST` tells where"),
+)
+
+
+def _popen(command: list[str]) -> subprocess.Popen[bytes]:
+    """In a session of its own: an interrupt is this process's, which tells the agent in order."""
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            env={**os.environ, "LC_ALL": "C"}, start_new_session=True)
+
+
+def _ending(code: int) -> str:
+    signal_number = -code if code < 0 else code - 128
+    return f"signal {signal_number}" if code < 0 or 128 < code < 160 else f"exit code {code}"
+
+
+def _quoted(said: str) -> str:
+    lines = [line.strip() for line in said.strip().splitlines() if line.strip()]
+    return f": {lines[-1][:300]}" if lines else ""

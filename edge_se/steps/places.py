@@ -1,0 +1,83 @@
+"""Which machine `bench --device` means, and the way there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from edge_se.backends.place import Here, Place, There
+from edge_se.core.errors import EdgeSeError, UnavailableError, did_you_mean
+from edge_se.core.progress import SILENT, Progress
+from edge_se.device import agent
+from edge_se.remote.destination import ALIAS, HOST_VARIABLE, find_jetson, read_destination
+from edge_se.remote.link import Link
+from edge_se.remote.transport import LocalProcess, OpenSsh, Transport
+
+DEVICES = ("cpu", "cuda", "jetson")
+TREE_MODEL = "/proc/device-tree/model"
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+
+def is_jetson() -> bool:
+    """Whether this very machine is a Jetson."""
+    return agent.l4t_version() is not None or "Jetson" in (agent.read(TREE_MODEL) or "")
+
+
+def way_to_jetson(host: str | None) -> Transport | None:
+    """To the Jetson that the user means, or None where there is none; `host` goes before this machine."""
+    destination = None if is_jetson() and not host else find_jetson(host)
+    if destination:
+        return OpenSsh(destination=destination)
+    return LocalProcess() if is_jetson() else None
+
+
+def no_jetson() -> str:
+    """What was looked for, and how to point at one."""
+    return (f"no Jetson found: looked for 'Jetson' in {TREE_MODEL} and for /etc/nv_tegra_release here, for --host, for "
+            f"${HOST_VARIABLE} and for the alias '{ALIAS}' in your SSH configuration. To measure on one: "
+            "`edge-se bench --device jetson --host USER@HOST` (docs/jetson.md)")
+
+
+@contextmanager
+def place_of(device: str, *, host: str | None = None, python: str | None = None, threads: int = 1,
+             progress: Progress = SILENT) -> Iterator[Place]:
+    """The machine, ready to measure; EdgeSeError when it is unknown, cannot be reached or is not what it should be."""
+    transport = way_to(device, host)
+    if transport is None:
+        yield Here(threads)
+        return
+    local = isinstance(transport, LocalProcess)
+    with Link(transport, python=python or (_python_with_tensorrt() if local else None), progress=progress) as link:
+        place = There(link, threads)
+        if device == "jetson" and not place.facts["jetson"]:
+            raise EdgeSeError(f"is no Jetson but {place.facts['name']}", where=link.shown,
+                              fix=f"use --device {link.shown}")
+        if device == "cuda" and place.facts["gpu"] is None:
+            reasons = {told["reason"] for told in place.facts["runtimes"].values() if "reason" in told}
+            raise UnavailableError("; ".join(sorted(reasons)) or "no CUDA device", where="--device cuda",
+                                   fix="use --device cpu, or ssh://USER@HOST of a machine that has a GPU")
+        yield place
+
+
+def way_to(device: str, host: str | None = None) -> Transport | None:
+    """To the agent of `device`; None for the processor of this machine. EdgeSeError where there is no such device."""
+    if device == "cpu":
+        return None
+    if device.startswith("ssh://"):
+        return OpenSsh(destination=read_destination(device, "--device"))
+    if device == "cuda":
+        return LocalProcess()
+    if device == "jetson":
+        found = way_to_jetson(host)
+        if found is None:
+            raise UnavailableError(no_jetson(), where="--device jetson")
+        return found
+    raise EdgeSeError(f"unknown device '{device}'", where="--device", fix=did_you_mean(device, (*DEVICES, "ssh://")))
+
+
+def _python_with_tensorrt() -> str | None:
+    """None for the Python of this process, where TensorRT is in it; else the system's, where JetPack installs it."""
+    here = any(find_spec(name) is not None for name in ("tensorrt", "tensorrt_rtx"))
+    return SYSTEM_PYTHON if not here and is_jetson() and Path(SYSTEM_PYTHON).exists() else None
