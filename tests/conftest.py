@@ -6,7 +6,10 @@ Factories are fixtures that return a function, so that test files import nothing
 from __future__ import annotations
 
 import os
+import sys
+import venv
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -151,6 +154,21 @@ def calibration_npz(random_images, tmp_path_factory):
     path = tmp_path_factory.mktemp("calibration") / "random.npz"
     write_archive(path, random_images(64).pixels)
     return path
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory):
+    """The folder of a `python3` that has numpy and onnxruntime, and nothing else of this environment."""
+    import onnxruntime
+
+    folder = tmp_path_factory.mktemp("device")
+    venv.create(folder, symlinks=True)
+    packages = folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    for module in (np, onnxruntime):
+        place = Path(module.__file__).parents[1]
+        for path in place.glob(f"{module.__name__}*"):
+            (packages / path.name).symlink_to(path)
+    return folder / "bin"
 
 
 @pytest.fixture

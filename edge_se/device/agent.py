@@ -337,8 +337,10 @@ class TensorRtRunner:
         mode = module.TensorIOMode.INPUT
         self._input, = (name for name in names if self._engine.get_tensor_mode(name) == mode)
         self._output, = (name for name in names if self._engine.get_tensor_mode(name) != mode)
-        profile_shape = self._engine.get_tensor_profile_shape(self._input, 0)[1]
-        self.shape = tuple(int(size) for size in profile_shape)
+        shape = tuple(self._engine.get_tensor_shape(self._input))
+        if -1 in shape:  # all sizes of its one profile are equal
+            shape = tuple(self._engine.get_tensor_profile_shape(self._input, 0)[1])
+        self.shape = tuple(int(size) for size in shape)
         self._context.set_input_shape(self._input, self.shape)
         self._out_shape = tuple(int(size) for size in self._context.get_tensor_shape(self._output))
         self._buffers = {name: _Buffer(cuda, shape) for name, shape in

@@ -9,6 +9,7 @@ import pytest
 
 from edge_se.core.assets import asset
 from edge_se.data import calibration
+from edge_se.device.agent import AgentError, load_tensorrt
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.nets.zoo import MODELS
 from edge_se.quantization.placement import PLACEMENTS, place
@@ -17,27 +18,27 @@ from edge_se.quantization.static import quantize
 from edge_se.quantization.targets import TARGETS
 from edge_se.steps.source import Preprocessing, load_source
 
-trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed: pip install 'edge-se[rtx]'")
+pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed: pip install 'edge-se[rtx]'")
 BUNDLED = sorted(name for name in MODELS if asset("models", name, "weights.safetensors").is_file())
 
 
-def build_engine(model: OnnxModel) -> str | None:
-    """Parses strongly typed and builds for SM86; the parser's words when it refuses, else None."""
-    logger = trt.Logger(trt.Logger.INTERNAL_ERROR)
-    builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse(model.content):
-        return "; ".join(parser.get_error(index).desc() for index in range(parser.num_errors)) or "rejected"
-    config = builder.create_builder_config()
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(trt.ComputeCapability.SM86, 0)
-    profile = builder.create_optimization_profile()
-    shape = tuple(network.get_input(0).shape)[1:]
-    profile.set_shape(network.get_input(0).name, (1, *shape), (1, *shape), (64, *shape))
-    config.add_optimization_profile(profile)
-    engine = builder.build_serialized_network(network, config)
-    return None if engine is not None and engine.nbytes > 0 else "not built"
+@pytest.fixture(scope="module")
+def tensorrt():
+    return load_tensorrt("tensorrt_rtx")
+
+
+@pytest.fixture(scope="module")
+def refusal(tensorrt):
+    """(model, batch) -> builds for a GPU that is not here; TensorRT's words when it refuses, else None."""
+
+    def build(model: OnnxModel, batch: int = 1) -> str | None:
+        try:
+            engine, _ = tensorrt.build(model.content, precision=model.precision, batch=batch, capability="SM86")
+        except AgentError as error:
+            return str(error)
+        assert len(engine) > len(model.content) / 2
+        return None
+    return build
 
 
 @pytest.fixture(scope="module", params=BUNDLED)
@@ -53,27 +54,34 @@ def statistics(source):
 
 @pytest.mark.parametrize("target", ["tensorrt", "tensorrt-fp16"])
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_int8_for_tensorrt_parses_and_builds(source, statistics, target, placement) -> None:
+def test_int8_for_tensorrt_parses_and_builds(source, statistics, refusal, target, placement) -> None:
     model, rules = source[0], TARGETS[target]
     quantized = quantize(model, statistics.ranges("mse", rules.activations), rules,
                          place(model.proto, rules, placement))
-    assert build_engine(quantized) is None
+    assert refusal(quantized) is None
 
 
-def test_fp32_and_fp16_parse_and_build(source) -> None:
+@pytest.mark.parametrize("batch", [1, 32])
+def test_fp32_and_fp16_parse_and_build(source, refusal, batch) -> None:
     from edge_se.graph.fp16 import to_fp16
 
-    assert build_engine(source[0]) is None
-    assert build_engine(to_fp16(source[0])) is None
+    assert refusal(source[0], batch) is None
+    assert refusal(to_fp16(source[0]), batch) is None
 
 
-def test_the_cpu_file_is_rejected(source, statistics) -> None:
+def test_what_this_version_is(tensorrt) -> None:
+    assert tensorrt.name == "tensorrt_rtx" and tensorrt.strongly_typed and tensorrt.creation_flags() != 0
+    assert tensorrt.why_not("int8", "tensorrt-fp16", (8, 6)) is None
+    assert tensorrt.why_not("int8", "cpu", (8, 6)) == "written for cpu, not for TensorRT"
+
+
+def test_the_cpu_file_is_rejected(source, statistics, refusal) -> None:
     model, target = source[0], TARGETS["cpu"]
     quantized = quantize(model, statistics.ranges("minmax", target.activations), target, place(model.proto, target))
-    assert "bias_DequantizeLinear" in build_engine(quantized)
+    assert "bias_DequantizeLinear" in refusal(quantized)
 
 
-def test_ort_default_recipe_is_rejected(source, tmp_path) -> None:
+def test_ort_default_recipe_is_rejected(source, refusal, tmp_path) -> None:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     model, images = source
@@ -93,4 +101,4 @@ def test_ort_default_recipe_is_rejected(source, tmp_path) -> None:
                     extra_options={"ActivationSymmetric": True})
     session = onnxruntime.InferenceSession(target_path, providers=["CPUExecutionProvider"])
     assert np.isfinite(session.run(None, {model.input_name: next(images.batches(4))})[0]).all()  # a sound file, and yet
-    assert build_engine(OnnxModel.read(target_path)) is not None
+    assert refusal(OnnxModel.read(target_path, precision="int8", target="tensorrt")) is not None

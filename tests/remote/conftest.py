@@ -5,14 +5,10 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-import venv
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy
-import onnxruntime
 import pytest
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
@@ -98,19 +94,6 @@ class Box:
     def left(self):
         """What a run left behind, but for engines, the empty lock and empty folders."""
         return [path for path in self.cache.rglob("*") if path.is_file() and path.name != "lock"]
-
-
-@pytest.fixture(scope="session")
-def bare_python(tmp_path_factory):
-    """The folder of a `python3` that has numpy and onnxruntime, and nothing else of this environment."""
-    folder = tmp_path_factory.mktemp("device")
-    venv.create(folder, symlinks=True)
-    packages = folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
-    for module in (numpy, onnxruntime):
-        place = Path(module.__file__).parents[1]
-        for path in place.glob(f"{module.__name__}*"):
-            (packages / path.name).symlink_to(path)
-    return folder / "bin"
 
 
 @pytest.fixture(scope="session")

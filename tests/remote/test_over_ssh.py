@@ -106,6 +106,40 @@ def test_a_talkative_login_shell_is_no_trouble(box, link_to):
         assert link.ask("state")[0]["state"]["power_mode"] is None
 
 
+def test_energy_is_told_where_the_device_tells_its_power(box, build, tmp_path, notes):
+    program = tmp_path / "tegrastats"
+    program.write_text("#!/bin/sh\nwhile :; do echo 'RAM 1/2MB (lfb 1x4MB) VDD_IN 4080mW/4080mW cpu@48C'; sleep 0.02; "
+                       "done\n")
+    program.chmod(0o755)
+    box.profile(path=f"{tmp_path}:{box.bin}")
+    document = bench(box.url, model=build.out, precisions=["fp32"], options=Options(min_duration=1.0), progress=notes)
+    row, device = document["measurements"][0], document["environment"]["device"]
+    assert device["power_sources"] == ["tegrastats"] and device["temperature_c"] == (48.0, 48.0)
+    assert row["energy"]["rail"] == "VDD_IN" and row["energy"]["idle_watts"] == row["energy"]["active_watts"] == 4.08
+    assert row["energy_mj"] == pytest.approx(0, abs=1e-9)  # it draws as much at rest
+    assert any("uncertified" in note for note in notes.notes)
+    subprocess.run(["pkill", "-f", str(program)])
+    assert not box.left()
+
+
+def test_runs_in_different_power_modes_are_not_compared(box, build, tmp_path):
+    program = tmp_path / "nvpmodel"
+    earlier = tmp_path / "earlier.json"
+    for mode in ("15W", "MAXN"):
+        program.write_text(f"#!/bin/sh\necho 'NV Power Mode: {mode}'; echo 0\n")
+        program.chmod(0o755)
+        box.profile(path=f"{tmp_path}:{box.bin}")
+        settings = {"model": build.out, "precisions": ["fp32"], "options": Options(min_duration=0.05)}
+        if mode == "15W":
+            document = bench(box.url, **settings)
+            earlier.write_text(json.dumps(document))
+            again = bench(box.url, **settings, against=earlier)["measurements"][0]
+            assert again["p50_before_ms"] == document["measurements"][0]["p50_ms"]
+            continue
+        with pytest.raises(EdgeSeError, match=r"power mode.*15W.*MAXN"):
+            bench(box.url, **settings, against=earlier)
+
+
 def test_jetson_names_what_it_reached(box, build):
     with pytest.raises(EdgeSeError, match=rf"{box.url}: is no Jetson but .*; use --device {box.url}"):
         bench("jetson", model=build.out, options=Options(host=f"localhost:{box.port}"))

@@ -1,0 +1,152 @@
+"""What the agent tells of a device, from files as a Jetson and a PC have them; and what it may be written in."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edge_se.device import agent
+
+FILES = (agent.__file__, str(Path(agent.__file__).with_name("run.py")))
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """(path -> text) -> a root folder that holds these files."""
+
+    def make(files):
+        for name, text in files.items():
+            path = tmp_path / "root" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return str(tmp_path / "root")
+    return make
+
+
+CPU = "sys/devices/system/cpu/cpu{}/cpufreq/"
+GPU = "sys/class/devfreq/17000000.gpu/"
+ORIN = {
+    "proc/device-tree/model": "NVIDIA Jetson Orin Nano Developer Kit\0",
+    "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64\n",
+    "proc/meminfo": "MemTotal:        7802936 kB\nMemFree: 1 kB\n",
+    "proc/cpuinfo": "processor : 0\nFeatures : fp asimd asimddp\n",
+    "var/lib/nvpmodel/status": "pmode:0002\n",
+    "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n", "sys/class/thermal/thermal_zone0/temp": "48031\n",
+    "sys/class/thermal/thermal_zone1/type": "cv0-thermal\n", "sys/class/thermal/thermal_zone1/temp": "-256000\n",
+    "sys/class/hwmon/hwmon3/oc1_event_cnt": "2\n",
+    **{CPU.format(cpu) + name: text for cpu in (0, 1) for name, text in (
+        ("scaling_governor", "schedutil\n"), ("scaling_cur_freq", "1510400\n"), ("scaling_min_freq", "1510400\n"),
+        ("scaling_max_freq", "1510400\n"))},
+    GPU + "cur_freq": "624750000\n", GPU + "min_freq": "306000000\n", GPU + "max_freq": "624750000\n"}
+RAILS = {f"sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1/{name}": text for name, text in (
+    ("in1_label", "VDD_IN\n"), ("in1_input", "5000\n"), ("curr1_input", "800\n"),
+    ("in2_label", "VDD_CPU_GPU_CV\n"), ("in2_input", "5000\n"), ("curr2_input", "120\n"),
+    ("in4_label", "Sum\n"), ("in4_input", "0\n"))}
+RAPL = {f"sys/class/powercap/intel-rapl:0/{name}": text for name, text in (
+    ("name", "package-0\n"), ("energy_uj", "1234567\n"), ("max_energy_range_uj", "262143328850\n"))}
+
+
+def test_a_jetson_is_known_by_its_own_files(tree):
+    told = agent.describe(tree(ORIN))
+    assert told["jetson"] and told["l4t"] == "36.4.3" and told["name"] == "NVIDIA Jetson Orin Nano Developer Kit"
+    assert told["memory"] == 7802936 * 1024 and "asimddp" in told["flags"]
+
+
+def test_a_pc_is_none(tree):
+    told = agent.describe(tree({"proc/cpuinfo": "model name : Xeon\nflags : avx2 avx512_vnni\n"}))
+    assert not told["jetson"] and told["l4t"] is None and told["name"] == "Xeon" and told["memory"] is None
+    assert set(told["runtimes"]) == set(agent.RUNTIMES) and told["runtimes"]["onnxruntime"]["version"]
+    for name in ("tensorrt", "tensorrt_rtx"):
+        assert told["gpu"] or told["runtimes"][name]["reason"]
+
+
+def test_state_of_a_jetson(tree):
+    state = agent.state(tree(ORIN))
+    assert state["power_mode"] == "pmode:0002" and state["clocks_locked"] is False  # the GPU's float
+    assert state["governors"] == {"cpu0": "schedutil", "cpu1": "schedutil"}
+    assert state["clocks_hz"]["cpu1"] == {"now": 1510400000, "min": 1510400000, "max": 1510400000}
+    assert state["clocks_hz"]["gpu"]["min"] == 306000000
+    assert state["temps_c"] == {"cpu": 48.031} and state["throttle"] == {"oc1": 2}
+    assert agent.state(tree(ORIN | {GPU + "min_freq": "624750000"}))["clocks_locked"] is True
+
+
+def test_state_where_nothing_is_told(tree):
+    state = agent.state(tree({"empty": ""}))
+    assert state == {"power_mode": None, "clocks_locked": None, "governors": {}, "clocks_hz": {}, "temps_c": {},
+                     "throttle": {}, "device": None}
+
+
+def test_power_of_rails_and_counters(tree):
+    taken = agent.sample(tree(RAILS))
+    assert taken["rails_mw"] == {"VDD_IN": 4000.0, "VDD_CPU_GPU_CV": 600.0} and taken["t"] <= time.monotonic()
+    both = tree(RAPL)
+    assert agent.sample(both)["rapl_uj"] == {"package-0": 1234567}
+    assert agent.sample(both)["rapl_max_uj"] == {"package-0": 262143328850}
+    assert agent.power_sources(both) == ["ina3221", "rapl"]
+
+
+def test_rails_of_jetpack_4(tree):
+    folder = "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/"
+    root = tree({folder + "rail_name_0": "POM_5V_IN\n", folder + "in_power0_input": "2532\n"})
+    assert agent.sample(root)["rails_mw"] == {"POM_5V_IN": 2532.0}
+
+
+def test_unreadable_numbers_are_left_out(tree):
+    root = tree(RAILS | {"sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1/in1_input": "N/A\n"})
+    assert agent.sample(root)["rails_mw"] == {"VDD_CPU_GPU_CV": 600.0}
+
+
+def test_tegrastats_is_read_while_something_runs(tmp_path, monkeypatch):
+    program = tmp_path / "tegrastats"
+    program.write_text("#!/bin/sh\n[ \"$1 $2\" = '--interval 100' ] || exit 1\n"
+                       "while :; do echo 'RAM 1/2MB VDD_IN 4080mW/4080mW'; sleep 0.01; done\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    done = agent.sampled(lambda: time.sleep(0.3) or {"ns": [1]})
+    assert done["ns"] == [1] and len(done["power"]) > 3
+    assert done["power"][0]["tegrastats"] == "RAM 1/2MB VDD_IN 4080mW/4080mW"
+    assert done["power"][0]["t"] < done["power"][-1]["t"]
+    assert len(agent.idle(0.2)) > 1
+
+
+def test_samples_come_from_a_process_of_their_own(monkeypatch):
+    monkeypatch.setattr(agent, "power_sources", lambda root="/": ["rapl"])
+    sampler = agent.Sampler(0.05)
+    time.sleep(1.5)
+    taken = sampler.stop()
+    assert len(taken) > 2 and all("temps_c" in sample for sample in taken)
+    assert sampler._process.returncode is not None
+
+
+def test_without_sensors_nothing_is_sampled_and_nothing_waits(monkeypatch):
+    monkeypatch.setattr(agent, "power_sources", lambda root="/": [])
+    before = time.monotonic()
+    assert agent.idle(30) == [] and time.monotonic() - before < 5
+
+
+def test_describe_is_json():
+    command = [sys.executable, agent.__file__, "describe"]
+    told = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert told["cores"] >= 1 and "clocks_hz" in told["state"]
+    wrong = subprocess.run([sys.executable, agent.__file__, "dance"], capture_output=True, text=True)
+    assert wrong.returncode == 2 and "python3 agent.py describe" in wrong.stderr
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: Path(path).name)
+def test_the_device_needs_python_38_and_nothing_of_this_project(path):
+    vermin = pytest.importorskip("vermin", reason="vermin is not installed: pip install 'edge-se[dev]'")
+    source = Path(path).read_text()
+    ast.parse(source, feature_version=(3, 8))
+    visitor = vermin.visit(source)
+    assert visitor.minimum_versions()[1] <= (3, 8), visitor.output_text()
+    roots = {name.split(".")[0] for node in ast.walk(ast.parse(source)) for name in (
+        [alias.name for alias in node.names] if isinstance(node, ast.Import) else
+        [node.module] if isinstance(node, ast.ImportFrom) else [])}
+    foreign = roots - set(sys.stdlib_module_names)
+    assert foreign <= {"numpy", "onnxruntime", "PIL", "agent"}
+

@@ -1,0 +1,109 @@
+"""The folder for a device: it runs by itself in a Python that has numpy and onnxruntime and nothing else."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from edge_se.core.errors import ArtifactError
+from edge_se.device.agent import AgentError, Bundle
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.steps.bundle import write_bundle
+from edge_se.steps.export import export
+
+
+@pytest.fixture(scope="module")
+def build(tiny_onnx, calibration_npz, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundle")
+    (folder / "tiny.onnx").write_bytes(tiny_onnx.content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("EDGE_SE_DATA", raising=False)
+        return export(str(folder / "tiny.onnx"), int8=True, fp16=True, calibration=str(calibration_npz),
+                      targets=["cpu", "arm", "tensorrt", "tensorrt-fp16"], out=folder / "build", bundle=True)
+
+
+@pytest.fixture
+def bundle(build, tmp_path):
+    """A copy elsewhere, as on a device."""
+    return shutil.copytree(build.folder / "bundle", tmp_path / "copied")
+
+
+@pytest.fixture
+def pixels(random_images):
+    return random_images(3).pixels
+
+
+def run(bundle, python, *images):
+    return subprocess.run([python / "python3", bundle / "run.py", *images], capture_output=True, text=True,
+                          env={"PATH": "/usr/bin:/bin", "HOME": str(bundle)})
+
+
+def test_it_classifies_as_the_build_does_without_edge_se(bundle, build, bare_python, pixels, run_onnx, tmp_path):
+    for index, image in enumerate(pixels):
+        np.save(tmp_path / f"{index}.npy", image)
+    done = run(bundle, bare_python, *(tmp_path / f"{index}.npy" for index in range(3)))
+    assert done.returncode == 0, done.stderr
+    first, *lines = done.stdout.splitlines()
+    assert first == "int8.cpu.onnx in onnxruntime"
+    mean, std = (np.array(build.preprocessing[key], np.float32).reshape(3, 1, 1) for key in ("mean", "std"))
+    model = OnnxModel.read(build.folder / "int8.cpu.onnx")
+    expected = run_onnx(model, ((pixels / np.float32(255) - mean) / std).astype(np.float32))
+    assert [line.split(": ")[1] for line in lines] == [build.labels[row.argmax()] for row in expected[0]]
+
+
+def test_a_picture_is_read_through_pillow(bundle, pixels, tmp_path):
+    from PIL import Image
+
+    Image.fromarray(pixels[0].transpose(1, 2, 0)).save(tmp_path / "image.png")
+    np.save(tmp_path / "image.npy", pixels[0])
+    opened = Bundle(str(bundle))
+    np.testing.assert_array_equal(opened.read_image(str(tmp_path / "image.png")),
+                                  opened.read_image(str(tmp_path / "image.npy")))
+    Image.new("L", (200, 100), 128).save(tmp_path / "large.jpg")
+    assert opened.read_image(str(tmp_path / "large.jpg")).shape == (1, 3, 32, 32)
+
+
+def test_what_is_in_it(bundle, build):
+    told = json.loads((bundle / "bundle.json").read_text())
+    assert told["labels"] == list(build.labels) and told["input_size"] == [32, 32]
+    targets = [entry["target"] for entry in told["files"] if entry["precision"] == "int8"]
+    assert targets == ["tensorrt-fp16", "tensorrt", "arm", "cpu"]  # what a device should try first
+    assert {path.name for path in bundle.iterdir()} == {entry["file"] for entry in told["files"]} | {
+        "bundle.json", "manifest.json", "agent.py", "run.py", "README.md"}
+
+
+def test_precision_and_runtime_can_be_chosen(bundle):
+    assert Bundle(str(bundle), precisions=["fp16"]).file == "fp16.onnx"
+    with pytest.raises(AgentError, match=r"nothing of this bundle runs here: int8\.tensorrt-fp16\.onnx in tensorrt: "):
+        Bundle(str(bundle), precisions=["int8"], runtimes=["tensorrt"])
+
+
+def test_damage_is_one_message(bundle, bare_python):
+    model = bundle / "int8.cpu.onnx"
+    model.write_bytes(model.read_bytes()[:-1] + b"#")
+    done = run(bundle, bare_python)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "int8.cpu.onnx was altered: its SHA-256 is not the bundle's; copy it again" in done.stderr
+    (bundle / "bundle.json").write_text("{")
+    done = run(bundle, bare_python)
+    assert done.returncode == 1 and "holds no readable bundle.json" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_new_bundle_replaces_the_old_one_and_leaves_nothing_beside_it(build, monkeypatch):
+    (build.folder / "bundle" / "stale.txt").write_text("old")
+    before = sorted(path.name for path in build.folder.iterdir())
+    write_bundle(build)
+    assert not (build.folder / "bundle" / "stale.txt").exists()
+    assert sorted(path.name for path in build.folder.iterdir()) == before
+
+    def full(source, target):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(ArtifactError, match=r"bundle: cannot be written \(No space left"):
+        write_bundle(build)
+    assert sorted(path.name for path in build.folder.iterdir()) == before
+    assert (build.folder / "bundle" / "run.py").is_file()

@@ -1,0 +1,187 @@
+"""Each branch over TensorRT's versions, and an engine driven through ctypes to CUDA's calls."""
+
+import numpy as np
+import pytest
+
+from edge_se.device.agent import _CUDA_CALLS, AgentError, Cache, Cuda, TensorRt, TensorRtRunner, engine_of
+
+VERSIONS = ("8.5.2.2", "8.6.1", "10.3.0", "10.13.2", "11.4.1", "11.9.0")
+WEAK, STRONG = VERSIONS[:2], VERSIONS[2:]
+FAST = {"min_duration": 0.0, "min_runs": 7, "warmup": 0.0}
+
+
+@pytest.fixture
+def cuda(cudart):
+    return Cuda(cudart[0])
+
+
+def built(module, content, precision, **settings):
+    engine, cache = TensorRt(module).build(content, precision=precision, batch=4, **settings)
+    network, config = module.built[-1]
+    return engine, cache, network, config
+
+
+@pytest.mark.parametrize("version", WEAK)
+@pytest.mark.parametrize(("precision", "flags"), [("fp32", []), ("fp16", ["FP16"]), ("int8", ["FP16", "INT8"])])
+def test_below_10_precision_is_a_flag(tensorrt_of, tiny_onnx, version, precision, flags):
+    _, _, network, config = built(tensorrt_of(version), tiny_onnx.content, precision)
+    assert network.flags == 1 and config.flags == flags  # 1 << EXPLICIT_BATCH
+
+
+@pytest.mark.parametrize("version", STRONG)
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_from_10_on_types_come_from_the_graph(tensorrt_of, tiny_onnx, version, precision):
+    module = tensorrt_of(version)
+    _, _, network, config = built(module, tiny_onnx.content, precision)
+    typed = getattr(module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    assert network.flags == (0 if typed is None else 1 << typed) and config.flags == []
+
+
+def test_rtx_is_strongly_typed_whatever_its_number_and_has_no_timing_cache(tensorrt_of, tiny_onnx):
+    trt = TensorRt(tensorrt_of("1.7.1", "tensorrt_rtx"))
+    engine, cache = trt.build(tiny_onnx.content, precision="int8", batch=1)
+    assert trt.strongly_typed and cache is None and engine.endswith(b"|1,3,32,32")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_version_gets_shapes_memory_and_details(tensorrt_of, tiny_onnx, version):
+    engine, cache, _, config = built(tensorrt_of(version), tiny_onnx.content, "fp32", workspace=12345)
+    assert config.profiles[0].shapes == ((4, 3, 32, 32),) * 3
+    assert config.pool == {"WORKSPACE": 12345} and config.profiling_verbosity == "DETAILED"
+    assert cache == version.encode() + b" timings" and engine.decode() == f"engine of {version}|4,3,32,32"
+
+
+def test_a_timing_cache_of_another_version_is_started_afresh(tensorrt_of, tiny_onnx):
+    _, cache, *_ = built(tensorrt_of("10.3.0"), tiny_onnx.content, "fp32", timing_cache=b"8.6.1 timings")
+    assert cache == b"10.3.0 timings"
+
+
+def test_files_that_a_version_or_a_gpu_cannot_take(tensorrt_of):
+    old, new = (TensorRt(tensorrt_of(version)) for version in ("8.6.1", "10.3.0"))
+    assert old.why_not("int8", "tensorrt", (8, 7)) is None
+    assert old.why_not("int8", "tensorrt-fp16", (8, 7)) == "its FP16 scales need TensorRT 10 or later; here is 8.6.1"
+    assert new.why_not("int8", "tensorrt-fp16", (8, 7)) is None
+    assert new.why_not("int8", "cpu", (8, 7)) == "written for cpu, not for TensorRT"
+    for nano in ((5, 3), (6, 2)):
+        assert "has no INT8; deploy FP16" in old.why_not("int8", "tensorrt", nano)
+        assert old.why_not("fp16", "any", nano) is None
+    with pytest.raises(AgentError, match=r"TensorRT 8\.4\.1 is older than 8\.5; update to JetPack 5\.1"):
+        TensorRt(tensorrt_of("8.4.1"))
+
+
+def test_refusals_are_in_tensorrts_own_words(tensorrt_of, tiny_onnx):
+    trt = TensorRt(tensorrt_of("10.3.0"))
+    with pytest.raises(AgentError, match=r"TensorRT 10\.3\.0 refuses the graph: no ONNX"):
+        trt.build(b"garbage", precision="fp32", batch=1)
+    with pytest.raises(AgentError, match=r"TensorRT 10\.3\.0 builds no engine: no tactic for node conv$"):
+        trt.build(tiny_onnx.content, precision="fp32", batch=13)
+
+
+def test_a_fixed_batch_is_kept(tensorrt_of, tiny_onnx):
+    fixed = tiny_onnx.copy()
+    dim = fixed.graph.input[0].type.tensor_type.shape.dim[0]
+    dim.Clear()
+    dim.dim_value = 2
+    trt = TensorRt(tensorrt_of("10.3.0"))
+    assert trt.build(fixed.SerializeToString(), precision="fp32", batch=2)[0].endswith(b"|2,3,32,32")
+    with pytest.raises(AgentError, match="the graph has a fixed batch of 2; use --batch 2"):
+        trt.build(fixed.SerializeToString(), precision="fp32", batch=1)
+
+
+def test_nvidias_own_library_has_every_call():
+    pytest.importorskip("tensorrt_rtx", reason="brings a CUDA library: pip install 'edge-se[rtx]'")
+    try:
+        real = Cuda()
+    except AgentError as error:
+        pytest.skip(str(error))
+    missing = [name for name in _CUDA_CALLS if not hasattr(real._library, name)]
+    assert not missing and real.number("cudaRuntimeGetVersion") >= 11040
+
+
+def test_what_cuda_tells_of_its_device(cuda, cudart):
+    assert cuda.device() == {"name": "Orin", "capability": [8, 7], "cuda": "12.6", "memory": 8_000_000_000,
+                             "free": 3_000_000_000}
+    with pytest.raises(AgentError, match=r"cudaMalloc: out of memory \(CUDA error 2\)"):
+        cuda.made("cudaMalloc", 2_000_000_000)
+    with pytest.raises(AgentError, match=r"this CUDA has no cudaNoSuchCall"):
+        cuda.call("cudaNoSuchCall")
+    cudart[1].fake_set(0, 0)
+    with pytest.raises(AgentError, match="no CUDA device"):
+        cuda.device()
+
+
+@pytest.fixture
+def runner(tensorrt_of, cuda, tiny_onnx):
+    trt = TensorRt(tensorrt_of("10.3.0"))
+    engine, _ = trt.build(tiny_onnx.content, precision="int8", batch=4)
+    return TensorRtRunner(trt, cuda, engine)
+
+
+@pytest.mark.parametrize("images", [1, 4, 7])
+def test_an_engine_of_one_batch_size_takes_any_number_of_images(runner, images):
+    given = np.random.default_rng(0).standard_normal((images, 3, 32, 32), dtype=np.float32)
+    np.testing.assert_allclose(runner.run(given), np.repeat(given.mean(axis=(1, 2, 3))[:, None], 10, axis=1), atol=1e-6)
+
+
+def test_gpu_time_is_the_time_between_events_and_copies_stand_apart(runner, cudart):
+    before = cudart[1].fake_launches()
+    timed = runner.time(np.zeros((4, 3, 32, 32), np.float32), FAST)
+    assert timed["ns"] == [5000] * 7            # a launch takes five calls' time
+    assert timed["to_device_ns"] == timed["to_host_ns"] == 1000
+    assert timed["cuda_graph"] and not timed["cuda_graph_note"] and len(timed["wall_ns"]) == 7
+    assert cudart[1].fake_launches() - before == 8  # one of them to warm up
+
+
+def test_an_engine_that_cannot_be_captured_is_launched_as_it_is(runner, cudart):
+    cudart[1].fake_set(1, 1)
+    timed = runner.time(np.zeros((4, 3, 32, 32), np.float32), FAST)
+    assert not timed["cuda_graph"] and "not permitted when stream is capturing" in timed["cuda_graph_note"]
+    assert len(timed["ns"]) == 7
+
+
+def test_layers_and_their_times(runner):
+    assert runner.layers()["Layers"] == [{"Name": "conv"}]
+    profile = runner.profile(np.zeros((4, 3, 32, 32), np.float32), 5)
+    assert [(layer["name"], pytest.approx(layer["averageMs"])) for layer in profile] == [
+        ("conv", 0.25), ("reformat", 0.05)]
+
+
+def test_all_memory_is_given_back(tensorrt_of, cuda, cudart, tiny_onnx):
+    before = cudart[1].fake_live()
+    trt = TensorRt(tensorrt_of("8.6.1"))
+    runner = TensorRtRunner(trt, cuda, trt.build(tiny_onnx.content, precision="fp32", batch=1)[0])
+    runner.time(np.zeros((1, 3, 32, 32), np.float32), FAST)
+    runner.close()
+    assert cudart[1].fake_live() == before
+
+
+def test_an_engine_is_built_once_per_everything_that_it_is_tied_to(tensorrt_of, cuda, tiny_onnx, tmp_path):
+    module, cache, gpu = tensorrt_of("10.3.0"), Cache(str(tmp_path)), cuda.device()
+
+    def get(*, module=module, gpu=gpu, content=tiny_onnx.content, precision="fp32", batch=1):
+        return engine_of(TensorRt(module), gpu, content, cache, precision=precision, target="any", batch=batch)
+
+    engine, facts = get()
+    assert not facts["cached"] and get() == (engine, {"key": facts["key"], "cached": True, "seconds": 0.0})
+    others = [get(batch=2), get(precision="fp16"), get(gpu=gpu | {"name": "Thor"}),
+              get(gpu=gpu | {"capability": [11, 0]}), get(module=tensorrt_of("10.13.2"))]
+    assert not any(facts["cached"] for _, facts in others)
+    assert len({facts["key"] for _, facts in others} | {facts["key"]}) == 6
+    damaged = tmp_path / "engines" / f"{facts['key']}.engine"
+    damaged.write_bytes(damaged.read_bytes()[:-3])
+    assert not get()[1]["cached"] and get()[1]["cached"]
+    with pytest.raises(AgentError, match="written for arm, not for TensorRT"):
+        engine_of(TensorRt(module), gpu, tiny_onnx.content, cache, precision="int8", target="arm", batch=1)
+
+
+def test_engines_beyond_the_limit_go_oldest_first(tmp_path, monkeypatch):
+    import os
+
+    monkeypatch.setattr("edge_se.device.agent.ENGINES_BYTES", 250)
+    cache = Cache(str(tmp_path))
+    for age, name in enumerate(("new", "middle", "old")):
+        path = tmp_path / "engines" / f"{name}.engine"
+        path.write_bytes(bytes(100))
+        os.utime(path, (1e9 - age, 1e9 - age))
+    cache.sweep(everything=True)
+    assert sorted(path.stem for path in (tmp_path / "engines").iterdir()) == ["middle", "new"]
