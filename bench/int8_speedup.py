@@ -18,7 +18,7 @@ from edge_se.core import environment
 from edge_se.core.artifacts import BUILDS, MANIFEST
 from edge_se.core.files import write_json
 from edge_se.reporting.console import print_table
-from edge_se.steps.bench import bench
+from edge_se.steps.bench import Options, bench
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -49,8 +49,8 @@ def speedups(model: str, backend: str, repeats: int, seconds: float) -> list[dic
     """One row per INT8 file that `backend` runs."""
     p50: dict[str, list[float]] = {}
     for _ in range(repeats):
-        document = bench("cpu", model=model, precisions=["fp32", "int8"], backend=backend, threads=1,
-                         min_duration=seconds)
+        document = bench("cpu", model=model, precisions=["fp32", "int8"],
+                         options=Options(backend=backend, threads=1, min_duration=seconds))
         for row in document["measurements"]:
             p50.setdefault(row["target"], []).append(row["p50_ms"])
     fp32 = p50.pop("any")

@@ -12,7 +12,7 @@ from pathlib import Path
 from edge_se.core.files import write_json
 from edge_se.reporting import readme
 from edge_se.reporting.console import ConsoleProgress
-from edge_se.steps.bench import bench
+from edge_se.steps.bench import Options, bench
 from edge_se.steps.export import export
 from edge_se.steps.gate import gate
 
@@ -27,7 +27,8 @@ def main() -> None:
         write_json(RESULTS / f"export-{model}.json", export(
             model, fp16=True, int8=True, targets=readme.TARGETS_SHOWN, progress=progress).document())
         write_json(RESULTS / f"gate-{model}.json", gate(model, progress=progress))
-        write_json(RESULTS / f"bench-{model}.json", bench("cpu", model=model, min_duration=10, progress=progress))
+        write_json(RESULTS / f"bench-{model}.json", bench(
+            "cpu", model=model, options=Options(min_duration=10), progress=progress))
     subprocess.run([sys.executable, HERE / "int8_speedup.py", *readme.MODELS], check=True)
     readme.main()
 

@@ -270,15 +270,19 @@ def sensitivity(model: BuildName = None,
 
 @app.command()
 def verify(folder: Annotated[str, typer.Argument(help="A build: its folder, or its name under ./build.")],
+           compiled: Annotated[bool, typer.Option(
+               "--compile", help="Also build engines with TensorRT for RTX, which needs no GPU.")] = False,
            json: Json = False, quiet: Quiet = False) -> None:
     """Check every file of a build against its manifest."""
     from edge_se.steps.verify import verify as step
 
-    document = step(folder)
+    document = step(folder, compiled=compiled)
     if _printed_as_json(document, json):
         return
-    print_table(["file", "sha256", "bytes"], [[item["file"], item["sha256"], f"{item['bytes']:,}"]
-                                              for item in document["files"]], left=2)
+    rows = [[item["file"], item["sha256"], f"{item['bytes']:,}"] for item in document["files"]]
+    if compiled:
+        rows = [[*row, "builds" if item.get("compiles") else "–"] for row, item in zip(rows, document["files"])]
+    print_table(["file", "sha256", "bytes", *(["TensorRT"] if compiled else [])], rows, left=2)
 
 
 @models_app.command("list")

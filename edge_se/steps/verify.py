@@ -1,9 +1,10 @@
-"""`verify DIR`: do the files of a build still match its manifest, and each graph its parent?"""
+"""`verify DIR`: do the files of a build still match its manifest, each graph its parent, and does TensorRT take it?"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from edge_se.backends.tensorrt import compile_check
 from edge_se.core.artifacts import check_file, locate_build, read_build
 from edge_se.core.errors import ArtifactError
 from edge_se.core.files import sha256_of
@@ -13,20 +14,29 @@ from edge_se.quantization.table import FILE as TABLE
 SCHEMA = "edge-se/verify/1"
 
 
-def verify(folder: str) -> dict[str, Any]:
-    """Every file with its hash; ArtifactError at the first that does not hold."""
+def verify(folder: str, *, compiled: bool = False) -> dict[str, Any]:
+    """Every file with its hash; ArtifactError at the first that does not hold.
+
+    With `compiled`, engines are built of what is for TensorRT, for a GPU that need not be here.
+    """
     build = read_build(locate_build(folder))
     known = {artifact.sha256 for artifact in build.artifacts}
     checked = []
     for artifact in build.artifacts:
         path = check_file(build, artifact)
-        metadata = OnnxModel.read(path).metadata
+        model = OnnxModel.read(path, precision=artifact.precision, target=artifact.target)
+        metadata = model.metadata
         if artifact.parent_sha256 is not None and artifact.parent_sha256 not in known:
             raise ArtifactError(f"was made from {artifact.parent_sha256[:12]}, which is not in this build", where=path,
                                 fix="export again")
         if metadata is None or metadata.source_sha256 != build.source["sha256"]:
             raise ArtifactError("its metadata names another source than the manifest", where=path, fix="export again")
         checked.append({"file": artifact.file, "sha256": artifact.sha256, "bytes": artifact.bytes})
+        if compiled and artifact.target in ("any", "tensorrt", "tensorrt-fp16"):
+            refusal = compile_check(model)
+            if refusal is not None:
+                raise ArtifactError(f"TensorRT builds no engine of it: {refusal}", where=path, fix="export again")
+            checked[-1]["compiles"] = True
     table = (build.calibration or {}).get("table_sha256")
     if table is not None and sha256_of(build.folder / TABLE) != table:
         raise ArtifactError("SHA-256 differs from the manifest's: altered", where=build.folder / TABLE,
