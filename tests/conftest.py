@@ -6,6 +6,8 @@ Factories are fixtures that return a function, so that test files import nothing
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 import venv
 from contextlib import contextmanager
@@ -169,6 +171,18 @@ def bare_python(tmp_path_factory):
         for path in place.glob(f"{module.__name__}*"):
             (packages / path.name).symlink_to(path)
     return folder / "bin"
+
+
+@pytest.fixture(scope="session")
+def cudart_file(tmp_path_factory):
+    """A libcudart.so on the host's memory, whose times are known."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler here: the stand-in for CUDA's library is C")
+    source = Path(__file__).parent / "device" / "fake_cudart.c"
+    path = tmp_path_factory.mktemp("cuda") / "libcudart.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", path, source], check=True)
+    return path
 
 
 @pytest.fixture

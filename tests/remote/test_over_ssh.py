@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -106,17 +107,52 @@ def test_a_talkative_login_shell_is_no_trouble(box, link_to):
         assert link.ask("state")[0]["state"]["power_mode"] is None
 
 
+@pytest.fixture
+def gpu_box(box, cudart_file, tmp_path):
+    """A device whose TensorRT and CUDA are the stand-ins of tests/device."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    shutil.copy(Path(__file__).parents[1] / "device" / "fake_tensorrt.py", packages)
+    (packages / "tensorrt.py").write_text("from fake_tensorrt import tensorrt_of\n"
+                                          "globals().update(vars(tensorrt_of('10.3.0')))\n")
+    box.profile(f"export PYTHONPATH={packages} LD_LIBRARY_PATH={cudart_file.parent}")
+    return box
+
+
+def test_engines_are_built_there_once_and_measured_by_cuda_events(gpu_box, build, notes):
+    options = Options(batches=(1, 2), min_duration=0.01)
+    first = bench(gpu_box.url, model=build.out, options=options, progress=notes)
+    rows = {(row["precision"], row["target"], row["backend"], row["batch"]): row for row in first["measurements"]}
+    assert first["environment"]["device"]["gpu"]["name"] == "Orin"
+    assert {key[:3] for key in rows} == {
+        ("fp32", "any", "tensorrt"), ("fp32", "any", "onnxruntime"), ("fp16", "any", "tensorrt"),
+        ("fp16", "any", "onnxruntime"), ("int8", "cpu", "onnxruntime"), ("int8", "tensorrt", "tensorrt")}
+    row = rows["int8", "tensorrt", "tensorrt", 2]
+    assert row["p50_ms"] == pytest.approx(0.005) and row["samples"] >= 1000 and row["cuda_graph"]
+    assert row["throughput_ips"] == pytest.approx(2 / 5e-6)
+    assert row["to_device_ms"] == row["to_host_ms"] == pytest.approx(0.001) and row["wall_ms"] > 0
+    assert not row["engine"]["cached"]
+    assert row["flips_against_onnxruntime"] > 0  # the stand-in answers nonsense, and that is told
+    assert any(note.startswith("int8.tensorrt in tensorrt: ") and "others than onnxruntime's" in note
+               for note in notes.notes)
+    second = bench(gpu_box.url, model=build.out, options=options)
+    assert all(row["engine"]["cached"] for row in second["measurements"] if row["backend"] == "tensorrt")
+    assert {path.parent.name for path in gpu_box.left()} == {"engines"}
+
+
 def test_energy_is_told_where_the_device_tells_its_power(box, build, tmp_path, notes):
-    program = tmp_path / "tegrastats"
-    program.write_text("#!/bin/sh\nwhile :; do echo 'RAM 1/2MB (lfb 1x4MB) VDD_IN 4080mW/4080mW cpu@48C'; sleep 0.02; "
-                       "done\n")
+    program = tmp_path / "tegrastats"  # 4.08 W at rest, which comes first, and 6.08 W whenever it is started again
+    program.write_text(f"#!/bin/sh\necho >> {tmp_path}/starts; W=4080; [ $(wc -l < {tmp_path}/starts) = 1 ] || W=6080\n"
+                       "while :; do echo RAM 1/2MB VDD_IN ${W}mW/${W}mW cpu@48C; sleep 0.02; done\n")
     program.chmod(0o755)
     box.profile(path=f"{tmp_path}:{box.bin}")
     document = bench(box.url, model=build.out, precisions=["fp32"], options=Options(min_duration=1.0), progress=notes)
     row, device = document["measurements"][0], document["environment"]["device"]
     assert device["power_sources"] == ["tegrastats"] and device["temperature_c"] == (48.0, 48.0)
-    assert row["energy"]["rail"] == "VDD_IN" and row["energy"]["idle_watts"] == row["energy"]["active_watts"] == 4.08
-    assert row["energy_mj"] == pytest.approx(0, abs=1e-9)  # it draws as much at rest
+    energy = row["energy"]
+    assert energy["rail"] == "VDD_IN" and energy["idle_watts"] == pytest.approx(4.08)
+    assert energy["active_watts"] == pytest.approx(6.08)
+    assert row["energy_mj"] == pytest.approx(2.0 * row["mean_ms"])  # watts times milliseconds
     assert any("uncertified" in note for note in notes.notes)
     subprocess.run(["pkill", "-f", str(program)])
     assert not box.left()
