@@ -218,6 +218,10 @@ def bench(device: Annotated[str, typer.Option(
         return
     columns, rows = (estimate_rows if estimate else measurement_rows)(document["measurements"])
     print_table(columns, rows, left=5 if estimate else 4)
+    for row in document["measurements"]:
+        if "why" in row:
+            print_line(f"\nint8.{row['target']} in {row['backend']}, batch {row['batch']}:")
+            _print_why(row["why"])
 
 
 @app.command(epilog="Example: edge-se gate --model se_resnet18 --max-drop 0.5")
@@ -266,6 +270,40 @@ def sensitivity(model: BuildName = None,
     columns, rows = sensitivity_rows(document["units"])
     print_table(columns, rows, left=2)
     print_line(f"\neach unit alone in INT8, everything else FP32; on {document['n']:,} images of {document['dataset']}")
+
+
+@app.command("explain", epilog="Example: edge-se explain --layers int8.layers.json --profile int8.profile.json "
+                                "--baseline-profile fp16.profile.json --latency-ms 0.41 --baseline-latency-ms 0.52")
+def explain_layers(layers: Annotated[Path, typer.Option(help="trtexec --exportLayerInfo of the INT8 engine.")],
+                   profile: Annotated[Path, typer.Option(help="trtexec --exportProfile of the INT8 engine.")],
+                   baseline_layers: Annotated[Optional[Path], typer.Option(
+                       help="Layer information of the same net in FP16 or FP32.")] = None,
+                   baseline_profile: Annotated[Optional[Path], typer.Option(help="Its profile.")] = None,
+                   latency_ms: Annotated[Optional[float], typer.Option(
+                       help="Of INT8 without the profiler; tells what launches take.")] = None,
+                   baseline_latency_ms: Annotated[Optional[float], typer.Option(help="Of the baseline.")] = None,
+                   out: Annotated[Optional[Path], typer.Option(
+                       help="Also write the JSON document to this file.")] = None,
+                   json: Json = False, quiet: Quiet = False) -> None:
+    """Why INT8 is (not) faster in TensorRT: where the time of each layer goes, and what to try."""
+    from edge_se.core.files import write_json
+    from edge_se.steps.explain import explain as step
+
+    document = step(layers, profile, baseline_layers=baseline_layers, baseline_profile=baseline_profile,
+                    latency_ms=latency_ms, baseline_latency_ms=baseline_latency_ms, progress=_progress(quiet))
+    if out:
+        write_json(out, document)
+    if not _printed_as_json(document, json):
+        _print_why(document)
+
+
+def _print_why(document: dict[str, Any]) -> None:
+    from edge_se.reporting.tables import explain_rows
+
+    columns, rows = explain_rows(document)
+    print_table(columns, rows)
+    for line in (f"\n{document['verdict']}", *(f"- {line}" for line in document["advice"])):
+        print_line(line)
 
 
 @app.command()

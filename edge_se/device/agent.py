@@ -11,6 +11,7 @@ is called through ctypes, since a Jetson has its library and no Python package f
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import ctypes.util
@@ -49,7 +50,7 @@ MAGIC = b"edge-se-agent/1\n"  # what comes before it on stdout is a login shell'
 SILENCE_S = 60.0  # the host speaks every five seconds; after this long it is gone
 ENGINES_BYTES = 2 << 30  # engines kept for the next run, newest first
 CHUNK = 1 << 20
-SAMPLE_S = 0.1
+SAMPLE_S = 0.05
 TEMPORARY = ".edge-se-"
 RUNTIMES = ("tensorrt", "tensorrt_rtx", "onnxruntime")
 
@@ -399,14 +400,14 @@ class TensorRtRunner:
 
     def profile(self, images: Floats, runs: int) -> list[dict[str, Any]]:
         """Mean milliseconds of each layer over `runs` runs, in a context of its own: profiling slows the engine."""
-        module, spent = self._trt.module, {}  # type: tuple[Any, dict[str, list[float]]]
+        module, spent = self._trt.module, []  # type: tuple[Any, list[tuple[str, float]]]
 
         class Profiler(module.IProfiler):  # type: ignore[misc]
             def __init__(self) -> None:
                 module.IProfiler.__init__(self)
 
             def report_layer_time(self, name: str, milliseconds: float) -> None:
-                spent.setdefault(name, []).append(milliseconds)
+                spent.append((name, milliseconds))
 
         timed = self._engine.create_execution_context()
         timed.set_input_shape(self._input, self.shape)
@@ -415,11 +416,16 @@ class TensorRtRunner:
         timed.profiler = Profiler()
         self._buffers[self._input].host[:] = images
         self._copy_in()
+        taken = []
         for _ in range(runs + 3):
+            spent.clear()
             if not timed.execute_async_v3(self._stream.value):
                 raise AgentError("runtime", f"the engine failed: {self._trt._said()}")
             self._cuda.call("cudaStreamSynchronize", self._stream)
-        return [{"name": name, "averageMs": sum(times[3:]) / max(1, len(times[3:]))} for name, times in spent.items()]
+            taken.append(list(spent))
+        # By place in the run, not by name: TensorRT 11 gives several layers one name.
+        return [{"name": layer[0][0], "averageMs": sum(spent for _, spent in layer) / runs}
+                for layer in zip(*taken[3:])]
 
     def close(self) -> None:
         """Frees GPU memory."""
@@ -674,57 +680,67 @@ def _rapl(root: str) -> dict[str, tuple[int, int | None]]:
 
 
 class Sampler:
-    """Samples in a process of its own, so that the one that measures is left alone; nothing where no source is."""
+    """Samples in a process of its own, so that the one that measures is left alone; it goes on until `stop`."""
 
-    def __init__(self, seconds: float = SAMPLE_S) -> None:
-        self.samples: list[dict[str, Any]] = []
-        sources = power_sources()
-        self._process: Any = None
-        if sources:
-            command = ["tegrastats", "--interval", str(int(1000 * seconds))] if "tegrastats" in sources else [
-                sys.executable, os.path.abspath(__file__), "sample", str(seconds)]
-            with contextlib.suppress(OSError):
-                self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                                 stderr=subprocess.DEVNULL, text=True)
-        if self._process is not None:
-            self._thread = threading.Thread(target=self._collect, daemon=True)
-            self._thread.start()
+    def __init__(self, sources: list[str], seconds: float = SAMPLE_S) -> None:
+        self._samples: list[dict[str, Any]] = []
+        command = ["tegrastats", "--interval", str(int(1000 * seconds))] if "tegrastats" in sources else [
+            sys.executable, os.path.abspath(__file__), "sample", str(seconds)]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                         stderr=subprocess.DEVNULL, text=True)
+        self._thread = threading.Thread(target=self._collect, daemon=True)
+        self._thread.start()
 
     def _collect(self) -> None:
-        for line in self._process.stdout:
+        for line in self._process.stdout or ():
             if line.startswith("{"):
                 with contextlib.suppress(ValueError):
-                    self.samples.append(json.loads(line))
+                    self._samples.append(json.loads(line))
             elif line.strip():
-                self.samples.append({"t": time.monotonic(), "tegrastats": line.strip()})
+                self._samples.append({"t": time.monotonic(), "tegrastats": line.strip()})
 
-    def stop(self) -> list[dict[str, Any]]:
-        """All samples, in the order of time."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._thread.join(5)
+    def take(self, start: float, end: float) -> list[dict[str, Any]]:
+        """Those from `start` to `end` on the monotonic clock, in the order of time; earlier ones are forgotten."""
+        taken = [one for one in list(self._samples) if start <= one["t"] <= end]
+        self._samples[:] = [one for one in list(self._samples) if one["t"] > end]
+        return taken
+
+    def stop(self) -> None:
+        """Ends its process."""
+        self._process.kill()
+        self._process.wait()
+        self._thread.join(5)
+        if self._process.stdout:
             self._process.stdout.close()
-        return self.samples
+
+
+_SAMPLERS: list[Sampler] = []  # the one of this process, once power was asked for and can be told
 
 
 def sampled(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What `work` returns and the `power` samples that were taken meanwhile."""
-    sampler = Sampler()
-    try:
-        done = work()
-    finally:
-        taken = sampler.stop()
-    return dict(done, power=taken)
+    sources = power_sources() if not _SAMPLERS else []
+    if sources:
+        with contextlib.suppress(OSError):
+            _SAMPLERS.append(Sampler(sources))
+            atexit.register(stop_sampling)
+    start = time.monotonic()
+    done = work()
+    return dict(done, power=_SAMPLERS[0].take(start, time.monotonic()) if _SAMPLERS else [])
+
+
+def stop_sampling() -> None:
+    """Ends the process that samples, if there is one."""
+    while _SAMPLERS:
+        _SAMPLERS.pop().stop()
 
 
 def idle(seconds: float) -> list[dict[str, Any]]:
     """Samples of a device that does nothing; at once and empty where power cannot be read."""
-    if not power_sources():
-        return []
-    sampler = Sampler()
-    time.sleep(seconds)
-    return sampler.stop()
+    def rest() -> dict[str, Any]:
+        time.sleep(seconds)
+        return {}
+    return list(sampled(rest)["power"]) if power_sources() else []
 
 
 # ------------------------------------------------------------------------------------------------------- the cache

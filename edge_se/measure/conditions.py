@@ -106,7 +106,8 @@ def _reasons(before: State, after: State, mode: str | None, locked: bool | None,
     for event in throttling:
         yield f"throttled: {event}; {COOL}"
     if not sampled:
-        yield "nothing was sampled during the run, so throttling may have passed unseen; sample while measuring"
+        yield ("nothing was sampled during the run, for want of a power sensor; compare several runs: throttling may "
+               "have passed unseen")
 
 
 def _mode(state: State) -> str | None:

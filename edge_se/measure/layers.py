@@ -1,11 +1,11 @@
 """Layer information and per-layer profiles of TensorRT engines, as trtexec and the engine inspector write them.
 
-Layer information (`trtexec --exportLayerInfo`, IEngineInspector): {"Layers": [...], "Bindings": [...]}, from TensorRT 11
-on "I/O Tensors" instead of "Bindings". A layer is an object where the engine was built with detailed profiling
+Layer information (`trtexec --exportLayerInfo`, IEngineInspector): {"Layers": [...], "Bindings": [...]}, from TensorRT
+11 on "I/O Tensors" instead of "Bindings". A layer is an object where the engine was built with detailed profiling
 verbosity, else a bare name. A tensor has "Format/Datatype", in TensorRT 11 two fields
 (docs.nvidia.com/deeplearning/tensorrt/11.3.0/api/migration/tensorrt-10x-to-11x-IEngineInspector.html).
 Profile (`trtexec --exportProfile`): [{"count": N}, {"name", "timeMs", "averageMs", "medianMs", "percentage"}, ...];
-before TensorRT 8.4 without the median.
+older versions without the median.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from typing import Any
 from edge_se.core.errors import EdgeSeError
 
 RECORD = "record it with `trtexec --profilingVerbosity=detailed --exportLayerInfo=FILE --exportProfile=FILE`"
-LONGEST_MS = 1e6        # a quarter of an hour is no layer
+SHORTEST_MS, LONGEST_MS = 1e-6, 1e6  # a nanosecond or less is no time, a quarter of an hour no layer
+MOST_RUNS = 10**9
 DATATYPES = {"int8": "int8", "uint8": "uint8", "int4": "int4", "int32": "int32", "int64": "int64", "bool": "bool",
              "fp8": "fp8", "float8": "fp8", "e4m3": "fp8", "bf16": "bf16", "bfloat16": "bf16", "fp16": "fp16",
              "half": "fp16", "float16": "fp16", "fp32": "fp32", "float": "fp32", "float32": "fp32", "tf32": "fp32"}
@@ -29,12 +30,13 @@ FLOATS = ("fp16", "bf16", "fp32")
 _DATATYPE = re.compile(rf"(?<![a-z0-9])({'|'.join(sorted(DATATYPES, key=len, reverse=True))})(?![a-z0-9])")
 _NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f\s]|\[ONNX Layer: |$)")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]+")
+_MADE = re.compile(r"\(Unnamed Layer\*|\w*(reshape|squeeze|shuffle)\w*_after_")  # by TensorRT, of no ONNX node
 _COPY = re.compile(r"Reformatting CopyNode for (Input|Output) Tensor \d+ to |copied_")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tensor:
-    """One input or output: `shape` is None where it is dynamic or unknown, `datatype` as in DATATYPES or None."""
+    """One input or output: `shape` has -1 where it is dynamic, `datatype` is a value of DATATYPES; None: not told."""
 
     name: str
     shape: tuple[int, ...] | None
@@ -44,7 +46,7 @@ class Tensor:
     @property
     def pixels(self) -> int | None:
         """Height x width of (N, C, H, W); 1 for (N, C); None where unknown."""
-        return None if self.shape is None else math.prod(self.shape[2:])
+        return None if self.shape is None or min(self.shape[2:], default=1) < 1 else math.prod(self.shape[2:])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +120,7 @@ def engine_of(layers: object, profile: object, *, where_layers: str = "layers",
         if waiting[name]:
             waiting[name].pop()
             unlisted.append(Layer(name=name, milliseconds=milliseconds, nodes=nodes_in(name)))
-    return Engine(layers=(*found, *unlisted), detailed=any(layer.type is not None for layer in listed),
+    return Engine(layers=(*found, *unlisted), detailed=any(layer.inputs or layer.outputs for layer in listed),
                   untimed=tuple(layer.name for layer in found if layer.milliseconds is None),
                   unlisted=tuple(layer.name for layer in unlisted) if listed else (), runs=runs)
 
@@ -129,7 +131,7 @@ def nodes_in(name: str) -> tuple[str, ...]:
         return ()
     parts = (part.replace("PWN(", "").strip() for part in re.split(r" \+ | \|\| |, ", name))
     unwrapped = (part.rstrip(")") if part.count(")") > part.count("(") else part for part in parts)
-    return tuple(dict.fromkeys(part for part in unwrapped if part and not part.startswith("(Unnamed Layer*")))
+    return tuple(dict.fromkeys(part for part in unwrapped if part and not _MADE.match(part)))
 
 
 def datatype_of(text: str) -> str | None:
@@ -161,7 +163,7 @@ def _layers(document: Any, where: str) -> list[Layer]:
     listed = document.get("Layers") if isinstance(document, dict) else document
     if not isinstance(listed, list) or not listed:
         raise EdgeSeError("holds no list 'Layers' with a layer in it", where=where, fix=RECORD)
-    if all(isinstance(entry, dict) and "averageMs" in entry for entry in listed[1:2]):
+    if any(isinstance(entry, dict) and "averageMs" in entry for entry in listed[:2]):
         raise EdgeSeError("is a profile, not layer information", where=where, fix="give --layers the other file")
     return [_layer(entry, f"{where}: layer {number}") for number, entry in enumerate(listed, 1)]
 
@@ -177,8 +179,9 @@ def _layer(entry: Any, where: str) -> Layer:
     nodes = _NODE.findall(metadata) if isinstance(metadata, str) else []
     weights = entry.get("Weights", entry.get("ConvWeights"))
     kind = weights.get("Type") if isinstance(weights, dict) else None
-    return Layer(name=name, type=_text(entry, "LayerType", where, ""), tactic=_text(entry, "TacticName", where, "") or None,
-                 inputs=_tensors(entry, "Inputs", where), outputs=_tensors(entry, "Outputs", where),
+    return Layer(name=name, type=_text(entry, "LayerType", where, "") or None,
+                 tactic=_text(entry, "TacticName", where, "") or None, inputs=_tensors(entry, "Inputs", where),
+                 outputs=_tensors(entry, "Outputs", where),
                  weights=datatype_of(kind) if isinstance(kind, str) else None,
                  origin=_text(entry, "Origin", where, "") or None,
                  nodes=tuple(dict.fromkeys(_printable(node) for node in nodes)) or nodes_in(name))
@@ -194,11 +197,10 @@ def _tensors(entry: dict[str, Any], key: str, where: str) -> tuple[Tensor, ...]:
 def _tensor(tensor: dict[str, Any], where: str) -> Tensor:
     shape = tensor.get("Dimensions")
     if shape is not None and not (isinstance(shape, list) and all(type(size) is int for size in shape)):
-        raise EdgeSeError(f"'Dimensions' is {shape!r:.60}, not a list of integers", where=where, fix=RECORD)
+        raise EdgeSeError(f"'Dimensions' is {_shown(shape)}, not a list of integers", where=where, fix=RECORD)
     layout = _text(tensor, "Format/Datatype", where, "") or _text(tensor, "Format", where, "")
     separate = _text(tensor, "Datatype", where, "") or _text(tensor, "DataType", where, "")
-    known = shape is not None and all(0 < size < 2**31 for size in shape)
-    return Tensor(name=_text(tensor, "Name", where, ""), shape=tuple(shape) if shape is not None and known else None,
+    return Tensor(name=_text(tensor, "Name", where, ""), shape=None if shape is None else tuple(shape),
                   datatype=datatype_of(separate or layout), format=layout)
 
 
@@ -211,8 +213,8 @@ def _profile(document: Any, where: str) -> tuple[list[tuple[str, float]], int | 
     runs, entries = None, document
     if document and "count" in document[0] and "name" not in document[0]:
         runs, entries = document[0]["count"], document[1:]
-        if type(runs) is not int or runs < 1:
-            raise EdgeSeError(f"'count' is {runs!r:.60}, not a number of runs", where=where, fix=RECORD)
+        if type(runs) is not int or not 1 <= runs <= MOST_RUNS:
+            raise EdgeSeError(f"'count' is {_shown(runs)}, not a number of runs", where=where, fix=RECORD)
     if not entries:
         raise EdgeSeError("holds no layer", where=where, fix=RECORD)
     return [_time(entry, runs, f"{where}: layer {number}") for number, entry in enumerate(entries, 1)], runs
@@ -223,16 +225,24 @@ def _time(entry: dict[str, Any], runs: int | None, where: str) -> tuple[str, flo
     key, runs = ("averageMs", 1) if "averageMs" in entry or not runs else ("timeMs", runs)
     value = entry.get(key)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= LONGEST_MS:
-        raise EdgeSeError(f"'{key}' is {value!r:.60}, not a time in milliseconds", where=where, fix=RECORD)
-    return name, float(value) / runs
+        raise EdgeSeError(f"'{key}' is {_shown(value)}, not a time in milliseconds", where=where, fix=RECORD)
+    mean = float(value) / runs
+    return name, mean if mean > SHORTEST_MS else 0.0
 
 
 def _text(entry: dict[str, Any], key: str, where: str, default: str | None = None) -> str:
-    value = entry.get(key, default)
+    """TensorRT 11 may write null where it knows nothing; without a `default` something must be there."""
+    value = entry.get(key)
+    if value is None and default is not None:
+        return default
     if not isinstance(value, str) or (default is None and not value):
-        raise EdgeSeError(f"'{key}' is {'missing' if value is None else f'{value!r:.60}, not a text'}", where=where,
+        raise EdgeSeError(f"'{key}' is {'missing' if value is None else f'{_shown(value)}, not a text'}", where=where,
                           fix=RECORD)
     return _printable(value)
+
+
+def _shown(value: object) -> str:
+    return type(value).__name__ if isinstance(value, (dict, list)) else repr(value)[:60]
 
 
 def _printable(text: str) -> str:

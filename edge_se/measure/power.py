@@ -28,6 +28,7 @@ from edge_se.core.errors import EdgeSeError
 
 Sample = Mapping[str, Any]
 MIN_SAMPLES = 20  # below, autocorrelation cannot be told and a 95 % interval covers too little
+PAUSE = 5.0  # times the usual interval: between two turns of a model others ran, whose power is not its own
 SHORTEST = 1e-3  # seconds; no sensor reads faster, and nothing may be divided by less
 INPUT_RAILS = ("VDD_IN", "POM_5V_IN", "VIN")
 # jtop adds up every rail it finds. VDDQ_VDD2_1V8AO is left out here: tegrastats of L4T 36.4.4 and 39.2 no longer prints
@@ -141,6 +142,8 @@ def mean_power(samples: Sequence[Sample]) -> Power:
     best = max(series, key=lambda found: len(found.watts))
     count = len(best.watts)
     if not count:
+        if not samples:
+            return Power(reason="nothing was sampled: no tegrastats, INA3221 or readable RAPL there")
         return Power(reason=f"no power in {len(samples)} samples: neither RAPL nor a rail that stands for the module "
                             "(or the labels of its rails are swapped: the input reads less than a part of it)")
     if count < MIN_SAMPLES:
@@ -232,7 +235,7 @@ def _from_tegrastats(sample: Sample) -> tuple[float, str] | None:
 
 def _readings(source: str, samples: Sequence[Sample], times: list[float],
               read: Callable[[Sample], tuple[float, str] | None]) -> _Series:
-    """Of the rail that is read most often; a reading stands for half the time to each of its neighbours."""
+    """Of the rail that is read most often; a reading stands for half the time to each neighbour, pauses left out."""
     found = [(time, *reading) for time, sample in zip(times, samples, strict=True) if (reading := read(sample))]
     rail = Counter(name for _, _, name in found).most_common(1)[0][0] if found else None
     kept = [(time, watts) for time, watts, name in found if name == rail]
@@ -240,20 +243,23 @@ def _readings(source: str, samples: Sequence[Sample], times: list[float],
     if len(kept) < 2 or at[-1] - at[0] < SHORTEST:
         return _Series(source=source, rail=rail, watts=np.empty(0), weights=np.empty(0))
     gaps = np.diff(at) / 2
+    gaps[gaps > PAUSE * np.median(gaps)] = 0
     return _Series(source=source, rail=rail, watts=np.array([watts for _, watts in kept]),
                    weights=np.append(gaps, 0) + np.append(0, gaps))
 
 
 def _counters(source: str, samples: Sequence[Sample], times: list[float]) -> _Series:
-    """One reading for each interval in which all packages counted; a counter that fell has wrapped around once."""
+    """One reading for each interval in which all packages counted, pauses left out; one that fell wrapped around."""
     counts = [(time, _packages(sample), numbers(sample.get("rapl_max_uj"))) for time, sample in
               zip(times, samples, strict=True) if _packages(sample)]
     names = sorted(set.intersection(*(set(packages) for _, packages, _ in counts))) if counts else []
+    steps_s = [after[0] - before[0] for before, after in pairwise(counts)]
+    longest = PAUSE * float(np.median(steps_s)) if steps_s else 0.0
     watts, weights = [], []
     for (start, before, _), (end, after, ranges) in pairwise(counts):
         steps = [after[name] - before[name] + (ranges.get(name, math.nan) if after[name] < before[name] else 0)
                  for name in names]
-        if end - start >= SHORTEST and steps and all(step >= 0 for step in steps):  # NaN: an unknown range
+        if SHORTEST <= end - start <= longest and steps and all(step >= 0 for step in steps):  # NaN: an unknown range
             watts.append(sum(steps) / 1e6 / (end - start))
             weights.append(end - start)
     return _Series(source=source, rail=_sum_of(names) if names else None, watts=np.array(watts),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edge_se.core.artifacts import Build
+from edge_se.measure.causes import CAUSES
 
 Rows = tuple[list[str], list[list[str]]]
 DASH = "–"
@@ -28,7 +29,10 @@ def build_rows(build: Build) -> Rows:
 
 
 def measurement_rows(measurements: list[dict[str, Any]]) -> Rows:
-    """Measurements of a bench, with the speed-up over FP32 of the same model, backend, batch and threads."""
+    """Measurements of a bench, with the speed-up over FP32 of the same model, backend, batch and threads.
+
+    What a GPU, a power sensor or an earlier run adds has columns of its own where any row has it.
+    """
     columns = ["model", "precision", "target", "backend", "batch", "threads", "p50 ms", "p90 ms", "p99 ms", "CV",
                "images/s", "x FP32", "top-1 %", "params", "MFLOPs", "MiB"]
     rows = []
@@ -41,7 +45,29 @@ def measurement_rows(measurements: list[dict[str, Any]]) -> Rows:
             f"{item['p50_ms']:.3f}", f"{item['p90_ms']:.3f}", f"{item['p99_ms']:.3f}", f"{100 * item['cv']:.1f} %",
             f"{item['throughput_ips']:,.0f}", ratio, DASH if item["top1"] is None else f"{item['top1']:.2f}",
             f"{item['params']:,}", f"{item['flops'] / 1e6:,.1f}", f"{item['bytes'] / 2**20:.1f}"])
+    for name, cells in ((name, [cell(item) for item in measurements]) for name, cell in EXTRA.items()):
+        if any(cell != DASH for cell in cells):
+            columns.append(name)
+            rows = [[*row, cell] for row, cell in zip(rows, cells)]
     return columns, rows
+
+
+def _energy(item: dict[str, Any]) -> str:
+    energy = item.get("energy") or {}
+    if energy.get("millijoules") is None:
+        return DASH
+    return f"{energy['millijoules']:.3f} ({energy['low']:.3f}–{energy['high']:.3f})"
+
+
+def _earlier(item: dict[str, Any]) -> str:
+    return f"{item['p50_before_ms'] / item['p50_ms']:.2f}" if item.get("p50_before_ms") else DASH
+
+
+EXTRA = {  # column -> cell
+    "with copies ms": lambda item: f"{item['wall_ms']:.3f}" if item.get("wall_ms") else DASH,
+    "mJ (95 % CI)": _energy,
+    "x before": _earlier,
+}
 
 
 def estimate_rows(measurements: list[dict[str, Any]]) -> Rows:
@@ -71,6 +97,28 @@ def markdown(columns: list[str], rows: list[list[str]], left: int = 1) -> str:
     lines = ["| " + " | ".join(columns) + " |",
              "|" + "|".join(" --- " if position < left else " ---: " for position in range(len(columns))) + "|"]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
+def explain_rows(document: dict[str, Any]) -> Rows:
+    """Causes of `explain`, the longest first; beside them a baseline's, with compute of all precisions as one."""
+    comparison = document["comparison"]
+    groups = {item["group"]: item for item in comparison["groups"]} if comparison else {}
+    rows = [[CAUSES[item["cause"]], str(item["count"]), f"{item['milliseconds']:.4f}", f"{100 * item['share']:.1f} %",
+             *_beside(groups.pop(item["cause"], None))] for item in document["causes"]]
+    rows += [[CAUSES.get(group, "compute in all precisions"), DASH, f"{item['milliseconds']:.4f}",
+              f"{100 * item['milliseconds'] / document['kernel_ms']:.1f} %", *_beside(item)]
+             for group, item in groups.items()]
+    if document["launch_ms"] is not None:
+        rows.append(["launches and waits", DASH, f"{document['launch_ms']:.4f}",
+                     f"{100 * document['launch_share']:.1f} % of the run", *_beside(None)])
+    columns = ["cause", "layers", "ms", "share", "baseline ms", "x baseline"]
+    return (columns, rows) if comparison else (columns[:4], [row[:4] for row in rows])
+
+
+def _beside(group: dict[str, Any] | None) -> list[str]:
+    if group is None:
+        return [DASH, DASH]
+    return [f"{group['baseline_ms']:.4f}", f"{group['speedup']:.2f}" if group["speedup"] else DASH]
 
 
 def sensitivity_rows(units: list[dict[str, Any]]) -> Rows:

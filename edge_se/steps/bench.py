@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from edge_se.data import cifar10, splits
 from edge_se.evaluation.accuracy import flips, logits_of, top1
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.conditions import conditions_of, require_comparable
+from edge_se.measure.explain import explain
 from edge_se.measure.power import energy_per_inference, mean_power
 from edge_se.measure.timing import CV_WARNING, Latencies, TimingPlan
 from edge_se.steps.places import place_of, way_to
@@ -69,6 +71,7 @@ def bench(device: str, *, model: str | None = None, precisions: Sequence[str] | 
     document = {"schema": SCHEMA, "device": device, "measurements": rows,
                 "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
                                 "commit": environment.commit(), "device": run.told()}}
+    _explain([(row, item.profile) for row, item in zip(rows, measured)])
     _warn(document, device, progress)
     if earlier is not None:
         _set_beside(document, earlier)
@@ -247,9 +250,20 @@ def _row(build: Build, item: _Measured, accuracy: tuple[float | None, int | None
     if latencies.wall_ms is not None:
         row |= {"wall_ms": latencies.wall_ms, "to_device_ms": latencies.to_device_ms,
                 "to_host_ms": latencies.to_host_ms, "cuda_graph": latencies.cuda_graph}
-    if item.profile:
-        row |= {"profile": item.profile}
     return row
+
+
+def _explain(rows: list[tuple[dict[str, Any], dict[str, Any] | None]]) -> None:
+    """Adds `why` to each INT8 row whose engine was profiled, against FP16 or else FP32 of the same batch."""
+    profiled = [(row, profile) for row, profile in rows if profile]
+    for row, profile in profiled:
+        beside = sorted(((other["precision"], other, recorded) for other, recorded in profiled
+                         if other["precision"] != "int8" and all(
+                             other[key] == row[key] for key in ("backend", "batch", "threads"))), key=itemgetter(0))
+        if row["precision"] == "int8":
+            _, other, recorded = beside[0] if beside else (None, None, None)
+            row["why"] = explain(profile, latency_ms=row["p50_ms"], baseline=recorded,
+                                 baseline_latency_ms=other["p50_ms"] if other else None).document()
 
 
 def _warn(document: Mapping[str, Any], device: str, progress: Progress) -> None:

@@ -120,6 +120,7 @@ class Context:
         if self.profiler:
             self.profiler.report_layer_time("conv", 0.25)
             self.profiler.report_layer_time("reformat", 0.05)
+            self.profiler.report_layer_time("reformat", 0.01)
         return True
 
 

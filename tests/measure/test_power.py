@@ -95,9 +95,9 @@ def test_independent_readings_have_the_textbook_error():
 
 
 def test_the_mean_is_weighted_by_time():
-    # 1 W for 9 s at 1 Hz, then 3 W for 1 s at 20 Hz.
-    samples = rails([1.0] * 10, step=1.0) + rails([3.0] * 20, start=9.05, step=0.05)
-    assert mean_power(samples).watts == pytest.approx((9 * 1 + 0.05 * 2 + 0.95 * 3) / 10)
+    # 1 W for 1.8 s at 5 Hz, then 3 W for 1 s at 20 Hz.
+    samples = rails([1.0] * 10, step=0.2) + rails([3.0] * 20, start=1.85, step=0.05)
+    assert mean_power(samples).watts == pytest.approx((1.8 * 1 + 0.05 * 2 + 0.95 * 3) / 2.8)
 
 
 def test_constant_power_has_no_error():
@@ -160,10 +160,23 @@ def test_rapl_counters_wrap_around():
 
 def test_rapl_is_weighted_by_time_and_adds_packages():
     samples = [{"t": time, "rapl_uj": {"package-0": 5e6 * time, "package-1": 1e6 * time**2}}
-               for time in [*np.arange(0, 10, 0.5), 20.0, 30.0]]
+               for time in [*np.arange(0, 10, 0.5), 12.0, 14.0]]
     found = mean_power(samples)
-    assert found.watts == pytest.approx(5 + 30)  # 5 J/s, and 900 J in 30 s
+    assert found.watts == pytest.approx(5 + 14)  # 5 J/s, and 196 J in 14 s
     assert found.rail == "sum of package-0 + package-1"
+
+
+def test_what_others_drew_in_a_pause_counts_for_nothing():
+    times = [start + step / 20 for start in (0, 10, 20) for step in range(20)]
+    watts = [4.0 if step % 20 else 5.0 for step in range(60)]  # a turn begins with 5 W
+    readings = [{"t": time, "rails_mw": {"VDD_IN": 1000 * watt}} for time, watt in zip(times, watts)]
+    assert mean_power(readings).watts == pytest.approx(4 + 0.5 / 19)  # half an interval of 19 in each turn
+    counted, drawn = 0.0, []
+    for before, after in zip([0.0, *times], times):
+        counted += (after - before) * (2.0 if after - before < 1 else 30.0) * 1e6
+        drawn.append({"t": after, "rapl_uj": {"package-0": counted}})
+    found = mean_power(drawn)
+    assert found.watts == pytest.approx(2.0) and found.samples == 57
 
 
 def test_no_figure_without_enough_of_a_source():

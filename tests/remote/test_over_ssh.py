@@ -120,7 +120,7 @@ def gpu_box(box, cudart_file, tmp_path):
 
 
 def test_engines_are_built_there_once_and_measured_by_cuda_events(gpu_box, build, notes):
-    options = Options(batches=(1, 2), min_duration=0.01)
+    options = Options(batches=(1, 2), min_duration=0.01, explain=True)
     first = bench(gpu_box.url, model=build.out, options=options, progress=notes)
     rows = {(row["precision"], row["target"], row["backend"], row["batch"]): row for row in first["measurements"]}
     assert first["environment"]["device"]["gpu"]["name"] == "Orin"
@@ -132,6 +132,8 @@ def test_engines_are_built_there_once_and_measured_by_cuda_events(gpu_box, build
     assert row["throughput_ips"] == pytest.approx(2 / 5e-6)
     assert row["to_device_ms"] == row["to_host_ms"] == pytest.approx(0.001) and row["wall_ms"] > 0
     assert not row["engine"]["cached"]
+    assert row["why"]["kernel_ms"] == pytest.approx(0.31) and row["why"]["comparison"]["speedup"] == pytest.approx(1)
+    assert "why" not in rows["fp32", "any", "tensorrt", 2]
     assert row["flips_against_onnxruntime"] > 0  # the stand-in answers nonsense, and that is told
     assert any(note.startswith("int8.tensorrt in tensorrt: ") and "others than onnxruntime's" in note
                for note in notes.notes)
@@ -141,21 +143,22 @@ def test_engines_are_built_there_once_and_measured_by_cuda_events(gpu_box, build
 
 
 def test_energy_is_told_where_the_device_tells_its_power(box, build, tmp_path, notes):
-    program = tmp_path / "tegrastats"  # 4.08 W at rest, which comes first, and 6.08 W whenever it is started again
-    program.write_text(f"#!/bin/sh\necho >> {tmp_path}/starts; W=4080; [ $(wc -l < {tmp_path}/starts) = 1 ] || W=6080\n"
-                       "while :; do echo RAM 1/2MB VDD_IN ${W}mW/${W}mW cpu@48C; sleep 0.02; done\n")
+    program = tmp_path / "tegrastats"  # 4.08 W at rest, which is the first three seconds, and 6.08 W from then on
+    program.write_text("#!/bin/sh\nstart=$(date +%s%N)\nwhile :; do W=6080\n"
+                       "[ $(($(date +%s%N) - start)) -gt 3020000000 ] || W=4080\n"
+                       "echo RAM 1/2MB VDD_IN ${W}mW/${W}mW cpu@48C; sleep 0.02; done\n")
     program.chmod(0o755)
     box.profile(path=f"{tmp_path}:{box.bin}")
     document = bench(box.url, model=build.out, precisions=["fp32"], options=Options(min_duration=1.0), progress=notes)
     row, device = document["measurements"][0], document["environment"]["device"]
     assert device["power_sources"] == ["tegrastats"] and device["temperature_c"] == (48.0, 48.0)
     energy = row["energy"]
-    assert energy["rail"] == "VDD_IN" and energy["idle_watts"] == pytest.approx(4.08)
-    assert energy["active_watts"] == pytest.approx(6.08)
-    assert row["energy_mj"] == pytest.approx(2.0 * row["mean_ms"])  # watts times milliseconds
+    assert energy["rail"] == "VDD_IN" and energy["idle_watts"] == pytest.approx(4.08, abs=0.1)
+    assert energy["active_watts"] == pytest.approx(6.08, abs=0.1)
+    assert row["energy_mj"] == pytest.approx(2.0 * row["mean_ms"], rel=0.1)  # watts times milliseconds
     assert any("uncertified" in note for note in notes.notes)
-    subprocess.run(["pkill", "-f", str(program)])
     assert not box.left()
+    _wait_until(lambda: not subprocess.run(["pgrep", "-f", str(program)], capture_output=True).stdout)
 
 
 def test_runs_in_different_power_modes_are_not_compared(box, build, tmp_path):
