@@ -72,13 +72,13 @@ EXTRA = {  # column -> cell
 
 def estimate_rows(measurements: list[dict[str, Any]]) -> Rows:
     """Rooflines; every line says that it is an estimate, and how sure its figures are."""
-    columns = ["model", "precision", "target", "board", "mode", "kind", "at least, ms", "at most, images/s",
+    columns = ["model", "precision", "target", "board", "mode", "kind", "batch", "at least, ms", "at most, images/s",
                "compute-bound", "memory-bound", "launches", "figures"]
     rows = []
     for item in measurements:
         kernels = item["kernels_compute_bound"] + item["kernels_memory_bound"]
         rows.append([item["model"], item["precision"], item["target"], item["board"], item["mode"], "estimate",
-                     f"{item['p50_ms']:.3f}", f"{item['throughput_ips']:,.0f}",
+                     str(item["batch"]), f"{item['p50_ms']:.3f}", f"{item['throughput_ips']:,.0f}",
                      f"{item['kernels_compute_bound']} of {kernels}", f"{item['kernels_memory_bound']} of {kernels}",
                      f"{100 * item['launch_share']:.0f} %",
                      ", ".join(sorted({figure["kind"] for figure in item["figures"].values()}))])

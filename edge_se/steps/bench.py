@@ -72,7 +72,7 @@ def bench(device: str, *, model: str | None = None, precisions: Sequence[str] | 
                 "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
                                 "commit": environment.commit(), "device": run.told()}}
     _explain([(row, item.profile) for row, item in zip(rows, measured)])
-    _warn(document, device, progress)
+    _warn(document, device, options.explain, progress)
     if earlier is not None:
         _set_beside(document, earlier)
     return document
@@ -266,7 +266,7 @@ def _explain(rows: list[tuple[dict[str, Any], dict[str, Any] | None]]) -> None:
                                  baseline_latency_ms=other["p50_ms"] if other else None).document()
 
 
-def _warn(document: Mapping[str, Any], device: str, progress: Progress) -> None:
+def _warn(document: Mapping[str, Any], device: str, explain_wanted: bool, progress: Progress) -> None:
     """What a reader of the table must know about it."""
     for row in document["measurements"]:
         label = row["precision"] if row["target"] == "any" else f"{row['precision']}.{row['target']}"
@@ -276,6 +276,8 @@ def _warn(document: Mapping[str, Any], device: str, progress: Progress) -> None:
         if row.get("flips_against_onnxruntime"):
             progress.note(f"{label} in {row['backend']}: {row['flips_against_onnxruntime']} of {row['flips_n']} "
                           "answers are others than onnxruntime's for the same file")
+    if explain_wanted and not any("why" in row for row in document["measurements"]):
+        progress.note("nothing to explain: no INT8 engine of TensorRT was measured (recorded ones: `edge-se explain`)")
     if device != "cpu":  # a desktop's floating clocks are known to whoever benches there
         for reason in document["environment"]["device"]["uncertified"]:
             progress.note(f"uncertified: {reason}")

@@ -45,6 +45,8 @@ def place_of(device: str, *, host: str | None = None, python: str | None = None,
              progress: Progress = SILENT) -> Iterator[Place]:
     """The machine, ready to measure; EdgeSeError when it is unknown, cannot be reached or is not what it should be."""
     transport = way_to(device, host)
+    if transport is None and python:
+        raise EdgeSeError("is for a device behind an agent", where="--python", fix="leave it out with --device cpu")
     if transport is None:
         yield Here(threads)
         return
@@ -55,14 +57,18 @@ def place_of(device: str, *, host: str | None = None, python: str | None = None,
             raise EdgeSeError(f"is no Jetson but {place.facts['name']}", where=link.shown,
                               fix=f"use --device {link.shown}")
         if device == "cuda" and place.facts["gpu"] is None:
-            reasons = {told["reason"] for told in place.facts["runtimes"].values() if "reason" in told}
-            raise UnavailableError("; ".join(sorted(reasons)) or "no CUDA device", where="--device cuda",
+            told = place.facts["runtimes"].items()
+            reasons = [f"{name}: {facts['reason']}" for name, facts in told if "reason" in facts]
+            raise UnavailableError("; ".join(["no CUDA device", *reasons]), where="--device cuda",
                                    fix="use --device cpu, or ssh://USER@HOST of a machine that has a GPU")
         yield place
 
 
 def way_to(device: str, host: str | None = None) -> Transport | None:
     """To the agent of `device`; None for the processor of this machine. EdgeSeError where there is no such device."""
+    if host and device != "jetson":
+        raise EdgeSeError(f"names a Jetson, and the device is '{device}'", where="--host",
+                          fix="use it with --device jetson, or write --device ssh://USER@HOST")
     if device == "cpu":
         return None
     if device.startswith("ssh://"):

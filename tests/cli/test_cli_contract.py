@@ -46,7 +46,7 @@ def test_help_imports_nothing_heavy() -> None:
             "sys.exit(f'imported {heavy}' if heavy else 0)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for command in ("train", "export", "bench", "gate", "verify", "data", "models"):
+    for command in ("train", "export", "bench", "explain", "gate", "verify", "data", "models"):
         assert command in done.stdout
 
 
@@ -80,6 +80,17 @@ BAD_INPUT = {
     "bench: unknown device": (["bench", "--device", "gpu"], "--device"),
     "bench: jetson, measured": (["bench", "--device", "jetson", "--model", "{build}", "--measured-only"],
                                 "--host USER@HOST"),
+    "bench: cuda without a GPU": (["bench", "--device", "cuda", "--model", "{build}"], "no CUDA device"),
+    "bench: host of no jetson": (["bench", "--model", "{build}", "--host", "orin"], "--device jetson"),
+    "bench: host that is an option": (["bench", "--device", "jetson", "--host", "-oProxyCommand=x"], "no host name"),
+    "bench: host nowhere": (["bench", "--device", "ssh://nowhere.invalid", "--model", "{build}"],
+                            "the name is unknown"),
+    "bench: password": (["bench", "--device", "ssh://me:secret@orin", "--model", "{build}"], "ssh-copy-id"),
+    "bench: python of no agent": (["bench", "--model", "{build}", "--python", "/usr/bin/python3"], "--device cpu"),
+    "bench: batch sizes": (["bench", "--model", "{build}", "--batch", "1,zwei"], "write 1,8,32"),
+    "bench: against nothing": (["bench", "--model", "{build}", "--against", "nothing.json"], "bench --out"),
+    "explain: no file": (["explain", "--layers", "no.json", "--profile", "no.json"], "no.json"),
+    "explain: no profile": (["explain", "--layers", "{garbage}.json", "--profile", "{garbage}.json"], "garbage.json"),
     "bench: unknown board": (["bench", "--model", "{build}", "--estimate", "orin-nano"], "orin-nano-8gb"),
     "bench: broken board": (["bench", "--model", "{build}", "--estimate", "{garbage}.toml"], "not readable as TOML"),
     "bench: negative launch": (["bench", "--model", "{build}", "--estimate", "nano", "--launch-us", "-1"], "negative"),
@@ -238,6 +249,19 @@ def test_several_targets(build, tmp_path, calibration_npz) -> None:
     assert [(item["target"], item["method"]) for item in document["artifacts"]] == [
         ("any", None), ("arm", "minmax"), ("openvino", "minmax")]
     assert document["calibration"]["effort"] == "quick"
+
+
+def test_verify_builds_engines_of_what_is_for_tensorrt(build, capsys) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed: pip install 'edge-se[rtx]'")
+    assert run("verify", str(build), "--compile", "--json") == 0
+    files = json.loads(capsys.readouterr().out)["files"]
+    assert {item["file"]: item.get("compiles") for item in files} == {
+        "fp32.onnx": True, "fp16.onnx": True, "int8.cpu.onnx": None, "int8.tensorrt.onnx": True}
+
+
+def test_what_cannot_be_explained_is_told(build, capsys) -> None:
+    assert run("bench", "--model", str(build), "--precision", "fp32", "--min-duration", "0.05", "--explain") == 0
+    assert "nothing to explain: no INT8 engine of TensorRT was measured" in capsys.readouterr().err
 
 
 def test_verify_passes_and_finds_a_flipped_bit(build, capsys) -> None:
