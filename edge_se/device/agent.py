@@ -49,7 +49,7 @@ PROTOCOL = 1
 MAGIC = b"edge-se-agent/1\n"  # what comes before it on stdout is a login shell's chatter
 SILENCE_S = 60.0  # the host speaks every five seconds; after this long it is gone
 ENGINES_BYTES = 2 << 30  # engines kept for the next run, newest first
-CHUNK = 1 << 20
+CHUNK, LARGEST = 1 << 20, 1 << 30  # bytes of a file's part, of a frame
 SAMPLE_S = 0.05
 TEMPORARY = ".edge-se-"
 RUNTIMES = ("tensorrt", "tensorrt_rtx", "onnxruntime")
@@ -888,12 +888,20 @@ class Lock:
 # ------------------------------------------------------------------------------------------------------ the server
 
 def read_frame(stream: Any) -> tuple[dict[str, Any], bytes] | None:
-    """(header, payload) from a binary stream: 4 bytes length, JSON, then as many bytes as its "bytes" says."""
+    """(header, payload) from a binary stream: 4 bytes length, JSON, then as many bytes as its "bytes" says.
+
+    None at its end; ValueError for what is no frame.
+    """
     size = stream.read(4)
     if len(size) < 4:
         return None
-    header = json.loads(stream.read(int.from_bytes(size, "big")))
+    length = int.from_bytes(size, "big")
+    header = json.loads(stream.read(length)) if length <= LARGEST else None
+    if not isinstance(header, dict):
+        raise ValueError("no frame")
     count = header.get("bytes", 0)
+    if not isinstance(count, int) or not 0 <= count <= LARGEST:
+        raise ValueError("no frame")
     payload = stream.read(count) if count else b""
     return (header, payload) if len(payload) == count else None
 

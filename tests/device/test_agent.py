@@ -1,6 +1,7 @@
 """What the agent tells of a device, from files as a Jetson and a PC have them; and what it may be written in."""
 
 import ast
+import io
 import json
 import os
 import subprocess
@@ -9,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge_se.device import agent
 
@@ -141,6 +144,31 @@ def test_describe_is_json():
     assert told["cores"] >= 1 and "clocks_hz" in told["state"]
     wrong = subprocess.run([sys.executable, agent.__file__, "dance"], capture_output=True, text=True)
     assert wrong.returncode == 2 and "python3 agent.py describe" in wrong.stderr
+
+
+@given(st.lists(st.tuples(st.dictionaries(st.text(), st.integers() | st.text()), st.binary())))
+def test_frames_come_out_as_they_went_in(frames):
+    stream = io.BytesIO()
+    for header, payload in frames:
+        header.pop("bytes", None)
+        agent.write_frame(stream, header, payload)
+    stream.seek(0)
+    for header, payload in frames:
+        found, content = agent.read_frame(stream)
+        assert content == payload and found == (dict(header, bytes=len(payload)) if payload else header)
+    assert agent.read_frame(stream) is None
+
+
+@given(st.binary(max_size=60) | st.builds(
+    lambda content: len(content).to_bytes(4, "big") + content,
+    st.sampled_from([b"[]", b"1", b'{"bytes": -1}', b'{"bytes": "x"}', b'{"bytes": 1e300}', b'{"bytes": 5}', b"{",
+                     b"\xff"])))
+def test_what_is_no_frame_is_a_value_error_or_the_end(content):
+    try:
+        found = agent.read_frame(io.BytesIO(content))
+    except ValueError:
+        return
+    assert found is None or isinstance(found[0], dict)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: Path(path).name)
