@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 MODEL ?= se_resnet18
 
-.PHONY: export install test lint format bench clean help
+.PHONY: export install test lint format bench arm64 clean help
 
 export: install  ## install, then write FP32 and INT8 ONNX of $(MODEL) and print the table
 	$(BIN)/edge-se export --model $(MODEL) --int8
@@ -19,8 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 test: install  ## lint, type check and the whole test suite
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --ignore tests/training
-	$(BIN)/python -m pytest tests/training # a process of its own: torch's threads without those of OpenVINO and TensorRT
+	$(BIN)/python -m pytest
 
 lint: install  ## lint and type check
 	$(BIN)/ruff check .
@@ -32,8 +31,11 @@ format: install  ## let ruff mend what it can
 bench: install  ## FP32 against INT8, interleaved, one thread; writes bench/results/
 	$(BIN)/python bench/int8_speedup.py
 
+arm64: install  ## the networks by arm64's onnxruntime under emulation; needs qemu-user-static and debootstrap
+	PYTHON=$(BIN)/python tests/arm64/run.sh
+
 clean:  ## remove what make made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'

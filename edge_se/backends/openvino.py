@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -27,6 +28,19 @@ def installed() -> bool:
         return False
 
 
+@cache
+def _core() -> Any:
+    """One for the life of the process.
+
+    On processors with AMX each sets a signal stack of its own, and when it goes restores the one it found: of two that
+    overlapped, the second restores the first's, which is gone, and the next signal, Ctrl-C for instance, is a
+    segmentation fault (OpenVINO 2026.4).
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class OpenVino:
     """Intel's runtime, which reads ONNX files as they are and fuses Q/DQ by itself."""
 
@@ -47,9 +61,7 @@ class OpenVino:
         """Compiles any ONNX file; FP32 runs in FP32, never silently in bfloat16."""
         if not installed():
             raise UnavailableError("OpenVINO is not installed", where="--backend openvino", fix=INSTALL)
-        import openvino
-
-        core = openvino.Core()
+        core = _core()
         try:
             graph = core.read_model(model.content)
         except Exception as error:  # openvino raises RuntimeError and its own classes

@@ -1,5 +1,9 @@
 """OpenVINO gives onnxruntime's numbers, and says what is missing."""
 
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
 import pytest
 
@@ -42,3 +46,27 @@ def test_without_the_package_it_says_how_to_get_it(tiny_onnx, monkeypatch):
     assert "pip install 'edge-se[openvino]'" in OpenVino().why_not(tiny_onnx, Device())
     with pytest.raises(UnavailableError, match="OpenVINO is not installed"), OpenVino().open(tiny_onnx, Device()):
         pass
+
+
+@installed
+def test_an_interrupt_after_openvino_is_an_interrupt(tiny_onnx, tmp_path):
+    (tmp_path / "tiny.onnx").write_bytes(tiny_onnx.content)
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent("""
+        import gc, os, signal, sys
+        import numpy as np
+        from pathlib import Path
+        from edge_se.backends.base import Device
+        from edge_se.backends.openvino import OpenVino
+        from edge_se.graph.onnx_model import OnnxModel
+        model, images = OnnxModel(content=Path(sys.argv[1]).read_bytes()), np.zeros((1, 3, 32, 32), np.float32)
+        for _ in range(3):
+            with OpenVino().open(model, Device(threads=1)) as one, OpenVino().open(model, Device(threads=1)) as other:
+                one.run(images), other.run(images)
+            del one, other
+            gc.collect()
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            sys.exit(17)
+    """), tmp_path / "tiny.onnx"], capture_output=True, text=True)
+    assert done.returncode == 17, done.stderr
