@@ -18,13 +18,13 @@ from edge_se.core.files import write_text
 from edge_se.quantization.effort import EFFORTS
 from edge_se.quantization.placement import PLACEMENTS
 from edge_se.quantization.targets import TARGETS
-from edge_se.reporting import estimates
+from edge_se.reporting import devices, estimates
 from edge_se.reporting.console import table_text
 from edge_se.reporting.tables import DASH, accuracy, build_rows, markdown, measurement_rows
 from edge_se.reporting.verdict import explain
 
 MODELS = ("resnet18", "se_resnet18")
-DOCUMENTS = ("README.md", "docs/estimates.md", "docs/peers.md", "docs/quantization.md")
+DOCUMENTS = ("README.md", "docs/estimates.md", "docs/jetson.md", "docs/peers.md", "docs/quantization.md")
 TARGETS_SHOWN = ("cpu", "openvino", "tensorrt")
 PLACE = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end figures -->)", re.DOTALL)
 
@@ -202,7 +202,8 @@ FIGURES: dict[str, Callable[[], str]] = {
     "foreign": foreign_table, "targets": targets_table, "placements": placements_table, "efforts": efforts_table,
     "estimate-sentence": estimates.error_sentence, "estimate-figures": estimates.figures_table,
     "estimate-errors": estimates.error_table, "estimate-nets": estimates.ratios_table,
-    "estimate-kernels": estimates.kernels_table, "estimate-speedups": estimates.speedups_table}
+    "estimate-kernels": estimates.kernels_table, "estimate-speedups": estimates.speedups_table,
+    "over-ssh": devices.over_ssh_table, "arm64": devices.arm64_table}
 
 
 def _result(name: str) -> dict[str, Any]:

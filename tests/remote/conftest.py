@@ -30,6 +30,10 @@ CLIENT = """
 Host orin
   HostName localhost
   Port {port}
+Host behind
+  HostName localhost
+  Port {port}
+  ProxyJump orin
 Host *
   IdentityFile {folder}/user
   IdentitiesOnly yes

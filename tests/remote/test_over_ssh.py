@@ -96,8 +96,9 @@ def test_logits_there_are_the_logits_here(link_to, opened, run_onnx, tiny_onnx, 
     np.testing.assert_array_equal(there, run_onnx(tiny_onnx, images)[0])
 
 
-def test_an_alias_of_the_ssh_configuration(link_to):
-    with link_to("orin") as link:
+@pytest.mark.parametrize("alias", ["orin", "behind"])
+def test_an_alias_of_the_ssh_configuration_and_a_jump_host(link_to, alias):
+    with link_to(alias) as link:
         assert link.ask("describe")[0]["device"]["cores"]
 
 
