@@ -63,7 +63,7 @@ def drop_interval(paired: Paired, alpha: float) -> tuple[float, float]:
     def bound(sign: int) -> float:
         # The score falls from +inf to -inf over (-1, 1): positive below the estimate, negative above.
         def beyond(delta: float) -> float:
-            return _score(paired, delta) + sign * z
+            return tango_score(paired, delta) + sign * z
         outer = sign * edge
         if beyond(outer) * sign >= 0:
             return float(sign)
@@ -72,7 +72,7 @@ def drop_interval(paired: Paired, alpha: float) -> tuple[float, float]:
     return (bound(-1) if paired.drop > -edge else -1.0), (bound(1) if paired.drop < edge else 1.0)
 
 
-def _score(paired: Paired, delta: float) -> float:
+def tango_score(paired: Paired, delta: float) -> float:
     """Tango's score statistic of H0: drop = delta."""
     n, b, c = paired.n, paired.broken, paired.fixed
     linear = -b - c + (2 * n - b + c) * delta
@@ -83,3 +83,19 @@ def _score(paired: Paired, delta: float) -> float:
     if variance <= 0:
         return 0.0 if difference == 0 else math.copysign(math.inf, difference)
     return difference / math.sqrt(variance)
+
+
+def scores(n: NDArray[np.int64] | int, broken: NDArray[np.int64], fixed: NDArray[np.int64],
+           delta: float) -> NDArray[np.float64]:
+    """Tango's score statistic of H0: drop = delta for many pairs of counts at once, in their shape.
+
+    The upper end of `drop_interval` at alpha lies below delta where the score is below -z(alpha), the lower end above
+    delta where it is above z(alpha).
+    """
+    linear = -broken - fixed + (2 * n - broken + fixed) * delta
+    root = np.sqrt(np.maximum(0.0, linear * linear + 8 * n * fixed * delta * (1 - delta)))
+    variance = n * ((root - linear) / (2 * n) + delta * (1 - delta))
+    difference = broken - fixed - n * delta
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = difference / np.sqrt(np.maximum(variance, 0.0))
+    return np.where(difference == 0, 0.0, score)

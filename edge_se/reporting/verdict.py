@@ -1,27 +1,84 @@
-"""A gate's document in words."""
+"""A gate's document in words, and what it says beside accuracy."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from edge_se.reporting.tables import Rows
 
 MEANING = {
     "pass": "the drop is below the margin",
     "fail": "the drop is above the margin",
     "inconclusive": "the interval holds the margin: more images or a wider margin would decide",
 }
+BESIDE = ("latency", "size", "baseline")  # lists of verdicts of their own
 
 
 def explain(document: dict[str, Any]) -> list[str]:
-    """One paragraph per target, the verdict last."""
+    """One paragraph per target, then the verdicts beside accuracy, the verdict last."""
     lines = []
     for row in document["targets"]:
         low, high = row["ci_pp"]
         lines += [
             f"{row['file']}  {row['verdict'].upper()}: {MEANING[row['verdict']]}",
-            f"  drop {row['drop_pp']:+.2f} points, {100 * document['confidence']:g} % interval "
+            f"  drop {row['drop_pp']:+.2f} points, {interval_name(document)} "
             f"[{low:+.2f}, {high:+.2f}] ({document['interval']}), margin {row['margin_pp']:.2f}",
             f"  {row['broken']} broken and {row['fixed']} fixed of n = {row['n']:,} paired predictions on "
             f"{document['dataset']}; exact McNemar p = {row['mcnemar_p']:.3g}",
-        ]
+            *(f"  {line}" for line in (*_stopped(document, row), *class_lines(row)))]
+    lines += [f"{kind} {row['verdict'].upper()}: {row['file']} {words(kind, row)}" for kind, row in beside(document)]
     lines.append(f"{document['model']}: {document['verdict']} (FP32 top-1 {document['fp32_top1']:.2f} %)")
+    if beside(document):
+        lines.append(f"with what stands beside accuracy: {document['overall']}")
     return lines
+
+
+def interval_name(document: dict[str, Any]) -> str:
+    """A sequential gate's interval holds at all looks together, so it is wider than that of a single look."""
+    repeated = " repeated" if document.get("design") == "sequential" else ""
+    return f"{100 * document['confidence']:g} %{repeated} interval"
+
+
+def _stopped(document: dict[str, Any], row: dict[str, Any]) -> list[str]:
+    if document.get("design") != "sequential":
+        return []
+    last = "" if row["n"] < document["images"] else ", all of them"
+    return [f"decided at look {len(row['looks'])}, after {row['n']:,} of {document['images']:,} images{last}"]
+
+
+def class_lines(row: dict[str, Any]) -> list[str]:
+    """The classes that changed significantly, and no others."""
+    return [f"class {item['class']}: drop {item['drop_pp']:+.2f} points ({item['broken']} broken, {item['fixed']} "
+            f"fixed of {item['n']:,}; p = {item['p_holm']:.2g} after Holm)"
+            for item in row.get("classes", ()) if item["significant"]]
+
+
+def beside(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """(kind, row) of the verdicts on latency, size and against the baseline."""
+    return [(kind, row) for kind in BESIDE for row in document.get(kind, ())]
+
+
+def words(kind: str, row: dict[str, Any]) -> str:
+    """What such a row found."""
+    if "why" in row:
+        return str(row["why"])
+    if kind == "baseline":
+        low, high = row["ci_pp"]
+        return (f"loses {row['drop_pp']:+.2f} points [{low:+.2f}, {high:+.2f}] against {row['baseline']}, margin "
+                f"{row['margin_pp']:.2f}")
+    setting = f", {row['backend']}, batch {row['batch']}, threads {row['threads']}" if kind == "latency" else ""
+    return f"takes {row['ratio']:.3f} of FP32{setting}, limit {row['limit']:g}"
+
+
+def plan_rows(document: dict[str, Any]) -> Rows:
+    """A plan's images by the rate of discordant pairs."""
+    columns = ["discordant pairs", "images", "power"]
+    return columns, [[f"{row['discordance_pct']:g} %", f"{row['n']:,}", f"{100 * row['power_at_n']:.1f} %"]
+                     for row in document["rows"]]
+
+
+def plan_words(document: dict[str, Any]) -> str:
+    """What the figures of a plan mean."""
+    return (f"images with which a net without a drop passes at a margin of {document['margin_pp']:g} points with "
+            f"{100 * document['power']:g} % probability (one-sided alpha {document['alpha']:g}); discordant pairs: "
+            f"{document['discordance_from']}")

@@ -5,25 +5,66 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edge_se.core.artifacts import Artifact, check_file, locate_build, read_build
-from edge_se.core.errors import ArtifactError
+from edge_se.core.artifacts import Artifact, Build, locate_build, read_build
+from edge_se.core.errors import ArtifactError, EdgeSeError
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import cifar10, splits
-from edge_se.evaluation.accuracy import logits_of
-from edge_se.evaluation.gate import Judgement, judge, margin_of
-from edge_se.evaluation.statistics import pair
-from edge_se.graph.onnx_model import OnnxModel
+from edge_se.data.splits import ImageSet
+from edge_se.evaluation import baseline as baselines
+from edge_se.evaluation.gate import SEVERITY
+from edge_se.evaluation.limits import latency_verdicts, size_verdicts, worst
+from edge_se.evaluation.sequential import LOOKS, looks
+from edge_se.evaluation.settings import NOTHING, Settings, given, read_settings
+from edge_se.steps.gate_looks import Outcome, Rule, outcomes
 
 SCHEMA = "edge-se/gate/1"
-MAX_DROP = 0.5
-ALPHA = 0.025
-SEVERITY = {"pass": 0, "inconclusive": 1, "fail": 2}
 
 
-def gate(model: str | None = None, *, max_drop: float | None = None, preset: str | None = None, alpha: float = ALPHA,
-         data: Path | None = None, progress: Progress = SILENT) -> dict[str, Any]:
-    """The document of `gate --json`: the worst INT8 file's verdict on top, all of them under `targets`."""
+def gate(model: str | None = None, *, max_drop: float | None = None, preset: str | None = None,
+         alpha: float | None = None, wanted: Settings = NOTHING, config: Path | None = None, bench: Path | None = None,
+         baseline: Path | None = None, update_baseline: bool = False, data: Path | None = None,
+         progress: Progress = SILENT) -> dict[str, Any]:
+    """The document of `gate --json`: the worst INT8 file's verdict on top, all of them under `targets`.
+
+    `max_drop`, `preset`, `alpha` and `wanted` win over the file `config`. Latency, size and baseline have verdicts of
+    their own; `overall` is the worst of all, and the exit code. `baseline` is compared with, or written if it may be.
+    """
+    settings, source = read_settings(config, given(max_drop=max_drop, preset=preset, alpha=alpha).over(wanted))
+    _require_whole(settings, bench, baseline, update_baseline)
     build = read_build(locate_build(model))
+    fp32, candidates = _files(build)
+    beside = _limits(fp32, candidates, settings, bench)
+    test = splits.load("test", cifar10.require(data))
+    old = baselines.read_baseline(baseline, model=build.model, dataset_sha256=test.sha256) if (
+        baseline and not update_baseline) else None
+    plan = looks(len(test), settings.level, LOOKS if settings.sequential else 1)
+    found = outcomes(build, fp32, candidates, test, plan, Rule.of(settings), progress)
+    top = max(found, key=lambda outcome: (SEVERITY[outcome.judgement.verdict], outcome.judgement.ci_pp[1]))
+    if old is not None:
+        beside["baseline"] = _against(old, found, baseline)
+    overall = worst([top.judgement.verdict, *(row["verdict"] for rows in beside.values() for row in rows)])
+    if update_baseline:
+        _write_baseline(baseline, build, test, found, progress)
+    return {"schema": SCHEMA, "model": build.model, "dataset": test.name, "fp32_top1": top.fp32_top1,
+            "alpha": settings.level, "confidence": 1 - 2 * settings.level, "interval": "Tango score",
+            "preset": settings.preset, "config": source, "design": "sequential" if len(plan) > 1 else "fixed",
+            "images": len(test), "overall": overall, **top.row(), "targets": [outcome.row() for outcome in found],
+            **beside}
+
+
+def _require_whole(settings: Settings, bench: Path | None, baseline: Path | None, update: bool) -> None:
+    """Refuses what cannot be had together, before any image is evaluated."""
+    if settings.sequential and (baseline or update):
+        raise EdgeSeError("a baseline holds all images, and a sequential gate stops before", where="--sequential",
+                          fix="leave one of them out")
+    if settings.max_latency_ratio is not None and bench is None:
+        raise EdgeSeError("no measurement to judge", where="--max-latency-ratio",
+                          fix="give --bench with a document that `edge-se bench --out FILE` wrote")
+    if bench is not None and settings.max_latency_ratio is None:
+        raise EdgeSeError("no limit to judge it by", where="--bench", fix="give --max-latency-ratio")
+
+
+def _files(build: Build) -> tuple[Artifact, list[Artifact]]:
     fp32 = build.find("fp32")
     candidates = [artifact for artifact in build.artifacts if artifact.precision == "int8"]
     if fp32 is None or not candidates:
@@ -32,26 +73,43 @@ def gate(model: str | None = None, *, max_drop: float | None = None, preset: str
     if build.labels != cifar10.CLASSES:
         raise ArtifactError("is no CIFAR-10 classifier, and the gate judges on CIFAR-10", where=build.folder,
                             fix="gate a CIFAR-10 model")
-    test = splits.load("test", cifar10.require(data))
-    assert test.labels is not None
-    predictions = {}
-    for artifact in (fp32, *candidates):
-        loaded = OnnxModel.read(check_file(build, artifact), precision=artifact.precision, target=artifact.target)
-        with progress.task(f"evaluating {artifact.file}", len(test)) as advance:
-            predictions[artifact.file] = logits_of(loaded, test, advance).argmax(1)
-    reference = predictions[fp32.file]
-    fp32_top1 = 100 * float((reference == test.labels).mean())
-    margin = margin_of(preset, fp32_top1) if preset else MAX_DROP if max_drop is None else max_drop
-    results = [(artifact, judge(pair(reference, predictions[artifact.file], test.labels), margin, alpha))
-               for artifact in candidates]
-    worst = max(results, key=lambda result: (SEVERITY[result[1].verdict], result[1].ci_pp[1]))
-    return {"schema": SCHEMA, "model": build.model, "dataset": test.name, "fp32_top1": fp32_top1, "alpha": alpha,
-            "confidence": 1 - 2 * alpha, "interval": "Tango score", "preset": preset, **_row(*worst),
-            "targets": [_row(*result) for result in results]}
+    return fp32, candidates
 
 
-def _row(artifact: Artifact, judgement: Judgement) -> dict[str, Any]:
-    return {"verdict": judgement.verdict, "target": artifact.target, "file": artifact.file, "sha256": artifact.sha256,
-            "n": judgement.paired.n, "margin_pp": judgement.margin_pp, "drop_pp": judgement.drop_pp,
-            "ci_pp": list(judgement.ci_pp), "mcnemar_p": judgement.mcnemar_p, "broken": judgement.paired.broken,
-            "fixed": judgement.paired.fixed}
+def _limits(fp32: Artifact, candidates: list[Artifact], settings: Settings,
+            bench: Path | None) -> dict[str, list[dict[str, Any]]]:
+    rows = {}
+    if settings.max_latency_ratio is not None and bench is not None:
+        rows["latency"] = latency_verdicts(fp32, candidates, settings.max_latency_ratio, bench)
+    if settings.max_size_ratio is not None:
+        rows["size"] = size_verdicts(fp32, candidates, settings.max_size_ratio)
+    return rows
+
+
+def _against(old: baselines.Rights, found: list[Outcome], path: Path | None) -> list[dict[str, Any]]:
+    """One row per INT8 file: is it non-inferior to the baseline's of the same target, by the same margin?"""
+    rows = []
+    for outcome in found:
+        judged = baselines.judge_against(old, {outcome.artifact.target: outcome.right}, outcome.judgement.margin_pp,
+                                         outcome.judgement.alpha)[outcome.artifact.target]
+        row: dict[str, Any] = {"target": outcome.artifact.target, "file": outcome.artifact.file, "baseline": str(path)}
+        rows.append(row | ({"verdict": "inconclusive", "why": "the baseline does not hold this target"}
+                           if judged is None else {
+            "verdict": judged.verdict, "n": judged.paired.n, "margin_pp": judged.margin_pp, "drop_pp": judged.drop_pp,
+            "ci_pp": list(judged.ci_pp), "mcnemar_p": judged.mcnemar_p, "broken": judged.paired.broken,
+            "fixed": judged.paired.fixed}))
+    return rows
+
+
+def _write_baseline(path: Path | None, build: Build, test: ImageSet, found: list[Outcome], progress: Progress) -> None:
+    """Writes the baseline, unless accuracy failed: what fails against FP32 is nothing to compare with."""
+    if any(outcome.judgement.verdict == "fail" for outcome in found):
+        progress.note("the baseline was not written: the gate failed")
+        return
+    path = path or baselines.FOLDER / f"{build.model}.json"
+    baselines.write_baseline(
+        path, model=build.model, dataset=test.name, dataset_sha256=test.sha256,
+        rights={outcome.artifact.target: outcome.right for outcome in found},
+        files={outcome.artifact.target: {"file": outcome.artifact.file, "sha256": outcome.artifact.sha256,
+                                         "bytes": outcome.artifact.bytes} for outcome in found})
+    progress.note(f"baseline written to {path}")

@@ -32,6 +32,15 @@ def test_the_verdict_is_where_the_interval_lies(margin):
     assert (judgement.paired, judgement.margin_pp, judgement.alpha) == (paired, margin, 0.025)
 
 
+def test_where_the_score_is_skewed_the_interval_reaches_down_to_the_margin():
+    # Of 1,000 with 0.5 % broken, 10 or more come in 3.1 % of the cases, 11 or more in 1.3 %.
+    few, many = (Paired(n=1000, broken=broken, fixed=0) for broken in (10, 11))
+    assert 100 * drop_interval(few, 0.025)[0] > 0.5
+    judgement = judge(few, 0.5, 0.025)
+    assert judgement.verdict == "inconclusive" and judgement.ci_pp[0] == 0.5
+    assert judge(many, 0.5, 0.025).verdict == "fail"
+
+
 def test_few_images_prove_nothing():
     assert judge(Paired(n=100, broken=0, fixed=0), 0.5, 0.025).verdict == "inconclusive"
     assert judge(Paired(n=1000, broken=0, fixed=0), 0.5, 0.025).verdict == "pass"

@@ -1,0 +1,64 @@
+"""A baseline: which test images each INT8 file got right, as JSON to commit; a later build is paired with it."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_se.core.errors import EdgeSeError
+from edge_se.core.files import read_json, write_json
+from edge_se.evaluation.gate import Judgement, judge
+from edge_se.evaluation.statistics import Paired
+
+SCHEMA = "edge-se/gate-baseline/1"
+FOLDER = Path("bench/baselines")
+FIX = "write one with `edge-se gate --update-baseline`"
+Rights = dict[str, NDArray[np.bool_]]
+
+
+def write_baseline(path: Path, *, model: str, dataset: str, dataset_sha256: str, rights: Rights,
+                   files: dict[str, dict[str, Any]]) -> None:
+    """`rights`: target -> (N,) whether INT8 was right; `files`: target -> what identifies the file."""
+    targets = [{"target": target, **files[target], "top1": 100 * float(right.mean()),
+                "right": base64.b64encode(np.packbits(right).tobytes()).decode()} for target, right in rights.items()]
+    write_json(path, {"schema": SCHEMA, "model": model, "dataset": dataset, "dataset_sha256": dataset_sha256,
+                      "n": len(next(iter(rights.values()))), "targets": targets})
+
+
+def read_baseline(path: Path, *, model: str, dataset_sha256: str) -> Rights:
+    """Per target (N,) whether the baseline's INT8 was right.
+
+    Raises EdgeSeError for another model, other images and a broken file.
+    """
+    document = read_json(path, EdgeSeError, fix=FIX)
+    if document.get("schema") != SCHEMA:
+        raise EdgeSeError(f"schema {document.get('schema')!r} is not {SCHEMA!r}", where=path, fix=FIX)
+    for name, wanted in (("model", model), ("dataset_sha256", dataset_sha256)):
+        if document.get(name) != wanted:
+            raise EdgeSeError(f"its {name} is {document.get(name)!r}, not {wanted!r}", where=path,
+                              fix="compare with a baseline of the same model and images, or --update-baseline")
+    try:
+        return {str(row["target"]): _bits(row["right"], document["n"]) for row in document["targets"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise EdgeSeError(f"incomplete baseline ({error!r})", where=path, fix=FIX) from error
+
+
+def _bits(text: str, count: int) -> NDArray[np.bool_]:
+    content = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    if not isinstance(count, int) or count < 1 or len(content) != (count + 7) // 8:
+        raise ValueError(f"{len(content)} bytes do not hold {count!r} images")
+    return np.unpackbits(content, count=count).astype(bool)
+
+
+def judge_against(before: Rights, rights: Rights, margin_pp: float, alpha: float) -> dict[str, Judgement | None]:
+    """The gate's rule with the baseline's INT8 in the place of FP32; None for a target that the baseline lacks."""
+    found: dict[str, Judgement | None] = {}
+    for target, now in rights.items():
+        then = before.get(target)
+        found[target] = None if then is None else judge(
+            Paired(n=len(now), broken=int((then & ~now).sum()), fixed=int((~then & now).sum())), margin_pp, alpha)
+    return found

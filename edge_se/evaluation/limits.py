@@ -1,0 +1,62 @@
+"""Limits on latency and file size, INT8 over FP32: each a verdict of its own, beside accuracy and never mixed with it.
+
+Sizes are exact. Latencies are medians of a bench document without an interval, so a limit wants headroom; what was
+not measured, or only estimated, is inconclusive.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edge_se.core.artifacts import Artifact
+from edge_se.core.errors import EdgeSeError
+from edge_se.core.files import read_json
+from edge_se.evaluation.gate import SEVERITY
+
+SETUP = ("backend", "batch", "threads")  # what INT8 and FP32 must share to be compared
+
+
+def size_verdicts(fp32: Artifact, candidates: list[Artifact], limit: float) -> list[dict[str, Any]]:
+    """One row per INT8 file, from the bytes of the build's manifest."""
+    return [_row(item, item.bytes / fp32.bytes, limit) for item in candidates]
+
+
+def latency_verdicts(fp32: Artifact, candidates: list[Artifact], limit: float, bench: Path) -> list[dict[str, Any]]:
+    """One row per INT8 file and way it was measured in the document `bench`; files are matched by their hashes."""
+    measured = _measurements(bench)
+    rows = []
+    for item in candidates:
+        pairs = [(own, other) for own in measured if own["sha256"] == item.sha256 for other in measured
+                 if other["sha256"] == fp32.sha256 and all(own[key] == other[key] for key in SETUP)]
+        rows += [_row(item, own["p50_ms"] / other["p50_ms"], limit) | {key: own[key] for key in SETUP}
+                 for own, other in pairs]
+        if not pairs:
+            rows.append(_row(item, None, limit) | {
+                "why": f"{bench.name} holds no measurement of this file and of its FP32 in one setting"})
+    return rows
+
+
+def _row(item: Artifact, ratio: float | None, limit: float) -> dict[str, Any]:
+    verdict = "inconclusive" if ratio is None else "pass" if ratio <= limit else "fail"
+    return {"verdict": verdict, "target": item.target, "file": item.file, "ratio": ratio, "limit": limit}
+
+
+def _measurements(bench: Path) -> list[dict[str, Any]]:
+    document = read_json(bench, EdgeSeError, fix="write one with `edge-se bench --out FILE`")
+    rows = document.get("measurements")
+    if not isinstance(rows, list) or document.get("schema") != "edge-se/bench/1":
+        raise EdgeSeError("is no document of `bench`", where=bench, fix="write one with `edge-se bench --out FILE`")
+    try:
+        measured = [{key: row[key] for key in ("sha256", "p50_ms", *SETUP)} for row in rows
+                    if row.get("estimated") is False]
+        if not all(isinstance(row["p50_ms"], int | float) and row["p50_ms"] > 0 for row in measured):
+            raise TypeError("a latency is not a positive number")
+    except (AttributeError, KeyError, TypeError) as error:
+        raise EdgeSeError(f"incomplete measurement ({error!r})", where=bench, fix="bench again") from error
+    return measured
+
+
+def worst(verdicts: list[str]) -> str:
+    """The most severe of them: fail, else inconclusive, else pass."""
+    return max(verdicts, key=lambda verdict: SEVERITY[verdict])

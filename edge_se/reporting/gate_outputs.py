@@ -1,0 +1,80 @@
+"""A gate's document for machines that run it: JUnit XML, and Markdown for the summary of a job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from edge_se.core.errors import ArtifactError
+from edge_se.core.files import write_text
+from edge_se.reporting.tables import DASH, markdown
+from edge_se.reporting.verdict import BESIDE, MEANING, beside, class_lines, interval_name, words
+
+SIGN = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "⚠️ inconclusive"}
+
+
+def junit(document: dict[str, Any]) -> str:
+    """One test case per verdict. JUnit has no word for inconclusive: it is an `error`, since nothing was shown."""
+    cases = {"accuracy": [(row, row["file"], _accuracy(document, row)) for row in document["targets"]]}
+    for kind, row in beside(document):
+        cases.setdefault(kind, []).append((row, _name(row), words(kind, row)))
+    root = ElementTree.Element("testsuites", name="edge-se gate")
+    for kind in ("accuracy", *BESIDE):
+        rows = cases.get(kind, [])
+        if not rows:
+            continue
+        verdicts = [row["verdict"] for row, _, _ in rows]
+        suite = ElementTree.SubElement(root, "testsuite", {
+            "name": f"{document['model']} {kind}", "tests": str(len(rows)), "failures": str(verdicts.count("fail")),
+            "errors": str(verdicts.count("inconclusive")), "skipped": "0"})
+        for row, name, message in rows:
+            case = ElementTree.SubElement(suite, "testcase", classname=f"{document['model']}.{kind}", name=name)
+            if row["verdict"] != "pass":
+                tag = "failure" if row["verdict"] == "fail" else "error"
+                ElementTree.SubElement(case, tag, type=row["verdict"], message=message).text = message
+            else:
+                ElementTree.SubElement(case, "system-out").text = message
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def summary(document: dict[str, Any]) -> str:
+    """A heading, a table of accuracy, one of what stands beside it, and the classes that changed."""
+    rows = [[f"`{row['file']}`", SIGN[row["verdict"]], f"{row['drop_pp']:+.2f}",
+             f"{row['ci_pp'][0]:+.2f} to {row['ci_pp'][1]:+.2f}", f"{row['margin_pp']:.2f}",
+             f"{row['broken']} / {row['fixed']}", f"{row['n']:,}", f"{row['mcnemar_p']:.3g}"]
+            for row in document["targets"]]
+    columns = ["file", "verdict", "drop, points", interval_name(document), "margin", "broken / fixed", "images",
+               "McNemar p"]
+    parts = [f"### {document['model']}: {SIGN[document['overall']]}\n",
+             f"FP32 top-1 {document['fp32_top1']:.2f} % on {document['dataset']}.\n", markdown(columns, rows, left=2)]
+    others = [[kind, f"`{row['file']}`", SIGN[row["verdict"]], words(kind, row)] for kind, row in beside(document)]
+    if others:
+        parts.append(markdown(["beside accuracy", "file", "verdict", "found"], others, left=4))
+    classes = [f"- `{row['file']}`, {line}" for row in document["targets"] for line in class_lines(row)]
+    return "\n".join([*parts, *(["\n".join(classes) + "\n"] if classes else [])])
+
+
+def write_outputs(document: dict[str, Any], junit_file: Path | None, summary_file: Path | None) -> None:
+    """JUnit is written anew; the summary is appended, since the jobs of GitHub share one file per step."""
+    if junit_file is not None:
+        write_text(junit_file, junit(document))
+    if summary_file is not None:
+        try:
+            with open(summary_file, "a", encoding="utf-8") as file:
+                file.write(summary(document) + "\n")
+        except OSError as error:
+            raise ArtifactError(f"cannot be written ({error.strerror or error})", where=summary_file,
+                                fix="choose another file with --summary") from error
+
+
+def _accuracy(document: dict[str, Any], row: dict[str, Any]) -> str:
+    low, high = row["ci_pp"]
+    return (f"{MEANING[row['verdict']]}: {row['drop_pp']:+.2f} points, {interval_name(document)} [{low:+.2f}, "
+            f"{high:+.2f}], margin {row['margin_pp']:.2f}, n = {row['n']:,}")
+
+
+def _name(row: dict[str, Any]) -> str:
+    setting = [str(row[key]) for key in ("backend", "batch", "threads") if key in row]
+    return " ".join([row["file"], *setting]) if setting else str(row["file"] or DASH)

@@ -1,0 +1,130 @@
+"""The images of a gate, look by look: each INT8 file is judged at every look until its verdict is certain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_se.core.artifacts import Artifact, Build, check_file
+from edge_se.core.progress import Progress
+from edge_se.data.splits import ImageSet
+from edge_se.evaluation.accuracy import logits_of
+from edge_se.evaluation.classes import ClassDrop, class_drops
+from edge_se.evaluation.gate import MAX_DROP, Judgement, judge, margin_of
+from edge_se.evaluation.sequential import Look
+from edge_se.evaluation.settings import Settings
+from edge_se.evaluation.statistics import pair
+from edge_se.graph.onnx_model import OnnxModel
+
+SEED = 20260701  # of the order of the images in a sequential gate: the same images for everyone
+Predictions = NDArray[np.intp]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """The margin: in points, or by a preset from FP32's accuracy on the images seen."""
+
+    max_drop: float
+    preset: str | None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Rule:
+        """As the settings say, else the usual one."""
+        return cls(max_drop=MAX_DROP if settings.max_drop is None else settings.max_drop, preset=settings.preset)
+
+    def margin(self, fp32_top1: float) -> float:
+        """In percentage points."""
+        return margin_of(self.preset, fp32_top1) if self.preset else self.max_drop
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One INT8 file at the look that decided it; `right` is (n,), in the order in which images were seen."""
+
+    artifact: Artifact
+    judgement: Judgement
+    fp32_top1: float
+    right: NDArray[np.bool_]
+    classes: list[ClassDrop]
+    class_level: float
+    history: list[dict[str, Any]]
+
+    def row(self) -> dict[str, Any]:
+        """As in the document."""
+        return {"target": self.artifact.target, "file": self.artifact.file, "sha256": self.artifact.sha256,
+                **_figures(self.judgement), "margin_pp": self.judgement.margin_pp,
+                "mcnemar_p": self.judgement.mcnemar_p, "class_level": self.class_level,
+                "classes": [_class_row(item) for item in self.classes], "looks": self.history}
+
+
+@dataclass(kw_only=True)
+class _Seen:
+    """A file that is evaluated, and its predictions so far."""
+
+    artifact: Artifact
+    model: OnnxModel
+    parts: list[Predictions] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def predictions(self) -> Predictions:
+        return np.concatenate(self.parts)
+
+
+def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: ImageSet, plan: tuple[Look, ...],
+             rule: Rule, progress: Progress) -> list[Outcome]:
+    """Of every candidate, in their order. With several looks the images are shuffled: each part is a fair sample."""
+    seen = {item.file: _Seen(artifact=item, model=OnnxModel.read(
+        check_file(build, item), precision=item.precision, target=item.target)) for item in (fp32, *candidates)}
+    order = np.random.default_rng(SEED).permutation(len(test)) if len(plan) > 1 else np.arange(len(test))
+    found: dict[str, Outcome] = {}
+    start = 0
+    for look in plan:
+        part = test if look.n - start == len(test) else _part(test, order[start : look.n])
+        start = look.n
+        open_ = [seen[item.file] for item in candidates if item.file not in found]
+        for one in (seen[fp32.file], *open_):
+            with progress.task(f"evaluating {one.artifact.file}, {look.n:,} of {len(test):,} images",
+                               len(part)) as advance:
+                one.parts.append(logits_of(one.model, part, advance).argmax(1))
+        assert test.labels is not None
+        labels = test.labels[order[: look.n]]
+        for one in open_:
+            outcome = _judged(one, seen[fp32.file].predictions, labels, look, rule, build.labels)
+            if outcome.judgement.verdict != "inconclusive" or look is plan[-1]:
+                found[one.artifact.file] = outcome
+        if len(found) == len(candidates):
+            break
+    return [found[item.file] for item in candidates]
+
+
+def _judged(one: _Seen, reference: Predictions, labels: NDArray[np.uint8], look: Look, rule: Rule,
+            names: tuple[str, ...]) -> Outcome:
+    predictions, fp32_top1 = one.predictions, 100 * float((reference == labels).mean())
+    judgement = judge(pair(reference, predictions, labels), rule.margin(fp32_top1), look.alpha)
+    one.history.append({**_figures(judgement), "alpha": look.alpha})
+    level = 2 * look.spends  # over all looks these add up to 2 alpha, so stopping early finds no class by chance
+    return Outcome(artifact=one.artifact, judgement=judgement, fp32_top1=fp32_top1, right=predictions == labels,
+                   classes=class_drops(reference, predictions, labels, names, level), class_level=level,
+                   history=one.history)
+
+
+def _part(test: ImageSet, indices: NDArray[np.int64]) -> ImageSet:
+    assert test.labels is not None
+    return ImageSet(name=test.name, split=test.split, pixels=test.pixels[indices], labels=test.labels[indices],
+                    mean=test.mean, std=test.std)
+
+
+def _figures(judgement: Judgement) -> dict[str, Any]:
+    return {"verdict": judgement.verdict, "n": judgement.paired.n, "broken": judgement.paired.broken,
+            "fixed": judgement.paired.fixed, "drop_pp": judgement.drop_pp, "ci_pp": list(judgement.ci_pp)}
+
+
+def _class_row(item: ClassDrop) -> dict[str, Any]:
+    paired = item.paired
+    return {"class": item.name, "n": paired.n if paired else 0, "broken": paired.broken if paired else 0,
+            "fixed": paired.fixed if paired else 0, "drop_pp": 100 * paired.drop if paired else None,
+            "mcnemar_p": item.p, "p_holm": item.p_holm, "significant": item.significant}

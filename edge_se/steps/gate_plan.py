@@ -1,0 +1,55 @@
+"""`gate --plan`: how many images a margin needs; reads no image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edge_se.core.artifacts import Build, locate_build, read_build
+from edge_se.core.errors import EdgeSeError
+from edge_se.evaluation.gate import MAX_DROP, margin_of
+from edge_se.evaluation.planning import images_needed
+from edge_se.evaluation.settings import NOTHING, Settings, read_settings
+
+SCHEMA = "edge-se/gate-plan/1"
+POWER = 0.9
+TYPICAL = (0.1, 0.3, 1.0, 3.0)  # percent of images; static INT8 of the bundled nets is near the second
+
+
+def plan(model: str | None = None, *, config: Path | None = None, wanted: Settings = NOTHING, power: float = POWER,
+         discordance: float | None = None) -> dict[str, Any]:
+    """The document of `gate --plan --json`.
+
+    Percent of discordant images: `discordance`, else those of the build `model`, else a few typical ones. Of a build
+    its flips are taken, which every discordant pair is one of: n is then rather too large than too small.
+    """
+    settings, source = read_settings(config, wanted)
+    build = read_build(locate_build(model)) if model else None
+    rates = [discordance] if discordance is not None else _flip_rates(build) if build else list(TYPICAL)
+    margin = MAX_DROP if settings.max_drop is None else settings.max_drop
+    if settings.preset:
+        margin = margin_of(settings.preset, _fp32_top1(build, settings.preset))
+    rows = [images_needed(margin / 100, settings.level, power, rate / 100) for rate in rates]
+    most = max(rows, key=lambda row: row.n)
+    return {"schema": SCHEMA, "model": build.model if build else None, "config": source, "preset": settings.preset,
+            "margin_pp": margin, "alpha": settings.level, "power": power, "drop_pp": 0.0, "n": most.n,
+            "discordance_from": "given" if discordance is not None else "flips of the build" if build else "typical",
+            "rows": [{"discordance_pct": 100 * row.discordance, "n": row.n, "power_at_n": row.power_at_n}
+                     for row in rows]}
+
+
+def _flip_rates(build: Build) -> list[float]:
+    """Percent of predictions that differ from FP32's, of the INT8 files, each rate once."""
+    return sorted({100 * item.flips / item.flips_n for item in build.artifacts if item.precision == "int8"
+                   and item.flips_n}) or list(TYPICAL)
+
+
+def _fp32_top1(build: Build | None, preset: str) -> float:
+    """In percent; 100 where the preset's margin does not depend on it."""
+    fp32 = build.find("fp32") if build else None
+    if fp32 is not None and fp32.top1 is not None:
+        return fp32.top1
+    if margin_of(preset, 100.0) != margin_of(preset, 50.0):
+        raise EdgeSeError(f"the margin of '{preset}' is a share of FP32's top-1, which is not known here",
+                          where="--plan", fix="give --model with a build whose accuracy was measured, or --max-drop")
+    return 100.0

@@ -1,0 +1,123 @@
+"""What is judged beside accuracy: latency and size ratios, and a baseline that is paired image by image."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge_se.core.artifacts import Artifact
+from edge_se.core.assets import asset
+from edge_se.core.errors import EdgeSeError
+from edge_se.evaluation.baseline import judge_against, read_baseline, write_baseline
+from edge_se.evaluation.limits import latency_verdicts, size_verdicts, worst
+
+FP32 = Artifact(precision="fp32", target="any", file="fp32.onnx", sha256="a" * 64, parent_sha256=None, bytes=1000,
+                params=1, macs=1, flops=2, int8_mac_share=0.0, placement=None, top1=None, top1_n=None, top1_ci=None,
+                dataset="d", agreement_with_fp32=100.0, flips=0, flips_n=10, seconds=0.0)
+CPU = replace(FP32, precision="int8", target="cpu", file="int8.cpu.onnx", sha256="b" * 64, bytes=260)
+OPENVINO = replace(CPU, target="openvino", file="int8.openvino.onnx", sha256="c" * 64, bytes=300)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """(rows) -> a bench document; a row is (artifact, backend, batch, p50 in ms, estimated)."""
+
+    def write(*rows):
+        path = tmp_path / "bench.json"
+        path.write_text(json.dumps({"schema": "edge-se/bench/1", "measurements": [
+            {"sha256": item.sha256, "backend": backend, "batch": batch, "threads": 1, "p50_ms": p50,
+             "estimated": estimated} for item, backend, batch, p50, estimated in rows]}))
+        return path
+    return write
+
+
+def test_sizes():
+    rows = size_verdicts(FP32, [CPU, OPENVINO], 0.27)
+    assert [(row["target"], row["verdict"], row["ratio"]) for row in rows] == [
+        ("cpu", "pass", 0.26), ("openvino", "fail", 0.3)]
+
+
+def test_latencies_are_paired_by_hash_and_setting(bench):
+    path = bench((FP32, "onnxruntime", 1, 8.0, False), (CPU, "onnxruntime", 1, 2.0, False),
+                 (FP32, "onnxruntime", 8, 40.0, False), (CPU, "onnxruntime", 8, 36.0, False),
+                 (OPENVINO, "openvino", 1, 2.0, False), (replace(FP32, sha256="d" * 64), "openvino", 1, 8.0, False))
+    rows = latency_verdicts(FP32, [CPU, OPENVINO], 0.5, path)
+    assert [(row["target"], row["verdict"], row["ratio"], row.get("batch")) for row in rows] == [
+        ("cpu", "pass", 0.25, 1), ("cpu", "fail", 0.9, 8), ("openvino", "inconclusive", None, None)]
+    assert "no measurement of this file" in rows[2]["why"]
+
+
+def test_an_estimate_is_no_measurement(bench):
+    path = bench((FP32, "onnxruntime", 1, 8.0, True), (CPU, "onnxruntime", 1, 2.0, True))
+    assert [row["verdict"] for row in latency_verdicts(FP32, [CPU], 0.5, path)] == ["inconclusive"]
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"schema": "edge-se/bench/1", "measurements": [1]}',
+                                     '{"schema": "edge-se/bench/1", "measurements": [{"estimated": false}]}', "no"])
+def test_what_is_no_bench_document_is_one_message(tmp_path, content):
+    (tmp_path / "bench.json").write_text(content)
+    with pytest.raises(EdgeSeError, match=r"bench\.json"):
+        latency_verdicts(FP32, [CPU], 0.5, tmp_path / "bench.json")
+
+
+def test_a_latency_of_nothing_is_refused(bench):
+    with pytest.raises(EdgeSeError, match="not a positive number"):
+        latency_verdicts(FP32, [CPU], 0.5, bench((CPU, "onnxruntime", 1, 0.0, False)))
+
+
+def test_the_worst_verdict():
+    assert worst(["pass", "inconclusive", "pass"]) == "inconclusive"
+    assert worst(["inconclusive", "fail", "pass"]) == "fail"
+    assert worst(["pass"]) == "pass"
+
+
+@pytest.fixture
+def rights():
+    random = np.random.default_rng(0)
+    return {target: random.random(1003) < 0.9 for target in ("cpu", "openvino")}
+
+
+def written(path, rights):
+    write_baseline(path, model="m", dataset="d", dataset_sha256="s", rights=rights,
+                   files={target: {"file": f"int8.{target}.onnx", "sha256": "b" * 64, "bytes": 3} for target in rights})
+    return path
+
+
+def test_a_baseline_comes_back_bit_by_bit(tmp_path, rights):
+    path = written(tmp_path / "folder" / "m.json", rights)
+    found = read_baseline(path, model="m", dataset_sha256="s")
+    assert found.keys() == rights.keys()
+    assert all(np.array_equal(found[target], rights[target]) for target in rights)
+    assert json.loads(path.read_text())["targets"][0]["top1"] == pytest.approx(100 * rights["cpu"].mean())
+
+
+def test_the_baseline_takes_the_place_of_fp32(rights):
+    now = rights["cpu"].copy()
+    now[np.flatnonzero(now)[:60]] = False
+    now[np.flatnonzero(~rights["cpu"])[:2]] = True
+    found = judge_against(rights, {"cpu": now, "arm": now}, 0.5, 0.025)
+    assert found["arm"] is None
+    assert (found["cpu"].paired.broken, found["cpu"].paired.fixed, found["cpu"].verdict) == (60, 2, "fail")
+    assert judge_against(rights, {"cpu": rights["cpu"]}, 0.5, 0.025)["cpu"].verdict == "pass"
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ({"schema": "other"}, "schema 'other'"), ({"model": "n"}, "its model is 'n'"),
+    ({"dataset_sha256": "t"}, "its dataset_sha256"), ({"targets": [{}]}, "incomplete"), ({"targets": 3}, "incomplete"),
+    ({"n": 4000}, "do not hold 4000 images"), ({"n": "x"}, "incomplete"),
+    ({"targets": [{"target": "cpu", "right": "###"}]}, "incomplete")])
+def test_a_foreign_or_broken_baseline_is_refused(tmp_path, rights, change, says):
+    path = written(tmp_path / "m.json", rights)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(EdgeSeError, match=says):
+        read_baseline(path, model="m", dataset_sha256="s")
+
+
+@pytest.mark.parametrize("model", ["resnet18", "se_resnet18"])
+def test_the_shipped_baselines_are_those_of_the_measured_builds(model):
+    path = asset("bench", "baselines", f"{model}.json")
+    gate = json.loads(asset("bench", "results", f"gate-{model}.json").read_text())
+    found = read_baseline(path, model=model, dataset_sha256=json.loads(path.read_text())["dataset_sha256"])
+    measured = {row["target"]: gate["fp32_top1"] - row["drop_pp"] for row in gate["targets"]}
+    assert {target: 100 * right.mean() for target, right in found.items()} == pytest.approx(measured)

@@ -1,0 +1,55 @@
+"""Planned numbers of images hold what they promise, by the gate's own rule on simulated pairs."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from edge_se.core.errors import EdgeSeError
+from edge_se.evaluation.exact import pass_probability
+from edge_se.evaluation.gate import judge
+from edge_se.evaluation.planning import LARGEST, images_needed
+from edge_se.evaluation.statistics import Paired
+
+SETTINGS = [(0.005, 0.025, 0.9, 0.003), (0.005, 0.025, 0.9, 0.03), (0.01, 0.05, 0.8, 0.02), (0.003, 0.005, 0.95, 0.002)]
+
+
+@pytest.mark.parametrize(("margin", "alpha", "power", "discordance"), SETTINGS)
+def test_simulated_gates_pass_as_often_as_planned(margin, alpha, power, discordance):
+    plan = images_needed(margin, alpha, power, discordance)
+    shares = [discordance / 2, discordance / 2, 1 - discordance]
+    drawn, times = np.unique(np.random.default_rng(0).multinomial(plan.n, shares, size=4000), axis=0,
+                             return_counts=True)
+    passed = sum(int(weight) for (b, c, _), weight in zip(drawn.tolist(), times)
+                 if judge(Paired(n=plan.n, broken=b, fixed=c), 100 * margin, alpha).verdict == "pass") / 4000
+    assert passed == pytest.approx(plan.power_at_n, abs=4 * (power * (1 - power) / 4000) ** 0.5)
+    assert plan.power_at_n >= power
+
+
+@pytest.mark.parametrize(("margin", "alpha", "power", "discordance"), SETTINGS)
+def test_it_is_the_smallest_number_from_which_the_power_holds(margin, alpha, power, discordance):
+    n = images_needed(margin, alpha, power, discordance).n
+    tooth = int(1 / margin)
+    assert pass_probability(n - 1, margin, alpha, discordance) < power
+    assert all(pass_probability(later, margin, alpha, discordance) >= power
+               for later in range(n, n + 4 * tooth, max(1, tooth // 7)))
+
+
+def test_near_the_normal_approximation_where_that_holds():
+    margin, discordance = 0.01, 0.2
+    usual = (norm.isf(0.025) + norm.isf(0.1)) ** 2 * discordance / margin**2
+    assert images_needed(margin, 0.025, 0.9, discordance).n == pytest.approx(usual, rel=0.01)
+
+
+def test_without_discordant_pairs_the_number_is_known():
+    # Nothing is broken: the upper end is z^2 / (n + z^2).
+    z2 = norm.isf(0.025) ** 2
+    assert images_needed(0.005, 0.025, 0.9, 0.0).n == int(z2 * 0.995 / 0.005) + 1
+
+
+@pytest.mark.parametrize(("values", "says"), [
+    ((0.0, 0.025, 0.9, 0.01), "--max-drop"), ((0.005, 0.5, 0.9, 0.01), "--alpha"),
+    ((0.005, 0.025, 1.0, 0.01), "--power"), ((0.005, 0.025, 0.9, 1.5), "--discordance"),
+    ((1e-5, 0.025, 0.9, 0.5), f"more than {LARGEST:,} images")])
+def test_settings_that_cannot_be_planned(values, says):
+    with pytest.raises(EdgeSeError, match=says):
+        images_needed(*values)

@@ -1,0 +1,84 @@
+"""JUnit XML and Markdown of a gate's document, and its words."""
+
+from xml.etree import ElementTree
+
+import pytest
+
+from edge_se.core.errors import ArtifactError
+from edge_se.reporting.gate_outputs import junit, summary, write_outputs
+from edge_se.reporting.verdict import explain
+
+
+def target(name, verdict, **changes):
+    return {"verdict": verdict, "target": name, "file": f"int8.{name}.onnx", "n": 10_000, "margin_pp": 0.5,
+            "drop_pp": 0.12, "ci_pp": [-0.05, 0.31], "mcnemar_p": 0.25, "broken": 20, "fixed": 8, "looks": [{}],
+            "classes": [{"class": "cat", "n": 1000, "broken": 9, "fixed": 0, "drop_pp": 0.9, "p_holm": 0.04,
+                         "significant": name == "cpu"}]} | changes
+
+
+@pytest.fixture
+def document():
+    return {"model": "net <&>", "dataset": "cifar10-test10k", "fp32_top1": 92.2, "confidence": 0.95, "overall": "fail",
+            "interval": "Tango score", "design": "fixed", "images": 10_000, "verdict": "fail", "targets": [
+                target("cpu", "pass"), target("openvino", "inconclusive"), target("tensorrt", "fail")],
+            "size": [{"verdict": "pass", "target": "cpu", "file": "int8.cpu.onnx", "ratio": 0.26, "limit": 0.3}],
+            "latency": [{"verdict": "fail", "target": "cpu", "file": "int8.cpu.onnx", "ratio": 0.95, "limit": 0.9,
+                         "backend": "onnxruntime", "batch": 8, "threads": 1},
+                        {"verdict": "inconclusive", "target": "tensorrt", "file": "int8.tensorrt.onnx", "ratio": None,
+                         "limit": 0.9, "why": "bench.json holds no measurement"}]}
+
+
+def test_junit_has_a_case_per_verdict(document):
+    root = ElementTree.fromstring(junit(document).encode())
+    assert root.tag == "testsuites"
+    suites = {suite.get("name"): suite for suite in root}
+    assert list(suites) == ["net <&> accuracy", "net <&> latency", "net <&> size"]
+    accuracy = suites["net <&> accuracy"]
+    assert [accuracy.get(key) for key in ("tests", "failures", "errors", "skipped")] == ["3", "1", "1", "0"]
+    assert [(case.get("name"), [child.tag for child in case]) for case in accuracy] == [
+        ("int8.cpu.onnx", ["system-out"]), ("int8.openvino.onnx", ["error"]), ("int8.tensorrt.onnx", ["failure"])]
+    assert "+0.12 points, 95 % interval [-0.05, +0.31], margin 0.50" in accuracy[2][0].get("message")
+    assert [case.get("name") for case in suites["net <&> latency"]] == [
+        "int8.cpu.onnx onnxruntime 8 1", "int8.tensorrt.onnx"]
+    for suite in root:
+        assert int(suite.get("tests")) == len(suite)
+
+
+def test_the_summary_is_markdown(document):
+    lines = summary(document).splitlines()
+    assert lines[0] == "### net <&>: ❌ fail"
+    assert "| `int8.tensorrt.onnx` | ❌ fail | +0.12 | -0.05 to +0.31 | 0.50 | 20 / 8 | 10,000 | 0.25 |" in lines
+    assert "| latency | `int8.tensorrt.onnx` | ⚠️ inconclusive | bench.json holds no measurement |" in lines
+    assert lines[-1].startswith("- `int8.cpu.onnx`, class cat: drop +0.90 points")
+    tables = [line for line in lines if line.startswith("|")]
+    assert {line.count("|") for line in tables} == {9, 5}
+
+
+def test_words(document):
+    lines = explain(document)
+    assert "latency FAIL: int8.cpu.onnx takes 0.950 of FP32, onnxruntime, batch 8, threads 1, limit 0.9" in lines
+    assert sum("class cat" in line for line in lines) == 1
+    assert lines[-2:] == ["net <&>: fail (FP32 top-1 92.20 %)", "with what stands beside accuracy: fail"]
+    early = document | {"design": "sequential", "targets": [target("cpu", "pass", n=3000, looks=[{}] * 3)]}
+    lines = explain(early)
+    assert "95 % repeated interval" in lines[1]
+    assert "  decided at look 3, after 3,000 of 10,000 images" in lines
+    assert "decided at look 10, after 10,000 of 10,000 images, all of them" in "\n".join(explain(
+        document | {"design": "sequential", "targets": [target("cpu", "pass", looks=[{}] * 10)]}))
+
+
+def test_a_document_of_before_is_still_said(document):
+    old = {key: document[key] for key in ("model", "dataset", "fp32_top1", "confidence", "interval", "verdict")}
+    rows = [{key: value for key, value in row.items() if key not in ("classes", "looks")}
+            for row in document["targets"]]
+    assert len(explain(old | {"targets": rows})) == 3 * 3 + 1
+
+
+def test_the_summary_is_appended_and_junit_replaced(document, tmp_path):
+    xml, markdown = tmp_path / "gate.xml", tmp_path / "summary.md"
+    for _ in range(2):
+        write_outputs(document, xml, markdown)
+    assert markdown.read_text() == 2 * (summary(document) + "\n")
+    assert xml.read_text() == junit(document)
+    with pytest.raises(ArtifactError, match="--summary"):
+        write_outputs(document, None, tmp_path)
