@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ from edge_se.core.files import read_json, sha256_of
 SCHEMA = "edge-se/export/1"
 MANIFEST = "manifest.json"
 BUILDS = Path("build")
+LARGEST = 2**63  # what a figure of a manifest stays below
+_KINDS: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float),
+                                              "tuple[float, float]": tuple}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,10 +94,14 @@ def build_of(document: dict[str, Any], path: Path = Path(MANIFEST)) -> Build:
                           for item in document["artifacts"])
         artifacts = tuple(replace(item, top1_ci=item.top1_ci and (item.top1_ci[0], item.top1_ci[1]))
                           for item in artifacts)  # JSON has no tuples
-        fields = {key: document[key] for key in Build.__dataclass_fields__ if key != "artifacts"}
-        fields["labels"] = tuple(fields["labels"])
-        if not isinstance(fields["source"], dict) or not isinstance(fields["calibration"], dict | None):
+        for item in artifacts:
+            _require_kinds(item)
+        values = {key: document[key] for key in Build.__dataclass_fields__ if key != "artifacts"}
+        values["labels"] = tuple(values["labels"])
+        if not isinstance(values["source"], dict) or not isinstance(values["calibration"], dict | None):
             raise TypeError("source and calibration are objects")
+        if not all(isinstance(text, str) for text in (values["model"], values["out"], *values["labels"])):
+            raise TypeError("model and labels are texts")
         # A manifest from elsewhere must not reach outside its folder.
         outside = next((item.file for item in artifacts
                         if Path(item.file).name != item.file or item.file == ".."), None)
@@ -102,7 +109,18 @@ def build_of(document: dict[str, Any], path: Path = Path(MANIFEST)) -> Build:
         raise ArtifactError(f"incomplete manifest ({error!r})", where=path, fix="export again") from error
     if outside is not None:
         raise ArtifactError(f"names a file outside its folder: {outside!r}", where=path, fix="export again")
-    return Build(**fields, artifacts=artifacts)
+    return Build(**values, artifacts=artifacts)
+
+
+def _require_kinds(item: Artifact) -> None:
+    """TypeError unless every field of an artifact that was read is of the type that its annotation names."""
+    for field in fields(item):
+        value, (kind, _, optional) = getattr(item, field.name), str(field.type).partition(" | ")
+        numbers = value if isinstance(value, tuple) else (value,) if isinstance(value, (int, float)) else ()
+        fits = isinstance(value, _KINDS[kind]) and not isinstance(value, bool) and all(
+            isinstance(number, (int, float)) and abs(number) < LARGEST for number in numbers)  # NaN is not below
+        if not fits and not (optional and value is None):
+            raise TypeError(f"{field.name} is {value!r:.60}")
 
 
 def locate_build(model: str | None) -> Path:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,21 @@ def sweep(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Whoever else asks for `folder` waits until the block ends, so that files of two runs do not mix.
+
+    The lock is on the folder itself and leaves nothing behind; where a file system has none, nobody waits.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):  # a folder that cannot be made is told of by who writes to it
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
 def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
@@ -85,14 +102,22 @@ def write_json(path: Path, document: Any) -> None:
 def read_json(path: Path, error: type[EdgeSeError] = ArtifactError, *, fix: str | None = None) -> dict[str, Any]:
     """The JSON object in `path`; a missing or broken file raises `error`."""
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(path.read_bytes(), parse_constant=_finite, parse_float=_finite)
     except FileNotFoundError as missing:
         raise error("no such file", where=path, fix=fix) from missing
-    except (OSError, ValueError) as broken:
+    except (OSError, ValueError, RecursionError) as broken:  # the last: brackets nested without end
         raise error(f"not readable as JSON ({broken})", where=path, fix=fix) from broken
     if not isinstance(document, dict):
         raise error(f"expected a JSON object, found {type(document).__name__}", where=path, fix=fix)
     return document
+
+
+def _finite(text: str) -> float:
+    """NaN and infinity are no JSON, and no figure either."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number")
+    return number
 
 
 def sha256_of(path: Path) -> str:

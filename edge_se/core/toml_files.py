@@ -31,7 +31,7 @@ def read_toml(kind: type[Document], path: Path, error: type[EdgeSeError]) -> Doc
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as broken:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as broken:
         raise error(f"not readable as TOML ({broken})", where=path) from broken
     try:
         return kind.model_validate(document)

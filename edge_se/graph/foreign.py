@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from edge_se.core.errors import ModelError
@@ -13,6 +14,7 @@ from edge_se.graph.rewrites import hide_constants, prepare
 from edge_se.graph.view import node_label
 
 OLDEST_OPSET = 13  # per-channel DequantizeLinear
+LARGEST_INPUT = 2**28  # floats
 CONTROL_FLOW = ("If", "Loop", "Scan")
 QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger")
 
@@ -43,10 +45,13 @@ def _refuse_what_cannot_be_handled(model: OnnxModel, path: Path) -> None:
         if node.domain not in ("", "ai.onnx"):
             raise ModelError(f"operator of the custom domain '{node.domain}'", where=f"{path}: {node_label(node)}",
                              fix="export the model with standard ONNX operators")
-    _, channels, height, width = model.input_shape
+    batch, channels, height, width = model.input_shape
     if channels != 3 or not height or not width:
         raise ModelError(f"input of shape {model.input_shape}: three channels and a fixed height and width are needed",
                          where=path, fix="export with a fixed NCHW image size (the batch may be dynamic)")
+    if (batch or 1) * channels * height * width > LARGEST_INPUT:
+        raise ModelError(f"input of shape {model.input_shape} is larger than 1 GiB", where=path,
+                         fix="export with a dynamic batch")
     if len(proto.graph.output) != 1:
         names = ", ".join(value.name for value in proto.graph.output)
         raise ModelError(f"has {len(proto.graph.output)} outputs ({names}); a classifier has one", where=path,
@@ -63,13 +68,22 @@ def _folded(model: OnnxModel, path: Path) -> onnx.ModelProto:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(target)
         options.log_severity_level = 3
+        stage = "load"
         try:
             proto = model.copy()
             hide_constants(proto)  # onnxruntime folds no constant that a caller may override
-            onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(proto.SerializeToString(), options,
+                                                   providers=["CPUExecutionProvider"])
+            stage = "run"  # where shapes that do not fit show
+            black = np.zeros([size or 1 for size in model.input_shape], np.float32)
+            logits = session.run(None, {model.input_name: black})[0]
         except Exception as error:  # onnxruntime's own exceptions share no base class
-            raise ModelError(f"onnxruntime cannot load it ({str(error).splitlines()[0]})", where=path,
+            said = str(error).partition("\n")[0]
+            raise ModelError(f"onnxruntime cannot {stage} it ({said or type(error).__name__})", where=path,
                              fix="check it with onnx.checker.check_model") from error
+        if not isinstance(logits, np.ndarray) or logits.ndim < 2 or len(logits) != len(black):
+            raise ModelError(f"output of shape {np.shape(logits)} for {len(black)} image(s); a classifier's is (batch, "
+                             "classes)", where=path, fix="export the logits")
         folded = onnx.load(target)
     standard = [entry for entry in folded.opset_import if entry.domain in ("", "ai.onnx")]
     del folded.opset_import[:]

@@ -45,7 +45,7 @@ def read_metadata(model: onnx.ModelProto) -> ModelMetadata | None:
                                   if key in ModelMetadata.__dataclass_fields__}
         metadata = ModelMetadata(**values)
         _require_kinds(metadata)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ModelError(f"its edge-se metadata is broken ({error})", where=model.graph.name or "graph",
                          fix="export it again") from error
     return metadata
@@ -53,10 +53,19 @@ def read_metadata(model: onnx.ModelProto) -> ModelMetadata | None:
 
 def _require_kinds(metadata: ModelMetadata) -> None:
     numbers = (metadata.mean, metadata.std)
-    if not (isinstance(metadata.model, str) and isinstance(metadata.labels, tuple)
-            and all(isinstance(entry, tuple) and len(entry) == 3 and all(isinstance(x, (int, float)) for x in entry)
-                    for entry in numbers)):
+    texts = (metadata.model, metadata.layout, "" if metadata.source_sha256 is None else metadata.source_sha256,
+             *(metadata.labels if isinstance(metadata.labels, tuple) else (None,)))
+    if not (all(isinstance(text, str) for text in texts)
+            and all(isinstance(entry, tuple) and len(entry) == 3 and all(_is_finite(x) for x in entry)
+                    for entry in numbers)
+            and (metadata.params is None or type(metadata.params) is int)):
         raise ValueError("a value is of the wrong kind")
+    if not all(deviation > 0 for deviation in metadata.std):
+        raise ValueError(f"a standard deviation of {min(metadata.std)}")
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and abs(value) < 1e9  # NaN is not; pixels / 255 are of order 1
 
 
 def _value(text: str) -> Any:

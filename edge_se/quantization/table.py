@@ -82,11 +82,12 @@ def _parts(path: Path) -> tuple[dict[str, Any], np.ndarray[Any, Any], np.ndarray
         raise CalibrationError(f"not a calibration table ({broken})", where=path, fix="calibrate again") from broken
     kinds = {"tensors": list, "model_sha256": str, "calibration": str, "calibration_sha256": str, "images": int,
              "split": str, "mean": list, "std": list}
-    if missing or about["schema"] != SCHEMA or not all(isinstance(about[key], kind) for key, kind in kinds.items()):
+    if missing or about["schema"] != SCHEMA or not all(isinstance(about[key], kind) for key, kind in kinds.items()) \
+            or not all(isinstance(name, str) for name in about["tensors"]):
         raise CalibrationError(f"not a calibration table of schema {SCHEMA}", where=path, fix="calibrate again")
     expected = len(about["tensors"])
-    if counts.shape != (expected, BINS) or extents.shape != (expected, 3) or not np.isfinite(extents).all() \
-            or counts.dtype.kind != "i" or (counts < 0).any() \
+    if counts.shape != (expected, BINS) or extents.shape != (expected, 3) or extents.dtype.kind != "f" \
+            or not np.isfinite(extents).all() or counts.dtype.kind != "i" or (counts < 0).any() \
             or (extents[:, 0] > extents[:, 1]).any() or (extents[:, 2] < np.abs(extents[:, :2]).max(1)).any():
         raise CalibrationError("its arrays do not fit its tensors: altered", where=path, fix="calibrate again")
     return about, counts, extents

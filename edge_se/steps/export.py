@@ -14,7 +14,7 @@ from edge_se.backends.table import first_that_runs
 from edge_se.core import environment
 from edge_se.core.artifacts import BUILDS, MANIFEST, Artifact, Build
 from edge_se.core.errors import EdgeSeError
-from edge_se.core.files import sweep, write_bytes, write_json
+from edge_se.core.files import alone_in, sweep, write_bytes, write_json
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import calibration as calibration_sets
 from edge_se.data import cifar10, splits
@@ -219,9 +219,10 @@ def _write(build: Build, models: list[OnnxModel], table: bytes) -> None:
     folder = build.folder
     if folder.exists() and not folder.is_dir():
         raise EdgeSeError("is a file, not a folder", where=folder, fix="choose another --out")
-    sweep(folder)
-    for model in models:
-        write_bytes(folder / model.file_name, model.content)
-    if table:
-        write_bytes(folder / TABLE, table)
-    write_json(folder / MANIFEST, build.document())
+    with alone_in(folder):  # the build that is written last is whole
+        sweep(folder)
+        for model in models:
+            write_bytes(folder / model.file_name, model.content)
+        if table:
+            write_bytes(folder / TABLE, table)
+        write_json(folder / MANIFEST, build.document())

@@ -29,7 +29,7 @@ def verify(folder: str, *, compiled: bool = False) -> dict[str, Any]:
         if artifact.parent_sha256 is not None and artifact.parent_sha256 not in known:
             raise ArtifactError(f"was made from {artifact.parent_sha256[:12]}, which is not in this build", where=path,
                                 fix="export again")
-        if metadata is None or metadata.source_sha256 != build.source["sha256"]:
+        if metadata is None or metadata.source_sha256 != build.source.get("sha256"):
             raise ArtifactError("its metadata names another source than the manifest", where=path, fix="export again")
         checked.append({"file": artifact.file, "sha256": artifact.sha256, "bytes": artifact.bytes})
         if compiled and artifact.target in ("any", "tensorrt", "tensorrt-fp16"):

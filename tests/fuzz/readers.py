@@ -1,0 +1,157 @@
+"""Every kind of file that edge-se reads: how it is damaged, and what a command does with it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mutations
+import numpy as np
+
+BENCH = {"schema": "edge-se/bench/1", "device": "cpu", "environment": {"device": {"name": "x", "power_mode": None}},
+         "measurements": [{"model": "tiny", "precision": precision, "target": "any", "backend": "onnxruntime",
+                           "batch": 1, "threads": 1, "streams": 1, "scenario": "latency", "p50_ms": 1.5,
+                           "estimated": False}
+                          for precision in ("fp32", "fp16", "int8")]}
+RECORDS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """`read(path, originals)` is what a command does with the damaged file `name`."""
+
+    name: str
+    damage: Callable[[Any, bytes], bytes]
+    read: Callable[[Path, Path], object]
+    beside: tuple[str, ...] = ()  # originals that must lie beside it
+
+
+def read_onnx(path, originals):
+    from edge_se.steps.export import export
+
+    out = path.parent / "build"  # which a refused model must not leave
+    export(str(path), int8=True, targets=["cpu", "tensorrt"], effort="quick", calibration=str(originals / "images.npz"),
+           accuracy=False, out=out)
+    shutil.rmtree(out)
+
+
+def read_weights(path, originals):
+    import torch
+
+    from edge_se.nets.zoo import ModelSpec, build
+    from edge_se.training.checkpoint import load_weights
+
+    with torch.device("meta"):
+        skeleton = build(ModelSpec(**json.loads((originals / "spec.json").read_text())))
+    load_weights(skeleton.to_empty(device="cpu"), path)
+
+
+def read_training_recipe(path, originals):
+    from edge_se.core.recipes import read_recipe
+
+    recipe = read_recipe(path)
+    return recipe.sha256, recipe.epochs, recipe.shortened(1)
+
+
+def read_board_file(path, originals):
+    from edge_se.measure.boards import read_board
+
+    return read_board(str(path))
+
+
+def read_manifest(path, originals):
+    from edge_se.core.artifacts import read_build
+    from edge_se.reporting.tables import build_rows
+    from edge_se.steps.verify import verify
+
+    build = read_build(path.parent)
+    json.dumps(build.document())
+    build_rows(build)
+    verify(str(path.parent))
+
+
+class Images:
+    """50,000 training images of one black pixel."""
+
+    @staticmethod
+    def read(source):
+        return np.zeros((50_000, 3, 1, 1), np.uint8), np.zeros(50_000, np.uint8)
+
+
+def read_indices(path, originals):
+    from edge_se.data.calibration import load
+
+    return load(str(path), Images())
+
+
+def read_cifar(path, originals):
+    from edge_se.data import cifar10
+
+    cifar10.RECORDS_PER_FILE = RECORDS
+    cifar10.SHA256 = json.loads((originals / "sha256.json").read_text())
+    return cifar10.require(path.parent).read("test")
+
+
+def read_calibration_table(path, originals):
+    from edge_se.data.cifar10 import MEAN, STD
+    from edge_se.graph.onnx_model import OnnxModel
+    from edge_se.quantization.table import is_table, read_table
+
+    is_table(path)
+    statistics = read_table(path, OnnxModel.read(originals / "fp32.onnx"), MEAN, STD)
+    return statistics.ranges("minmax", "uint8"), json.dumps(statistics.calibration)
+
+
+def read_images(path, originals):
+    from edge_se.data.calibration import load
+
+    return next(load(str(path), None).batches(8))
+
+
+def read_layers(path, originals):
+    from edge_se.measure.explain import explain
+    from edge_se.measure.layers import read_engine
+
+    other = "int8.profile.json" if "layers" in path.name else "int8.layers.json"
+    files = {path.name: path, other: originals / other}
+    engine = read_engine(files["int8.layers.json"], files["int8.profile.json"])
+    json.dumps(explain(engine, latency_ms=1.0, baseline=engine, baseline_latency_ms=2.0).document(), allow_nan=False)
+
+
+def read_bench_document(path, originals):
+    from edge_se.core.files import read_json
+    from edge_se.measure.conditions import require_comparable
+    from edge_se.steps.bench_rows import set_beside
+
+    earlier, new = read_json(path), json.loads(json.dumps(BENCH))
+    require_comparable(new, earlier)
+    set_beside(new, earlier)
+    json.dumps(new, allow_nan=False)
+
+
+KINDS = {
+    "onnx": Kind(name="tiny.onnx", damage=mutations.onnx_file, read=read_onnx),
+    "safetensors": Kind(name="weights.safetensors", damage=mutations.safetensors_file, read=read_weights),
+    "recipe": Kind(name="recipe.toml", damage=mutations.toml_file, read=read_training_recipe),
+    "board": Kind(name="board.toml", damage=mutations.toml_file, read=read_board_file),
+    "manifest": Kind(name="manifest.json", damage=mutations.json_file, read=read_manifest,
+                     beside=("fp32.onnx", "int8.cpu.onnx", "calibration.npz")),
+    "indices": Kind(name="indices.json", damage=mutations.json_file, read=read_indices),
+    "cifar10": Kind(name="cifar-10-batches-bin/test_batch.bin", damage=mutations.bytes_of, read=read_cifar),
+    "table": Kind(name="calibration.npz", damage=mutations.npz_file, read=read_calibration_table),
+    "images": Kind(name="images.npz", damage=mutations.npz_file, read=read_images),
+    "layers": Kind(name="int8.layers.json", damage=mutations.json_file, read=read_layers),
+    "profile": Kind(name="int8.profile.json", damage=mutations.json_file, read=read_layers),
+    "bench": Kind(name="bench.json", damage=mutations.json_file, read=read_bench_document),
+}
+
+
+def prepare(kind, originals, folder):
+    """Where the damaged file goes, with what must lie beside it."""
+    path = folder / kind.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for name in kind.beside:
+        shutil.copyfile(originals / name, path.parent / name)
+    return path
