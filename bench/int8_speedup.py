@@ -13,7 +13,7 @@ import statistics
 from pathlib import Path
 
 from edge_se.backends.openvino import OpenVino, installed
-from edge_se.backends.table import BACKENDS
+from edge_se.backends.table import AUTOMATIC
 from edge_se.core import environment
 from edge_se.core.artifacts import BUILDS, MANIFEST
 from edge_se.core.files import write_json
@@ -31,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.models:
         parser.error("no build: run `edge-se export --model se_resnet18 --int8` first")
-    here = [name for name, backend in BACKENDS.items() if not isinstance(backend, OpenVino) or installed()]
+    here = [name for name, backend in AUTOMATIC.items() if not isinstance(backend, OpenVino) or installed()]
     rows = [row for model in arguments.models for backend in here
             for row in speedups(model, backend, arguments.repeats, arguments.seconds)]
     write_json(RESULTS / "int8_speedup.json", {
@@ -50,7 +50,7 @@ def speedups(model: str, backend: str, repeats: int, seconds: float) -> list[dic
     p50: dict[str, list[float]] = {}
     for _ in range(repeats):
         document = bench("cpu", model=model, precisions=["fp32", "int8"],
-                         options=Options(backend=backend, threads=1, min_duration=seconds))
+                         options=Options(backend=backend, threads=(1,), fresh=False, min_duration=seconds))
         for row in document["measurements"]:
             p50.setdefault(row["target"], []).append(row["p50_ms"])
     fp32 = p50.pop("any")

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_se.backends.base import Device, Session
 from edge_se.backends.openvino import OpenVino, installed
-from edge_se.backends.table import BACKENDS
+from edge_se.backends.table import AUTOMATIC
 from edge_se.core import environment
 from edge_se.data.splits import ImageSet
 from edge_se.graph.onnx_model import OnnxModel
@@ -150,7 +150,7 @@ def pictures(size: int) -> ImageSet:
 
 
 def runtimes() -> list[str]:
-    return [name for name, backend in BACKENDS.items() if not isinstance(backend, OpenVino) or installed()]
+    return [name for name, backend in AUTOMATIC.items() if not isinstance(backend, OpenVino) or installed()]
 
 
 def files(model: OnnxModel, images: ImageSet, placement: str | None = None) -> Files:
@@ -168,7 +168,7 @@ def timed(graphs: dict[Any, tuple[str, OnnxModel]], batch: int, seconds: float) 
     plan = TimingPlan(min_duration=seconds / ROUNDS, min_runs=3, warmup=0.05)
     samples: dict[Any, list[Any]] = {key: [] for key in graphs}
     with ExitStack() as stack:
-        sessions: dict[Any, Session] = {key: stack.enter_context(BACKENDS[backend].open(model, Device(threads=1)))
+        sessions: dict[Any, Session] = {key: stack.enter_context(AUTOMATIC[backend].open(model, Device(threads=1)))
                                         for key, (backend, model) in graphs.items()}
         size = next(iter(graphs.values()))[1].input_shape[2] or 32
         images = np.random.default_rng(0).standard_normal((batch, 3, size, size), dtype=np.float32)

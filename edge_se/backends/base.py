@@ -15,10 +15,11 @@ from edge_se.measure.timing import Latencies, TimingPlan
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """Where a model runs; `threads` 0 means all processors of this process."""
+    """Where a model runs; `threads` 0: all processors of this process; `streams`: such sessions that run at once."""
 
     kind: str = "cpu"
     threads: int = 0
+    streams: int = 1
 
 
 class Session(Protocol):
@@ -34,7 +35,10 @@ class Session(Protocol):
 
 
 class Backend(Protocol):
-    """A runtime."""
+    """A runtime. `module`, where a backend has it, is the package whose import is no part of loading a model.
+
+    A session may have `prepare(images)`, which gets it ready for that shape: compiling belongs to loading, too.
+    """
 
     name: str
 

@@ -33,7 +33,7 @@ def not_for_cpu(target: str, processor: str) -> str | None:
 class OnnxRuntime:
     """Microsoft's runtime with its CPU execution provider, driven by the same code here and on a device."""
 
-    name = "onnxruntime"
+    name, module = "onnxruntime", "onnxruntime"
 
     def why_not(self, model: OnnxModel, device: Device) -> str | None:
         """It runs every ONNX file on the CPU; a file written for TensorRT would be slower than FP32 there."""

@@ -44,7 +44,7 @@ def _core() -> Any:
 class OpenVino:
     """Intel's runtime, which reads ONNX files as they are and fuses Q/DQ by itself."""
 
-    name = "openvino"
+    name, module = "openvino", "openvino"
 
     def why_not(self, model: OnnxModel, device: Device) -> str | None:
         """It runs every ONNX file on the CPU when it is installed; those for TensorRT tell nothing about TensorRT."""
@@ -77,6 +77,12 @@ class _Session:
         self._core, self._graph, self._requests = core, graph, dict[int, Any]()
         self._settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": device.threads or cpu_count(),
                           "INFERENCE_PRECISION_HINT": "f32"}
+        if device.streams > 1:  # each would be bound to the same first processor
+            self._settings["ENABLE_CPU_PINNING"] = False
+
+    def prepare(self, images: NDArray[np.float32]) -> None:
+        """Compiles for the shape of `images`."""
+        self._request(images)
 
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Normalised images (N, 3, H, W) -> logits (N, classes)."""

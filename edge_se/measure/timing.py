@@ -42,7 +42,8 @@ class Latencies:
     """Samples in milliseconds, in the order they were taken.
 
     On a GPU they are the GPU's own time; `wall_ms` is what a caller waits, with both copies, which stand beside it.
-    `power` holds raw samples of the device's sensors while it ran; see `edge_se.measure.power`.
+    `power` holds raw samples of the device's sensors while it ran; see `edge_se.measure.power`. Samples of several
+    streams, which ran at once for `stream_seconds`, stand one stream after the other.
     """
 
     milliseconds: NDArray[np.float64]
@@ -52,6 +53,8 @@ class Latencies:
     to_host_ms: float | None = None
     cuda_graph: bool | None = None
     power: tuple[dict[str, Any], ...] = ()
+    streams: int = 1
+    stream_seconds: float | None = None
 
     @classmethod
     def of(cls, nanoseconds: Any, timed: Mapping[str, Any], batch: int) -> Latencies:
@@ -67,8 +70,10 @@ class Latencies:
         """The samples of several turns as one; medians of turns for what stands beside them."""
         beside = {name: float(np.median(values)) for name in ("wall_ms", "to_device_ms", "to_host_ms")
                   if (values := [value for part in parts if (value := getattr(part, name)) is not None])}
+        seconds = [part.stream_seconds for part in parts if part.stream_seconds is not None]
         return cls(milliseconds=np.concatenate([part.milliseconds for part in parts]), batch=parts[0].batch,
-                   cuda_graph=parts[0].cuda_graph, power=tuple(one for part in parts for one in part.power), **beside)
+                   cuda_graph=parts[0].cuda_graph, power=tuple(one for part in parts for one in part.power),
+                   streams=parts[0].streams, stream_seconds=sum(seconds) if seconds else None, **beside)
 
     def percentile(self, share: float) -> float:
         """Nearest-rank percentile in milliseconds; interpolation would invent values that never happened."""
@@ -87,8 +92,9 @@ class Latencies:
 
     @property
     def throughput(self) -> float:
-        """Images per second over all samples, one batch at a time."""
-        return 1000.0 * self.batch * len(self.milliseconds) / float(self.milliseconds.sum())
+        """Images per second over all samples: one batch at a time, or of all streams together."""
+        seconds = self.stream_seconds or float(self.milliseconds.sum()) / 1000
+        return self.batch * len(self.milliseconds) / seconds
 
 
 def measure(call: Callable[[], object], plan: TimingPlan, *, batch: int) -> Latencies:

@@ -1,8 +1,12 @@
 """OpenVINO gives onnxruntime's numbers, and says what is missing."""
 
+import os
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,6 +50,25 @@ def test_without_the_package_it_says_how_to_get_it(tiny_onnx, monkeypatch):
     assert "pip install 'edge-se[openvino]'" in OpenVino().why_not(tiny_onnx, Device())
     with pytest.raises(UnavailableError, match="OpenVINO is not installed"), OpenVino().open(tiny_onnx, Device()):
         pass
+
+
+@installed
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2,
+                    reason="one processor, or a system that does not tell")
+def test_streams_may_use_every_processor(tiny_onnx):
+    images, seen = np.zeros((1, 3, 32, 32), np.float32), []
+
+    def allowed():  # of each thread, while two streams run
+        return {len(os.sched_getaffinity(int(task.name))) for task in Path("/proc/self/task").iterdir()}
+
+    with OpenVino().open(tiny_onnx, Device(threads=1, streams=2)) as one, \
+            OpenVino().open(tiny_onnx, Device(threads=1, streams=2)) as other, ThreadPoolExecutor(2) as threads:
+        runs = [threads.submit(lambda session=session: [session.run(images) for _ in range(300)])
+                for session in (one, other)]
+        while not all(run.done() for run in runs):
+            with suppress(ProcessLookupError):
+                seen.append(min(allowed()))
+    assert seen and min(seen) > 1
 
 
 @installed

@@ -1,0 +1,112 @@
+"""Memory and first times of one file in one runtime, in a process that does nothing else.
+
+    python -m edge_se.backends.fresh '{"backend": ..., "file": ..., "precision": ..., "target": ..., "threads": ...,
+                                       "shape": [1, 3, 32, 32]}'
+
+prints one JSON object:
+
+peak_memory_bytes   largest resident size from the runtime's import on, through loading and three inferences
+model_memory_bytes  the same above the resident size after the imports and before the file is read
+load_ms             from the file's bytes in memory to a session that can run; OpenVINO compiles here
+first_ms            the first inference; torch.compile compiles here, from its cache on disk where it has one
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+
+from edge_se.backends.base import Device
+from edge_se.backends.table import BACKENDS
+from edge_se.backends.torch import Torch, metadata_only
+from edge_se.core.errors import UnavailableError
+from edge_se.graph.onnx_model import OnnxModel
+
+TIMEOUT_S = 600.0
+FIELDS = ("peak_memory_bytes", "model_memory_bytes", "load_ms", "first_ms")
+
+
+def measure_fresh(backend: str, model: OnnxModel, *, threads: int,
+                  shape: Sequence[int]) -> dict[str, float | int | None]:
+    """FIELDS of one file in a new process; UnavailableError with its last line where it fails."""
+    with TemporaryDirectory(prefix="edge-se-") as folder:
+        file = Path(folder) / model.file_name
+        file.write_bytes((metadata_only(model) if isinstance(BACKENDS[backend], Torch) else model).content)
+        request = {"backend": backend, "file": str(file), "precision": model.precision, "target": model.target,
+                   "threads": threads, "shape": list(shape)}
+        answer = _asked(request)
+    return {name: answer[name] for name in FIELDS}
+
+
+def _asked(request: Mapping[str, Any]) -> dict[str, float | int | None]:
+    command = [sys.executable, "-m", "edge_se.backends.fresh", json.dumps(request)]
+    known = os.pathsep.join(part for part in sys.path if part)  # as here, wherever edge-se was imported from
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S,
+                              env=os.environ | {"PYTHONPATH": known})
+    except subprocess.TimeoutExpired as error:
+        raise UnavailableError(f"took more than {TIMEOUT_S:.0f} s", where="--fresh", fix="use --no-fresh") from error
+    lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
+    if done.returncode != 0 or not lines:
+        raise UnavailableError(f"{request['backend']} failed in a fresh process (exit {done.returncode}: "
+                               f"{lines[-1] if lines else 'no word'})", where="--fresh", fix="use --no-fresh")
+    answer: dict[str, float | int | None] = json.loads(lines[-1])
+    return answer
+
+
+def measured(request: Mapping[str, Any]) -> dict[str, float | int | None]:
+    """The part that runs in the new process."""
+    backend = BACKENDS[request["backend"]]
+    images = np.random.default_rng(0).standard_normal(request["shape"], dtype=np.float32)
+    import_module(getattr(backend, "module", "numpy"))
+    gc.collect()
+    before = _resident("VmRSS")
+    _forget_peak()
+    model = OnnxModel(content=Path(request["file"]).read_bytes(), precision=request["precision"],
+                      target=request["target"])
+    start = perf_counter_ns()
+    with backend.open(model, Device(threads=request["threads"])) as session:
+        if prepare := getattr(session, "prepare", None):
+            prepare(images)
+        loaded = perf_counter_ns()
+        session.run(images)
+        ran = perf_counter_ns()
+        for _ in range(2):
+            session.run(images)
+        peak = _resident("VmHWM")
+    return {"peak_memory_bytes": peak, "load_ms": (loaded - start) / 1e6, "first_ms": (ran - loaded) / 1e6,
+            "model_memory_bytes": None if peak is None or before is None else peak - before}
+
+
+def _resident(field: str) -> int | None:
+    """VmRSS (now) or VmHWM (the peak) of this process in bytes; None where the kernel is not Linux.
+
+    `getrusage` serves not: its peak is inherited from the process that started this one.
+    """
+    with suppress(OSError):
+        found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        return int(found[1]) * 1024 if found else None
+    return None
+
+
+def _forget_peak() -> None:
+    """Sets the peak to what is resident now, so that what an import held for a moment does not count."""
+    with suppress(OSError):  # some sandboxes forbid it; the peak then is that of the whole process
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+if __name__ == "__main__":
+    print(json.dumps(measured(json.loads(sys.argv[1]))))

@@ -1,0 +1,60 @@
+"""Throughput of several streams at once: a thread of Python for each, which waits while its runtime computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, BrokenBarrierError
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+
+from edge_se.device import agent
+from edge_se.measure.timing import Latencies, TimingPlan
+
+START_S = 300.0  # the slowest first run, one that compiles
+
+
+def measure_streams(calls: Sequence[Callable[[], object]], plan: TimingPlan, *, batch: int) -> Latencies:
+    """Runs every call in a loop of its own, all from the same moment on; `plan.min_runs` is of all together.
+
+    Each call must be safe beside the others and return only when its work is done. Latencies are each stream's own,
+    queueing for the processor included; throughput counts the time from the first start to the last end.
+    """
+    start = Barrier(len(calls))
+    runs = -(-plan.min_runs // len(calls))
+
+    def stream(call: Callable[[], object]) -> list[int]:
+        """Clock readings in nanoseconds: the start, then the end of every run."""
+        try:
+            agent.sample_durations(call, 0, 1, plan.warmup)
+        except BaseException:
+            start.abort()
+            raise
+        start.wait(START_S)
+        readings = [perf_counter_ns()]
+        end = readings[0] + int(plan.min_duration * 1e9)
+        while len(readings) <= runs or readings[-1] < end:
+            call()
+            readings.append(perf_counter_ns())
+        return readings
+
+    def work() -> dict[str, Any]:
+        with ThreadPoolExecutor(len(calls)) as threads:
+            return {"readings": _results([threads.submit(stream, call) for call in calls])}
+
+    timed = agent.sampled(work)
+    readings = timed["readings"]
+    latencies = Latencies.of(np.concatenate([np.diff(own) for own in readings]), timed, batch)
+    seconds = (max(own[-1] for own in readings) - min(own[0] for own in readings)) / 1e9
+    return Latencies(milliseconds=latencies.milliseconds, batch=batch, power=latencies.power, streams=len(calls),
+                     stream_seconds=seconds)
+
+
+def _results(futures: Sequence[Any]) -> list[list[int]]:
+    """What each stream found; the reason why one failed, not that the others then gave up waiting for it."""
+    failures = [error for future in futures if (error := future.exception()) is not None]
+    for error in sorted(failures, key=lambda error: isinstance(error, BrokenBarrierError)):
+        raise error
+    return [future.result() for future in futures]

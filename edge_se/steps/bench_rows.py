@@ -1,0 +1,141 @@
+"""What `bench` says of its measurements: rows of the document, the fastest, why INT8 is slow, warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+from edge_se.backends.base import Backend
+from edge_se.backends.place import Place
+from edge_se.core import environment
+from edge_se.core.artifacts import Artifact
+from edge_se.core.errors import EdgeSeError
+from edge_se.core.progress import Progress
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.measure.conditions import require_comparable
+from edge_se.measure.explain import explain
+from edge_se.measure.timing import CV_WARNING, Latencies
+
+LATENCY, THROUGHPUT = "latency", "throughput"
+SCENARIOS = (LATENCY, THROUGHPUT)
+CHECK_IMAGES = 256
+FEW = 4  # warnings of one kind; more of them become one
+CONDITIONS = ("batch", "threads", "scenario")
+KEY = ("model", "precision", "target", "backend", *CONDITIONS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A file and the runtime that it is timed in."""
+
+    artifact: Artifact
+    model: OnnxModel
+    backend: Backend
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What one file did at one batch size. `flips` are against onnxruntime on this machine; `beside` is of its row."""
+
+    entry: Entry
+    scenario: str
+    threads: int
+    latencies: Latencies
+    energy: dict[str, Any]
+    flips: int | None
+    engine: dict[str, Any] | None
+    profile: dict[str, Any] | None
+    beside: dict[str, Any]
+
+
+def row_of(model: str, item: Measured, accuracy: tuple[float | None, int | None], place: Place) -> dict[str, Any]:
+    """One measurement of the document."""
+    artifact, latencies = item.entry.artifact, item.latencies
+    cores = place.facts.get("cores") or environment.cpu_count()
+    row = {
+        "model": model, "precision": artifact.precision, "target": artifact.target,
+        "backend": item.entry.backend.name, "batch": latencies.batch, "threads": item.threads or cores,
+        "scenario": item.scenario, "streams": latencies.streams,
+        "p50_ms": latencies.percentile(50), "p90_ms": latencies.percentile(90), "p99_ms": latencies.percentile(99),
+        "mean_ms": latencies.mean, "cv": latencies.cv, "throughput_ips": latencies.throughput,
+        "samples": len(latencies.milliseconds), "estimated": False, "top1": accuracy[0], "top1_n": accuracy[1],
+        "params": artifact.params, "macs": artifact.macs, "flops": artifact.flops, "bytes": artifact.bytes,
+        "peak_memory_bytes": None, "energy_mj": item.energy["millijoules"], "energy": item.energy,
+        "sha256": artifact.sha256} | item.beside
+    if item.flips is not None:
+        row |= {"flips_against_onnxruntime": item.flips, "flips_n": CHECK_IMAGES}
+    if item.engine:
+        row |= {"engine": item.engine}
+    if latencies.wall_ms is not None:
+        row |= {"wall_ms": latencies.wall_ms, "to_device_ms": latencies.to_device_ms,
+                "to_host_ms": latencies.to_host_ms, "cuda_graph": latencies.cuda_graph}
+    return row
+
+
+def mark_fastest(rows: list[dict[str, Any]]) -> None:
+    """Adds `fastest` to each row that another one competes with: same precision, batch, threads and scenario.
+
+    The smallest median wins, of streams the highest throughput; the target of the file does not matter.
+    """
+    groups = dict[tuple[Any, ...], list[dict[str, Any]]]()
+    for row in rows:
+        groups.setdefault((row["model"], row["precision"], *(row[key] for key in CONDITIONS)), []).append(row)
+    for group in groups.values():
+        best = (max(group, key=itemgetter("throughput_ips")) if group[0]["scenario"] == THROUGHPUT
+                else min(group, key=itemgetter("p50_ms")))
+        for row in group if len(group) > 1 else ():
+            row["fastest"] = row is best
+
+
+def add_why(rows: list[tuple[dict[str, Any], dict[str, Any] | None]]) -> None:
+    """Adds `why` to each INT8 row whose engine was profiled, against FP16 or else FP32 of the same batch."""
+    profiled = [(row, profile) for row, profile in rows if profile]
+    for row, profile in profiled:
+        beside = sorted(((other["precision"], other, recorded) for other, recorded in profiled
+                         if other["precision"] != "int8" and all(
+                             other[key] == row[key] for key in ("backend", *CONDITIONS))), key=itemgetter(0))
+        if row["precision"] == "int8":
+            _, other, recorded = beside[0] if beside else (None, None, None)
+            row["why"] = explain(profile, latency_ms=row["p50_ms"], baseline=recorded,
+                                 baseline_latency_ms=other["p50_ms"] if other else None).document()
+
+
+def warn(document: Mapping[str, Any], device: str, explain_wanted: bool, progress: Progress) -> None:
+    """What a reader of the table must know about it."""
+    rows = document["measurements"]
+    noisy = [row for row in rows if row["cv"] > CV_WARNING]
+    if len(noisy) > FEW:
+        progress.note(f"{len(noisy)} of {len(rows)} rows have a coefficient of variation of up to "
+                      f"{100 * max(row['cv'] for row in noisy):.1f} %, above {100 * CV_WARNING:g} %: something else "
+                      "used the machine; compare ratios, not times")
+    for row in rows:
+        label = row["precision"] if row["target"] == "any" else f"{row['precision']}.{row['target']}"
+        if row["cv"] > CV_WARNING and len(noisy) <= FEW:
+            progress.note(f"{label} in {row['backend']}: coefficient of variation {100 * row['cv']:.1f} % is above "
+                          f"{100 * CV_WARNING:g} %: something else used the machine; compare ratios, not times")
+        if row.get("flips_against_onnxruntime"):
+            progress.note(f"{label} in {row['backend']}: {row['flips_against_onnxruntime']} of {row['flips_n']} "
+                          "answers are others than onnxruntime's for the same file")
+    if explain_wanted and not any("why" in row for row in document["measurements"]):
+        progress.note("nothing to explain: no INT8 engine of TensorRT was measured (recorded ones: `edge-se explain`)")
+    if device != "cpu":  # a desktop's floating clocks are known to whoever benches there
+        for reason in document["environment"]["device"]["uncertified"]:
+            progress.note(f"uncertified: {reason}")
+
+
+def set_beside(document: dict[str, Any], earlier: Mapping[str, Any]) -> None:
+    """Adds `p50_before_ms` to each row that an earlier document has too; EdgeSeError when conditions differ."""
+    require_comparable(earlier, document)
+    try:
+        known = {tuple(({"scenario": LATENCY} | row)[key] for key in KEY): row["p50_ms"]  # older ones knew no other
+                 for row in earlier["measurements"]}
+    except (KeyError, TypeError) as error:
+        raise EdgeSeError(f"incomplete ({error!r})", where="--against", fix="give a file that `bench --out` "
+                          "wrote") from error
+    if not all(isinstance(value, (int, float)) and value > 0 for value in known.values()):
+        raise EdgeSeError("a 'p50_ms' is no positive number", where="--against",
+                          fix="give a file that `bench --out` wrote")
+    for row in document["measurements"]:
+        row["p50_before_ms"] = known.get(tuple(row[key] for key in KEY))

@@ -1,0 +1,279 @@
+"""One run of `bench`: which runtime takes which file, all of them timed in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_se.backends.base import Backend, Device, Session
+from edge_se.backends.fresh import measure_fresh
+from edge_se.backends.place import Place
+from edge_se.backends.providers import PROVIDERS, OnnxRuntimeProvider
+from edge_se.backends.remote import RemoteRuntime
+from edge_se.backends.table import first_that_runs
+from edge_se.core.artifacts import Artifact, Build, check_file
+from edge_se.core.environment import cpu_count
+from edge_se.core.errors import ArtifactError, EdgeSeError, did_you_mean
+from edge_se.core.progress import Progress
+from edge_se.data import calibration as calibration_sets
+from edge_se.evaluation.accuracy import flips, logits_of
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.measure.conditions import conditions_of
+from edge_se.measure.power import energy_per_inference, mean_power
+from edge_se.measure.referee import referee, require_referee
+from edge_se.measure.streams import measure_streams
+from edge_se.measure.timing import Latencies, TimingPlan
+from edge_se.steps.bench_rows import CHECK_IMAGES, LATENCY, SCENARIOS, THROUGHPUT, Entry, Measured
+
+ROUNDS = 5  # each model is timed in this many turns, so that drift of the machine hits all alike
+GPU_RUNS = 1000  # of an engine, which takes microseconds
+IDLE_S = 3.0
+QUICK_S = 0.2  # below it somebody takes a quick look: no fresh processes then
+
+Timer = Callable[[TimingPlan], Latencies]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to measure; in `threads` 0 means all processors of the device.
+
+    Without `threads` latency is that of one thread, and throughput that of as many streams as there are processors.
+    `fresh` None: fresh processes on this machine's CPU, unless `min_duration` is below QUICK_S.
+    """
+
+    backend: str = "auto"
+    batches: tuple[int, ...] = (1,)
+    threads: tuple[int, ...] | None = None
+    scenarios: tuple[str, ...] = (LATENCY,)
+    min_duration: float = 2.0
+    explain: bool = False
+    fresh: bool | None = None
+    referee: bool = False
+    host: str | None = None
+    python: str | None = None
+
+    def require_possible(self, here: bool) -> None:
+        """EdgeSeError where they ask for what only this machine can do, or for what is not installed."""
+        for scenario in self.scenarios or ("",):
+            if scenario not in SCENARIOS:
+                raise EdgeSeError(f"unknown scenario '{scenario}'", where="--scenario",
+                                  fix=did_you_mean(scenario, SCENARIOS))
+        only_here = {"--scenario throughput": THROUGHPUT in self.scenarios, "--fresh": bool(self.fresh),
+                     "--referee": self.referee}
+        for name, wanted in only_here.items():
+            if wanted and not here:
+                raise EdgeSeError("is measured on this machine's CPU only", where=name, fix="use --device cpu")
+        if self.referee:
+            require_referee()
+
+    def conditions(self) -> Iterator[tuple[str, int]]:
+        """Each scenario with each number of threads."""
+        for scenario in self.scenarios:
+            for threads in self.threads or ((1,) if scenario == LATENCY else (0,)):
+                yield scenario, threads
+
+
+class Run:
+    """All files on one machine, from its state before to its state after."""
+
+    def __init__(self, build: Build, place: Place, options: Options, progress: Progress) -> None:
+        self._build, self._place, self._options, self._progress = build, place, options, progress
+        self._conditions: dict[str, Any] = {}
+        known = ("auto", "all", *place.backends)
+        if options.backend not in known:
+            raise EdgeSeError(f"unknown backend '{options.backend}'", where="--backend",
+                              fix=did_you_mean(options.backend, known))
+        self._all = options.backend == "all"
+        self._fresh = (place.device.kind == "cpu" and options.min_duration >= QUICK_S if options.fresh is None
+                       else options.fresh)
+
+    def entries(self, artifacts: list[Artifact]) -> list[Entry]:
+        """Each file with its runtime; one that is for every target is timed in each runtime that another needs."""
+        files = [(artifact, OnnxModel.read(check_file(self._build, artifact), precision=artifact.precision,
+                                           target=artifact.target)) for artifact in artifacts]
+        if self._all:
+            return self._required(self._in_all(files), [])
+        own = [(artifact, model, *self._backend_for(model)) for artifact, model in files]
+        used = list(dict.fromkeys(backend for _, model, backend, _ in own if backend and model.target != "any"))
+        found, missed = list[Entry](), list[str]()
+        for artifact, model, backend, reasons in own:
+            if backend is None:
+                missed += reasons
+                self._progress.note(f"{artifact.file}: not timed: {'; '.join(reasons)}")
+                continue
+            found += [Entry(artifact=artifact, model=model, backend=runtime)
+                      for runtime in (used if used and model.target == "any" else [backend])]
+        return self._required(found, missed)
+
+    def _required(self, entries: list[Entry], reasons: list[str]) -> list[Entry]:
+        if not entries:
+            why = "; ".join(dict.fromkeys(reasons))
+            raise ArtifactError("none of its files runs there" + (f": {why}" if why else ""),
+                                where=self._build.folder, fix="install a runtime, or export for this device")
+        return entries
+
+    def _in_all(self, files: list[tuple[Artifact, OnnxModel]]) -> list[Entry]:
+        """Each file in each runtime that can; a note for each reason why one cannot."""
+        found, refused, absent = list[Entry](), dict[tuple[str, str], list[str]](), list[str]()
+        for name, backend in self._place.backends.items():
+            reasons = [(artifact, model, backend.why_not(model, self._place.device)) for artifact, model in files]
+            found += [Entry(artifact=artifact, model=model, backend=backend)
+                      for artifact, model, reason in reasons if reason is None]
+            for artifact, _, reason in reasons:
+                if reason is not None and isinstance(backend, OnnxRuntimeProvider) and backend.missing():
+                    absent += [name] if name not in absent else []
+                elif reason is not None:
+                    refused.setdefault((name, reason.removeprefix(f"{artifact.file}: ")), []).append(artifact.file)
+        for (name, reason), names in refused.items():
+            which = "all files" if len(names) == len(files) else ", ".join(names)
+            self._progress.note(f"{name}: not timed: {which}: {reason}")
+        for name in absent:
+            provider, install, _ = PROVIDERS[name.removeprefix("onnxruntime-")]
+            self._progress.note(f"{name}: not timed: no {provider} in the installed onnxruntime: {install}")
+        return sorted(found, key=lambda entry: [entry.artifact.file == artifact.file for artifact, _ in files],
+                      reverse=True)
+
+    def _backend_for(self, model: OnnxModel) -> tuple[Backend | None, list[str]]:
+        if self._options.backend == "auto":
+            return first_that_runs(model, self._place.device, self._place.backends)
+        backend = self._place.backends[self._options.backend]
+        reason = backend.why_not(model, self._place.device)
+        return (None, [reason]) if reason else (backend, [])
+
+    def measure(self, entries: list[Entry]) -> list[Measured]:
+        """Every file under all conditions; energy where the machine tells its power."""
+        batches = self._options.batches
+        for model in (entry.model for entry in entries):
+            fixed = model.input_shape[0]
+            if fixed is not None and batches != (fixed,):
+                raise EdgeSeError(f"the graph has a fixed batch of {fixed}", where=model.file_name,
+                                  fix=f"use --batch {fixed}")
+        before, resting = self._place.state(), mean_power(self._place.idle(IDLE_S))
+        found = list[Measured]()
+        for scenario, threads in self._options.conditions():
+            found += self._under(scenario, threads, entries, resting)
+        samples = [sample for item in found for sample in item.latencies.power]
+        self._conditions = asdict(conditions_of(before, self._place.state(), samples))
+        if not found:
+            raise ArtifactError("none of its files runs there", where=self._build.folder,
+                                fix="install a runtime, or export for this device")
+        return [replace(item, beside=item.beside | self._in_a_fresh_process(item)) for item in found]
+
+    def told(self) -> dict[str, Any]:
+        """The device and the conditions of the run, for the document."""
+        return {key: value for key, value in self._place.facts.items() if key != "flags"} | self._conditions
+
+    def _under(self, scenario: str, threads: int, entries: list[Entry], resting: Any) -> list[Measured]:
+        found = list[Measured]()
+        with ExitStack() as stack:
+            opened = self._opened(stack, scenario, threads, entries)
+            for batch in self._options.batches:
+                feeds = [_feed(entry.model, batch) for entry, _ in opened]
+                timers = [_timer(scenario, sessions, feed) for (_, sessions), feed in zip(opened, feeds)]
+                for (entry, sessions), feed, latencies in zip(opened, feeds, self._interleaved(
+                        f"timing {scenario}, batch {batch}, threads {threads or 'all'}", opened, timers)):
+                    seconds = (1 / latencies.throughput if latencies.wall_ms is None
+                               else latencies.wall_ms / 1000 / batch)
+                    energy = energy_per_inference(mean_power(latencies.power), resting, seconds)
+                    session = sessions[0]
+                    found.append(Measured(
+                        entry=entry, scenario=scenario, threads=threads, latencies=latencies, energy=asdict(energy),
+                        flips=self._flips(entry, session),
+                        engine=getattr(session, "engines", {}).get(batch) or None,
+                        profile=_profile(session, feed) if self._options.explain else None,
+                        beside=self._referee(scenario, session, feed, latencies)))
+        return found
+
+    def _opened(self, stack: ExitStack, scenario: str, threads: int,
+                entries: list[Entry]) -> list[tuple[Entry, list[Session]]]:
+        """Each file's session, for throughput one of one thread for each stream.
+
+        With `all` one that does not load, or not run, is a note; that runtime was not asked for by name.
+        """
+        streams = 1 if scenario == LATENCY else threads or cpu_count()
+        device: Device = replace(self._place.device, threads=threads if scenario == LATENCY else 1, streams=streams)
+        found = []
+        for entry in entries:
+            try:
+                with ExitStack() as own:
+                    sessions = [own.enter_context(entry.backend.open(entry.model, device)) for _ in range(streams)]
+                    if self._all:
+                        sessions[0].run(_feed(entry.model, self._options.batches[0]))
+                    stack.push(own.pop_all())
+                found.append((entry, sessions))
+            except EdgeSeError as error:
+                if not self._all:
+                    raise
+                self._progress.note(f"{entry.backend.name}: not timed: {error}")
+        return found
+
+    def _interleaved(self, what: str, opened: list[tuple[Entry, list[Session]]],
+                     timers: list[Timer]) -> list[Latencies]:
+        """Times all files in turn, ROUNDS times, and joins each one's samples."""
+        parts: list[list[Latencies]] = [[] for _ in timers]
+        plan = TimingPlan(min_duration=self._options.min_duration / ROUNDS, min_runs=20)
+        with self._progress.task(what, ROUNDS * len(timers)) as advance:
+            for turn in range(ROUNDS):
+                for position, timer in enumerate(timers):
+                    gpu = opened[position][0].backend.name.startswith("tensorrt")
+                    # The other models' turns pushed this one out of the caches.
+                    own = replace(plan, min_runs=GPU_RUNS // ROUNDS if gpu else plan.min_runs,
+                                  warmup=plan.warmup if turn == 0 else min(plan.warmup, 0.05))
+                    parts[position].append(timer(own))
+                    advance(1)
+        return [Latencies.joined(own) for own in parts]
+
+    def _flips(self, entry: Entry, session: Session) -> int | None:
+        """Answers on the bundled images that are other ones than onnxruntime's on this CPU; None where it is that."""
+        other = isinstance(entry.backend, RemoteRuntime | OnnxRuntimeProvider)
+        if not other or entry.model.input_shape[2:] != (32, 32):
+            return None
+        images = calibration_sets.load(calibration_sets.SYNTHETIC, None).first(CHECK_IMAGES)
+        if entry.model.metadata:
+            images = replace(images, mean=entry.model.metadata.mean, std=entry.model.metadata.std)
+        there = np.concatenate([session.run(batch) for batch in images.batches(64)])
+        return flips(there, logits_of(entry.model, images))
+
+    def _referee(self, scenario: str, session: Session, feed: NDArray[np.float32],
+                 latencies: Latencies) -> dict[str, Any]:
+        """`referee` of a row: what LoadGen finds with the same session."""
+        if not self._options.referee or scenario != LATENCY:
+            return {}
+        found = referee(lambda: session.run(feed), seconds=self._options.min_duration, batch=len(feed))
+        return {"referee": found.document() | {"p90_ratio": latencies.percentile(90) / found.p90_ms}}
+
+    def _in_a_fresh_process(self, item: Measured) -> dict[str, Any]:
+        """Memory and first times of a row; nothing, with a note, where the process fails."""
+        if not self._fresh or item.scenario != LATENCY:
+            return {}
+        shape = _feed(item.entry.model, item.latencies.batch).shape
+        with self._progress.task(f"{item.entry.model.file_name} in a fresh process", 1) as advance:
+            try:
+                found = measure_fresh(item.entry.backend.name, item.entry.model, threads=item.threads, shape=shape)
+            except EdgeSeError as error:
+                self._progress.note(str(error))
+                return {}
+            advance(1)
+        return found
+
+
+def _timer(scenario: str, sessions: list[Session], feed: NDArray[np.float32]) -> Timer:
+    if scenario == LATENCY:
+        return lambda plan: sessions[0].time(feed, plan)
+    calls: list[Callable[[], object]] = [lambda session=session: session.run(feed) for session in sessions]  # type: ignore[misc]
+    return lambda plan: measure_streams(calls, plan, batch=len(feed))
+
+
+def _feed(model: OnnxModel, batch: int) -> NDArray[np.float32]:
+    shape = (batch, *(size or 32 for size in model.input_shape[1:]))
+    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+
+def _profile(session: Session, images: NDArray[np.float32]) -> dict[str, Any] | None:
+    profile = getattr(session, "profile", None)
+    return profile(images) if profile else None
