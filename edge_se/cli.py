@@ -11,6 +11,7 @@ import typer
 
 from edge_se.core.errors import EdgeSeError
 from edge_se.reporting.console import ConsoleProgress, print_json, print_line, print_table
+from edge_se.steps import completion
 
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
 USER_ERROR, INTERRUPTED = 2, 130
@@ -29,7 +30,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
 Data = Annotated[Optional[Path], typer.Option(help="Folder of CIFAR-10; else $EDGE_SE_DATA, else the user cache.")]
 Out = Annotated[Optional[Path], typer.Option(help="Where to write.")]
-BuildName = Annotated[Optional[str], typer.Option(help="A build: its folder, or its name under ./build.")]
+BuildName = Annotated[Optional[str], typer.Option(autocompletion=completion.builds,
+                                                  help="A build: its folder, or its name under ./build.")]
 
 
 class _Global:
@@ -76,13 +78,26 @@ def _numbers(value: Optional[str], option: str) -> Optional[tuple[float, ...]]:
 
 
 def _batches(value: str) -> tuple[int, ...]:
-    try:
-        sizes = tuple(int(part) for part in value.split(","))
-    except ValueError:
-        sizes = (0,)
+    sizes = _integers(value)
     if not all(1 <= size <= 4096 for size in sizes):
         raise EdgeSeError(f"'{value}' is no list of batch sizes from 1 to 4096", where="--batch", fix="write 1,8,32")
-    return tuple(dict.fromkeys(sizes))
+    return sizes
+
+
+def _threads(value: Optional[str]) -> Optional[tuple[int, ...]]:
+    counts = None if value is None else _integers(value)
+    if counts is not None and not all(0 <= count <= 1024 for count in counts):
+        raise EdgeSeError(f"'{value}' is no list of numbers of threads from 0 to 1024", where="--threads",
+                          fix="write 1,2,4; 0 means all processors")
+    return counts
+
+
+def _integers(value: str) -> tuple[int, ...]:
+    """Without repetitions; (-1,) where one is no integer."""
+    try:
+        return tuple(dict.fromkeys(int(part) for part in value.split(",")))
+    except ValueError:
+        return (-1,)
 
 
 def _list(value: Optional[str]) -> Optional[list[str]]:
@@ -90,7 +105,8 @@ def _list(value: Optional[str]) -> Optional[list[str]]:
 
 
 @app.command(epilog="Example: edge-se train --model se_resnet18 --epochs 3 --out runs/try")
-def train(model: Annotated[str, typer.Option(help="A name from `edge-se models list`.")],
+def train(model: Annotated[str, typer.Option(autocompletion=completion.models,
+                                             help="A name from `edge-se models list`.")],
           recipe: Annotated[Optional[Path], typer.Option(help="TOML; default: the model's own.")] = None,
           epochs: Annotated[Optional[int], typer.Option(min=1, help="Shorten or lengthen the recipe.")] = None,
           seed: Annotated[Optional[int], typer.Option(min=0)] = None,
@@ -112,11 +128,13 @@ def train(model: Annotated[str, typer.Option(help="A name from `edge-se models l
 
 @app.command(epilog="Example: edge-se export --model se_resnet18 --int8")
 def export(model: Annotated[str, typer.Option(
+               autocompletion=completion.models,
                help="A name from `edge-se models list`, FILE.onnx, or torchvision:NAME with --weights.")],
            weights: Annotated[Optional[Path], typer.Option(help="safetensors; default: the bundled ones.")] = None,
            fp16: Annotated[bool, typer.Option("--fp16", help="Also write FP16.")] = False,
            int8: Annotated[bool, typer.Option("--int8", help="Also write INT8, one file per target.")] = False,
            target: Annotated[Optional[str], typer.Option(
+               autocompletion=completion.targets,
                help="cpu, cpu-avx2 (no VNNI), arm, openvino, tensorrt, tensorrt-fp16, several with commas, or all. "
                     "Default: cpu,tensorrt.")] = None,
            calibration: Annotated[Optional[str], typer.Option(
@@ -164,17 +182,24 @@ def export(model: Annotated[str, typer.Option(
     print_line(f"\nwritten to {build.out}{calibrated}; evaluated on {build.artifacts[0].dataset}")
 
 
-@app.command(epilog="Examples: edge-se bench --model se_resnet18 --threads 1; edge-se bench --device jetson --host "
-                    "orin --batch 1,8,32; edge-se bench --estimate all")
+@app.command(epilog="Examples: edge-se bench --model se_resnet18 --threads 1,2; edge-se bench --backend all; "
+                    "edge-se bench --device jetson --host orin --batch 1,8,32; edge-se bench --estimate all")
 def bench(device: Annotated[str, typer.Option(
+              autocompletion=completion.devices,
               help="cpu, cuda, jetson (this machine, --host, $EDGE_SE_JETSON or the SSH alias jetson; else an "
                    "estimate) or ssh://USER@HOST[:PORT].")] = "cpu",
           model: BuildName = None,
           precision: Annotated[Optional[str], typer.Option(help="fp32,fp16,int8; default: all of the build.")] = None,
           backend: Annotated[str, typer.Option(
-              help="auto, onnxruntime, openvino; on a device also tensorrt and tensorrt_rtx.")] = "auto",
+              help="auto; all: each file in every runtime that runs it; onnxruntime, openvino, torch, torch-compiled, "
+                   "onnxruntime-cuda and other providers; on a device also tensorrt and tensorrt_rtx.")] = "auto",
           batch: Annotated[str, typer.Option(help="A batch size, or several to sweep: 1,8,32.")] = "1",
-          threads: Annotated[int, typer.Option(min=0, help="0: all processors.")] = 1,
+          threads: Annotated[Optional[str], typer.Option(
+              help="A number, or several to sweep: 1,2; 0: all processors. Default: 1; with --scenario throughput "
+                   "0.")] = None,
+          scenario: Annotated[str, typer.Option(
+              help="latency: one stream; throughput: as many streams as --threads says, of one thread each; or "
+                   "both: latency,throughput.")] = "latency",
           min_duration: Annotated[float, typer.Option(help="Seconds of timing per file and batch size.")] = 2.0,
           host: Annotated[Optional[str], typer.Option(
               help="--device jetson: USER@HOST[:PORT] or an alias of your SSH configuration.")] = None,
@@ -182,9 +207,15 @@ def bench(device: Annotated[str, typer.Option(
               help="Path of the Python on the device that has its runtime; default: its python3.")] = None,
           explain: Annotated[bool, typer.Option(
               "--explain", help="TensorRT: also profile the layers and say why INT8 is (not) faster.")] = False,
+          fresh: Annotated[Optional[bool], typer.Option(
+              "--fresh/--no-fresh", help="Memory, load time and first inference of each row, in a process of its own. "
+                                         "Default: on this machine's CPU, unless --min-duration is below 0.2.")] = None,
+          referee: Annotated[bool, typer.Option(
+              "--referee", help="Also run each session under MLPerf LoadGen and set its figures beside.")] = False,
           against: Annotated[Optional[Path], typer.Option(
               help="A document of an earlier run; refused when device or power mode differ.")] = None,
           estimate: Annotated[Optional[str], typer.Option(
+              autocompletion=completion.boards,
               help="Roofline of a board that is not here: a name from bench/devices, a .toml file, or all.")] = None,
           measured_only: Annotated[bool, typer.Option(
               "--measured-only", help="Exit 2 where no Jetson is, instead of an estimate.")] = False,
@@ -208,7 +239,8 @@ def bench(device: Annotated[str, typer.Option(
     if estimate:
         document = estimates(estimate, model=model, batches=batches, launch_us=launch_us, progress=progress)
     else:
-        options = Options(backend=backend, batches=batches, threads=threads, min_duration=min_duration, host=host,
+        options = Options(backend=backend, batches=batches, threads=_threads(threads), min_duration=min_duration,
+                          scenarios=tuple(_list(scenario) or ()), fresh=fresh, referee=referee, host=host,
                           python=python, explain=explain)
         document = step(device, model=model, precisions=_list(precision), options=options, data=data, against=against,
                         progress=progress)
@@ -224,29 +256,67 @@ def bench(device: Annotated[str, typer.Option(
             _print_why(row["why"])
 
 
-@app.command(epilog="Example: edge-se gate --model se_resnet18 --max-drop 0.5")
+@app.command(epilog="Examples: edge-se gate --model se_resnet18 --max-drop 0.5; edge-se gate --plan --max-drop 0.2")
 def gate(model: BuildName = None,
          max_drop: Annotated[Optional[float], typer.Option(help="Margin in percentage points; default 0.5.")] = None,
-         preset: Annotated[Optional[str], typer.Option(help="mlperf99: keep 99 % of FP32's top-1.")] = None,
-         alpha: Annotated[float, typer.Option(help="One-sided error rate of either verdict.")] = 0.025,
+         preset: Annotated[Optional[str], typer.Option(
+             help="mlperf99: keep 99 % of FP32's top-1; strict: 0.25 points at alpha 0.005.")] = None,
+         alpha: Annotated[Optional[float], typer.Option(
+             help="One-sided error rate of either verdict; default 0.025.")] = None,
+         sequential: Annotated[Optional[bool], typer.Option(
+             "--sequential/--all-images", help="Stop as soon as the verdict is certain, at the same error rate.")] =
+         None,
+         config: Annotated[Optional[Path], typer.Option(
+             help="Settings; default: bench/gate.toml where it exists. The command line wins.")] = None,
+         bench: Annotated[Optional[Path], typer.Option(help="A document of `bench --out`, for latencies.")] = None,
+         max_latency_ratio: Annotated[Optional[float], typer.Option(
+             help="Also judge the median latency, INT8 over FP32, in --bench.")] = None,
+         max_size_ratio: Annotated[Optional[float], typer.Option(
+             help="Also judge the file's size, INT8 over FP32.")] = None,
+         baseline: Annotated[Optional[Path], typer.Option(
+             help="Also judge against the INT8 of an earlier build.")] = None,
+         update_baseline: Annotated[bool, typer.Option(
+             "--update-baseline", help="Write --baseline (default bench/baselines/MODEL.json) instead.")] = False,
+         junit: Annotated[Optional[Path], typer.Option(help="Also write JUnit XML.")] = None,
+         summary: Annotated[Optional[Path], typer.Option(
+             help="Also append Markdown: give $GITHUB_STEP_SUMMARY.")] = None,
+         plan: Annotated[bool, typer.Option(
+             "--plan", help="Only say how many images the margin needs; needs no data.")] = False,
+         power: Annotated[float, typer.Option(help="--plan: probability to pass without a drop.")] = 0.9,
+         discordance: Annotated[Optional[float], typer.Option(
+             help="--plan: percent of images that exactly one of FP32 and INT8 gets right; default: the flips of "
+                  "--model, else a few typical rates.")] = None,
          data: Data = None, json: Json = False, quiet: Quiet = False) -> None:
     """Fail when accuracy drops under quantization: exit 0 pass, 1 fail, 3 inconclusive."""
-    from edge_se.reporting.verdict import explain
+    from edge_se.evaluation.settings import given
+    from edge_se.reporting.gate_outputs import write_outputs
+    from edge_se.reporting.verdict import explain, plan_rows, plan_words
     from edge_se.steps.gate import gate as step
+    from edge_se.steps.gate_plan import plan as plan_step
 
-    if max_drop is not None and preset:
-        raise EdgeSeError("both were given", where="--max-drop and --preset", fix="give one margin")
-    document = step(model, max_drop=max_drop, preset=preset, alpha=alpha, data=data, progress=_progress(quiet))
+    wanted = given(max_drop=max_drop, preset=preset, alpha=alpha, sequential=sequential,
+                   max_latency_ratio=max_latency_ratio, max_size_ratio=max_size_ratio)
+    if plan:
+        document = plan_step(model, config=config, wanted=wanted, power=power, discordance=discordance)
+        if not _printed_as_json(document, json):
+            print_table(*plan_rows(document))
+            print_line(f"\n{plan_words(document)}")
+        return
+    document = step(model, wanted=wanted, config=config, bench=bench, baseline=baseline,
+                    update_baseline=update_baseline, data=data, progress=_progress(quiet))
+    write_outputs(document, junit, summary)
     if not _printed_as_json(document, json):
         for line in explain(document):
             print_line(line)
-    raise typer.Exit(EXIT_CODES[document["verdict"]])
+    raise typer.Exit(EXIT_CODES[document["overall"]])
 
 
 @app.command(epilog="Example: edge-se sensitivity --model se_resnet18 --target cpu")
 def sensitivity(model: BuildName = None,
-                target: Annotated[str, typer.Option(help="cpu, openvino, tensorrt, ...")] = "cpu",
-                method: Annotated[str, typer.Option(help="minmax, entropy, percentile or mse.")] = "mse",
+                target: Annotated[str, typer.Option(autocompletion=completion.target,
+                                                    help="cpu, openvino, tensorrt, ...")] = "cpu",
+                method: Annotated[str, typer.Option(autocompletion=completion.methods,
+                                                    help="minmax, entropy, percentile or mse.")] = "mse",
                 images: Annotated[int, typer.Option(min=1, help="Validation images.")] = 1000,
                 figure: Annotated[Optional[Path], typer.Option(help="Also draw it: .svg, .png or .pdf.")] = None,
                 data: Data = None,
@@ -306,8 +376,36 @@ def _print_why(document: dict[str, Any]) -> None:
         print_line(line)
 
 
+@app.command(epilog="Example: edge-se report build/se_resnet18 --bench bench.json --html report.html")
+def report(builds: Annotated[Optional[list[str]], typer.Argument(
+               metavar="BUILD", help="Folders, or names under ./build. Default: the only build.")] = None,
+           html: Annotated[Optional[Path], typer.Option(help="One self-contained file to open in a browser.")] = None,
+           markdown: Annotated[Optional[Path], typer.Option(help="The same as Markdown, without images.")] = None,
+           bench: Annotated[Optional[list[Path]], typer.Option(
+               help="A document of `bench --out`; repeatable. Default: bench.json in the builds' folders.")] = None,
+           sensitivity: Annotated[Optional[list[Path]], typer.Option(
+               help="A document of `sensitivity --out`; repeatable.")] = None,
+           max_drop: Annotated[float, typer.Option(help="Margin of the verdicts, percentage points.")] = 0.5,
+           data: Data = None,
+           out: Annotated[Optional[Path], typer.Option(help="Also write the JSON document to this file.")] = None,
+           json: Json = False, quiet: Quiet = False) -> None:
+    """Everything known of one or several builds, with verdicts, charts and provenance."""
+    from edge_se.reporting.report.views import summary
+    from edge_se.steps.report import report as step
+
+    document = step(builds or (), bench=bench or (), sensitivity=sensitivity or (), html=html, markdown=markdown,
+                    out=out, max_drop=max_drop, data=data, progress=_progress(quiet))
+    if _printed_as_json(document, json):
+        return
+    table = summary(document)
+    print_table(table.columns, table.rows, left=table.left)
+    for item in document["missing"]:
+        print_line(f"not in it: {item['section']}. {item['how']}")
+
+
 @app.command()
-def verify(folder: Annotated[str, typer.Argument(help="A build: its folder, or its name under ./build.")],
+def verify(folder: Annotated[str, typer.Argument(autocompletion=completion.builds,
+                                                 help="A build: its folder, or its name under ./build.")],
            compiled: Annotated[bool, typer.Option(
                "--compile", help="Also build engines with TensorRT for RTX, which needs no GPU.")] = False,
            json: Json = False, quiet: Quiet = False) -> None:
@@ -321,6 +419,24 @@ def verify(folder: Annotated[str, typer.Argument(help="A build: its folder, or i
     if compiled:
         rows = [[*row, "builds" if item.get("compiles") else "–"] for row, item in zip(rows, document["files"])]
     print_table(["file", "sha256", "bytes", *(["TensorRT"] if compiled else [])], rows, left=2)
+
+
+@app.command(epilog="Example: edge-se doctor")
+def doctor(data: Data = None, json: Json = False, quiet: Quiet = False) -> None:
+    """What this machine can do, and the fix for everything that is missing; exit 2 when the main job cannot run."""
+    from edge_se.reporting.tables import doctor_rows, job_rows
+    from edge_se.steps.doctor import doctor as step
+
+    document = step(data, progress=_progress(quiet))
+    if not _printed_as_json(document, json):
+        for columns, rows in (doctor_rows(document), job_rows(document)):
+            print_table(columns, rows, left=len(columns))
+            print_line("")
+        first = document["jobs"][0]
+        print_line("this machine can do the main job" if first["works"] else
+                   f"this machine cannot {first['job']}: mend {', '.join(first['lacks'])}")
+    if not document["works"]:
+        raise typer.Exit(USER_ERROR)
 
 
 @models_app.command("list")
@@ -338,7 +454,8 @@ def models_list(json: Json = False, quiet: Quiet = False) -> None:
 
 
 @models_app.command("show")
-def models_show(name: str, json: Json = False, quiet: Quiet = False) -> None:
+def models_show(name: Annotated[str, typer.Argument(autocompletion=completion.models)], json: Json = False,
+                quiet: Quiet = False) -> None:
     """One network: architecture and card."""
     from edge_se.steps.models import show_model
 

@@ -103,6 +103,21 @@ def tiny_plain_onnx(tiny_net):
 
 
 @pytest.fixture(scope="session")
+def zoo_net(tiny_spec, tiny_net, tmp_path_factory):
+    """(spec, weights file, FP32 file made from it) of a tiny net, as `export` makes them of a net of the zoo."""
+    from edge_se.core.files import sha256_of
+    from edge_se.graph.export import to_onnx
+    from edge_se.graph.metadata import ModelMetadata
+    from edge_se.training.checkpoint import load_weights, save_weights
+
+    net, path = tiny_net("se", seed=1), tmp_path_factory.mktemp("zoo") / "weights.safetensors"
+    save_weights(path, net.state_dict(), {})
+    load_weights(net, path)  # rounded to the file's fp16
+    metadata = ModelMetadata(model=net.spec.name, source_sha256=sha256_of(path))
+    return net.spec, path, OnnxModel.of(to_onnx(net, metadata, net.spec.input_size))
+
+
+@pytest.fixture(scope="session")
 def random_images():
     """(n, split) -> seeded random pixels and labels."""
 

@@ -29,7 +29,7 @@ def build_rows(build: Build) -> Rows:
 
 
 def measurement_rows(measurements: list[dict[str, Any]]) -> Rows:
-    """Measurements of a bench, with the speed-up over FP32 of the same model, backend, batch and threads.
+    """Measurements of a bench, with the speed-up over FP32 of the same model, backend, batch, threads and scenario.
 
     What a GPU, a power sensor or an earlier run adds has columns of its own where any row has it.
     """
@@ -38,8 +38,8 @@ def measurement_rows(measurements: list[dict[str, Any]]) -> Rows:
     rows = []
     for item in measurements:
         baseline = next((other for other in measurements if other["precision"] == "fp32" and all(
-            other[key] == item[key] for key in ("model", "backend", "batch", "threads"))), None)
-        ratio = f"{baseline['p50_ms'] / item['p50_ms']:.2f}" if baseline else DASH
+            other.get(key) == item.get(key) for key in ("model", "backend", "batch", "threads", "scenario"))), None)
+        ratio = f"{_speed(item) / _speed(baseline):.2f}" if baseline else DASH
         rows.append([
             item["model"], item["precision"], item["target"], item["backend"], str(item["batch"]), str(item["threads"]),
             f"{item['p50_ms']:.3f}", f"{item['p90_ms']:.3f}", f"{item['p99_ms']:.3f}", f"{100 * item['cv']:.1f} %",
@@ -50,6 +50,19 @@ def measurement_rows(measurements: list[dict[str, Any]]) -> Rows:
             columns.append(name)
             rows = [[*row, cell] for row, cell in zip(rows, cells)]
     return columns, rows
+
+
+def _speed(item: dict[str, Any]) -> float:
+    """One over the median latency; of several streams images per second."""
+    return float(item["throughput_ips"] if item.get("scenario") == "throughput" else 1 / item["p50_ms"])
+
+
+def _number(item: dict[str, Any], key: str, unit: float = 1.0) -> str:
+    return DASH if item.get(key) is None else f"{item[key] / unit:.1f}"
+
+
+def _referee(item: dict[str, Any], key: str, digits: int) -> str:
+    return f"{item['referee'][key]:,.{digits}f}" if item.get("referee") else DASH
 
 
 def _energy(item: dict[str, Any]) -> str:
@@ -64,6 +77,15 @@ def _earlier(item: dict[str, Any]) -> str:
 
 
 EXTRA = {  # column -> cell
+    "streams": lambda item: f"throughput of {item['streams']}" if item.get("scenario") == "throughput" else DASH,
+    "fastest": lambda item: "fastest" if item.get("fastest") else DASH,
+    "load ms": lambda item: _number(item, "load_ms"),
+    "first ms": lambda item: _number(item, "first_ms"),
+    "peak MiB": lambda item: _number(item, "peak_memory_bytes", 2**20),
+    "of the model": lambda item: _number(item, "model_memory_bytes", 2**20),
+    "LoadGen p90 ms": lambda item: _referee(item, "p90_ms", 3),
+    "LoadGen images/s": lambda item: _referee(item, "throughput_ips", 0),
+    "p90 / LoadGen's": lambda item: _referee(item, "p90_ratio", 3),
     "with copies ms": lambda item: f"{item['wall_ms']:.3f}" if item.get("wall_ms") else DASH,
     "mJ (95 % CI)": _energy,
     "x before": _earlier,
@@ -127,3 +149,15 @@ def sensitivity_rows(units: list[dict[str, Any]]) -> Rows:
     ordered = sorted(units, key=lambda unit: (unit["kind"] == "se-gate", unit["sqnr_db"]))
     return columns, [[unit["name"], unit["kind"], f"{unit['macs']:,}", f"{unit['sqnr_db']:.1f}", str(unit["flips"]),
                       DASH if unit["brings_ms"] is None else f"{unit['brings_ms']:+.3f}"] for unit in ordered]
+
+
+def doctor_rows(document: dict[str, Any]) -> Rows:
+    """Checks of `doctor` in their order; what is fine needs no fix."""
+    return ["check", "found", "status", "fix"], [
+        [check["check"], check["found"], check["status"], check["fix"] or DASH] for check in document["checks"]]
+
+
+def job_rows(document: dict[str, Any]) -> Rows:
+    """Jobs of `doctor`: what works here, and what the others lack."""
+    return ["job", "works", "lacks"], [[job["job"], "yes" if job["works"] else "no", ", ".join(job["lacks"]) or DASH]
+                                       for job in document["jobs"]]

@@ -43,7 +43,7 @@ def test_nothing_but_the_package_at_the_top(wheel) -> None:
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"edge_se"}
     for shipped in ("models/se_resnet18/recipe.toml", "models/se_resnet18/weights.safetensors",
                     "models/resnet18/card.json", "calibration/synthetic-256.npz", "calibration/cifar10-calib512.json",
-                    "bench/devices/orin-nano-8gb.toml", "py.typed"):
+                    "bench/devices/orin-nano-8gb.toml", "py.typed", "reporting/report/template.html.j2"):
         assert f"edge_se/{shipped}" in names
     assert not [name for name in names if name.endswith((".onnx", ".bin"))]
 
@@ -63,6 +63,7 @@ def test_works_without_torch_from_the_wheel(installed, tiny_onnx, calibration_np
     for arguments in (("export", "--model", "tiny.onnx", "--int8", "--fp16", "--calibration", "synthetic-256"),
                       ("bench", "--model", "tiny", "--min-duration", "0.05"),
                       ("bench", "--model", "tiny", "--estimate", "all"), ("verify", "tiny"),
+                      ("report", "tiny", "--html", "report.html"),
                       ("models", "list")):
         done = edge_se(*arguments)
         assert done.returncode == 0, done.stderr

@@ -1,0 +1,39 @@
+"""The report as one HTML file: no script, no network, both colour schemes; jinja2 (the extra `report`) fills it."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+from edge_se.core.errors import UnavailableError
+from edge_se.reporting.report import charts, views
+
+TEMPLATE = "template.html.j2"
+
+
+def require_page(where: str = "--html") -> None:
+    """UnavailableError without jinja2; called before anything takes time."""
+    try:
+        import jinja2  # noqa: F401
+    except ModuleNotFoundError as missing:
+        raise UnavailableError("the HTML report needs jinja2", where=where,
+                               fix="pip install 'edge-se[report]'") from missing
+
+
+def page(document: dict[str, Any]) -> str:
+    """HTML of a report. Everything that comes from outside is escaped; the template marks nothing as safe."""
+    require_page()
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    text = files("edge_se.reporting.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    return environment.from_string(text).render(
+        document=document, views=views, charts=charts, models=[build["name"] for build in document["builds"]],
+        worst_of=_worst_classes)
+
+
+def _worst_classes(build: dict[str, Any]) -> dict[str, Any]:
+    """Classes of the file that decides the verdict, else of the first."""
+    found: dict[str, Any] = next((file for file in build["classes"] if file["file"] == build["worst"]),
+                                 build["classes"][0])
+    return found

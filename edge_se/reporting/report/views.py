@@ -1,0 +1,225 @@
+"""Parts of the report as tables of strings, the same in HTML and in Markdown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from edge_se.reporting.report.latencies import THROUGHPUT
+from edge_se.reporting.tables import DASH, accuracy
+
+KINDS = {"layer": "layer", "se-gate": "SE gate", "operator": "operator"}
+MARKS = {"pass": "✓ pass", "fail": "✗ fail", "inconclusive": "? inconclusive", "not judged": "not judged"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """A table: the first `left` columns are text, the others numbers; the first cell of a row names the row."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    left: int = 1
+    note: str = ""
+
+
+def drop(row: dict[str, Any]) -> str:
+    """`+0.02 (-0.09 to +0.13)` points."""
+    if row["ci_pp"] is None:
+        return DASH
+    low, high = row["ci_pp"]
+    return f"{row['drop_pp']:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def summary(document: dict[str, Any]) -> View:
+    """One row per build."""
+    rows = []
+    for build in document["builds"]:
+        fp32 = next((file for file in build["files"] if file["label"] == "fp32"), None)
+        worst = next((file for file in build["files"] if file["file"] == build["worst"]), None)
+        rows.append([build["name"], MARKS[build["verdict"]],
+                     accuracy(fp32["top1"], fp32["top1_ci"]) if fp32 else DASH, drop(worst) if worst else DASH,
+                     build["worst"] or DASH, fastest(build), f"{build['size_ratio']:.2f}" if build["size_ratio"] else
+                     DASH])
+    return View(title="Summary", left=2, rows=rows, columns=[
+        "model", "verdict", "FP32 top-1 % (95 % CI)", f"worst drop, points ({confidence(document)})", "of file",
+        "fastest INT8", "size, INT8 / FP32"])
+
+
+def fastest(build: dict[str, Any]) -> str:
+    """`7.16 x FP32 (openvino, 1.136 ms)`."""
+    row = build["fastest"]
+    return f"{row['x_fp32']:.2f} x FP32 ({row['backend']}, {row['p50_ms']:.3f} ms)" if row else DASH
+
+
+def confidence(document: dict[str, Any]) -> str:
+    """`95 % CI`."""
+    return f"{100 * document['confidence']:g} % CI"
+
+
+def files(build: dict[str, Any], document: dict[str, Any]) -> View:
+    """Accuracy and size of each file."""
+    rows = [[row["file"], MARKS[row["verdict"]] if row["ci_pp"] else DASH, accuracy(row["top1"], row["top1_ci"]),
+             drop(row), DASH if row["broken"] is None else f"{row['broken']} / {row['fixed']}",
+             DASH if row["mcnemar_p"] is None else f"{row['mcnemar_p']:.3g}",
+             DASH if row["label"] == "fp32" else f"{row['flips']} / {row['flips_n']:,}", f"{row['bytes'] / 2**20:.1f}",
+             f"{100 * row['int8_mac_share']:.2f}" if row["int8_mac_share"] else DASH] for row in build["files"]]
+    return View(title=f"Files of {build['name']}", left=2, rows=rows, columns=[
+        "file", "verdict", "top-1 % (95 % CI)", f"drop, points ({confidence(document)})", "broken / fixed",
+        "McNemar p", "flips", "MiB", "INT8 MACs %"])
+
+
+def matrix(rows: list[dict[str, Any]]) -> View:
+    """Precision x backend: median milliseconds, with the 90th percentile and the speed-up over FP32."""
+    backends = list(dict.fromkeys(row["backend"] for row in rows))
+    keys = ("model", "file", "machine", "scenario", "streams", "batch", "threads")
+    cells: dict[tuple[Any, ...], dict[str, str]] = {}
+    for row in rows:
+        cells.setdefault(tuple(row[key] for key in keys), {})[row["backend"]] = _latency(row)
+    varying = {key for position, key in enumerate(keys) if len({found[position] for found in cells}) > 1}
+    named = [key for key in keys if key in varying | {"model", "file"}]
+    common = "" if varying & {"batch", "threads"} else f"; {_load(rows[0])}"
+    return View(
+        title=f"Precision and backend: p50 ms (p90), times as fast as FP32 in the same backend{common}", left=2,
+        columns=[*named, *backends],
+        rows=[[*(DASH if value is None else str(value) for key, value in zip(keys, conditions) if key in named),
+               *(found.get(backend, DASH) for backend in backends)] for conditions, found in cells.items()])
+
+
+def _load(row: dict[str, Any]) -> str:
+    """`batch 1, 1 thread`; threads are null where they mean nothing."""
+    count = row["threads"]
+    threads = "" if count is None else ", all threads" if count == 0 else f", {count} thread{'s' if count > 1 else ''}"
+    return f"batch {row['batch']}{threads}"
+
+
+def _latency(row: dict[str, Any]) -> str:
+    if row["estimated"]:
+        return f"at least {row['p50_ms']:.3f} (estimate)"
+    if row["scenario"] == THROUGHPUT:
+        return f"{row['throughput_ips']:,.0f} images/s" + (f", {row['x_fp32']:.2f} x" if row["x_fp32"] else "")
+    spread = f" ({row['p90_ms']:.3f})" if row["p90_ms"] is not None else ""
+    ratio = f", {row['x_fp32']:.2f} x" if row["x_fp32"] and row["precision"] != "fp32" else ""
+    return f"{row['p50_ms']:.3f}{spread}{ratio}"
+
+
+def measurements(rows: list[dict[str, Any]]) -> View:
+    """Every measurement with its spread."""
+    def number(value: float | None, form: str) -> str:
+        return DASH if value is None else format(value, form)
+
+    return View(title="Every measurement", left=5, columns=[
+        "model", "file", "backend", "machine", "scenario", "batch", "threads", "p50 ms", "p90 ms", "p99 ms", "CV %",
+        "images/s", "x FP32"], rows=[
+        [row["model"], row["file"], row["backend"] + (" (estimate)" if row["estimated"] else ""), row["machine"],
+         row["scenario"], str(row["batch"]), number(row["threads"], "d"), number(row["p50_ms"], ".3f"),
+         number(row["p90_ms"], ".3f"), number(row["p99_ms"], ".3f"),
+         number(None if row["cv"] is None else 100 * row["cv"], ".1f"), number(row["throughput_ips"], ",.0f"),
+         number(row["x_fp32"], ".2f")] for row in rows])
+
+
+def group_name(group: dict[str, Any]) -> str:
+    """What all rows of a Pareto group have in common."""
+    estimated = "ESTIMATE, lower bounds; " if group["estimated"] else ""
+    return f"{estimated}{_load(group)}, {group['scenario']}, on {group['machine']}"
+
+
+def pareto(group: dict[str, Any]) -> View:
+    """The points of a Pareto chart, the fastest first."""
+    return View(title=group_name(group), left=4, columns=["model", "file", "backend", "front", "p50 ms",
+                                                          "top-1 % (95 % CI)"], rows=[
+        [point["model"], point["label"], point["backend"], "yes" if point["front"] else "no", f"{point['p50_ms']:.3f}",
+         accuracy(point["top1"], point["top1_ci"])] for point in group["points"]])
+
+
+def classes(build: dict[str, Any], document: dict[str, Any]) -> View:
+    """Drop of each class in each file; an asterisk where it is significant over all classes of the file."""
+    names = [row["class"] for row in build["classes"][0]["classes"]]
+    return View(title=f"Drop by class of {build['name']}, points ({confidence(document)})",
+                columns=["class", *(file["label"] for file in build["classes"])],
+                rows=[[name, *(drop(file["classes"][position]) + ("*" if file["classes"][position]["significant"]
+                                                                  else "") for file in build["classes"])]
+                      for position, name in enumerate(names)])
+
+
+def gallery(build: dict[str, Any]) -> View:
+    """The flipped images as rows."""
+    return View(title=f"Images that {build['name']} answers otherwise in INT8", left=4, columns=[
+        "image", "label", "FP32", "INT8"], rows=[
+        [str(item["index"]), item["label"] or DASH, answer(item["fp32"]),
+         "; ".join(f"{other['file']}: {answer(other)}" for other in item["int8"])]
+        for item in build["gallery"]["shown"]])
+
+
+def answer(given: dict[str, Any]) -> str:
+    """`dog 51 %`."""
+    return f"{given['answer']} {100 * given['confidence']:.0f} %"
+
+
+def calibration(build: dict[str, Any]) -> View:
+    """Range of each tensor, what 8 bits cover of it, and how many values are beyond."""
+    return View(title=f"Ranges of {build['name']}", columns=["tensor", "least", "largest", "INT8 covers", "beyond, %"],
+                rows=[[tensor["name"], f"{tensor['low']:.3g}", f"{tensor['high']:.3g}", covered(tensor),
+                       f"{100 * tensor['clipped_share']:.4f}"] for tensor in build["calibration"]["tensors"]])
+
+
+def covered(tensor: dict[str, Any]) -> str:
+    """`-1.2 to 3.4`."""
+    return "{:.3g} to {:.3g}".format(*tensor["covered"])
+
+
+def sensitivity(given: dict[str, Any]) -> View:
+    """Units, the costliest first."""
+    return View(title=f"Target {given['target']}, {given['method']}, {given['n']:,} images of {given['dataset']}",
+                left=2, note=gates(given), columns=["unit", "kind", "SQNR dB", "flips", "brings ms", "MACs"], rows=[
+                [unit["name"], KINDS[unit["kind"]], f"{unit['sqnr_db']:.1f}", str(unit["flips"]),
+                 DASH if unit["brings_ms"] is None else f"{unit['brings_ms']:+.3f}", f"{unit['macs']:,}"]
+                for unit in given["units"]])
+
+
+def gates(given: dict[str, Any]) -> str:
+    """How SE gates compare with the other units; empty where there are none of either."""
+    spans = []
+    for units in ([unit for unit in given["units"] if (unit["kind"] == "se-gate") == gate] for gate in (True, False)):
+        if not units:
+            return ""
+        values = [unit["sqnr_db"] for unit in units]
+        spans.append((len(units), f"{min(values):.1f} to {max(values):.1f} dB"))
+    return f"SE gates ({spans[0][0]}): SQNR {spans[0][1]}; other units ({spans[1][0]}): {spans[1][1]}."
+
+
+def facts(build: dict[str, Any]) -> View:
+    """What a build was made with."""
+    provenance = build["provenance"]
+    made, set_ = provenance["environment"], provenance["calibration"]
+    rows = [["calibration set", f"{set_['name']}, {set_['images']} images, sha256 {set_['sha256']}"]] if set_ else []
+    pixels = provenance["preprocessing"]
+    rows += [["preprocessing", f"{pixels.get('layout', DASH)}; mean {pixels['mean']}, std {pixels['std']}"],
+             ["commit", str(made.get("commit") or "not from a checkout")],
+             ["processor", str(made["hardware"].get("cpu", DASH))]]
+    rows += [[name, str(version)] for name, version in made["versions"].items()]
+    return View(title=f"What {build['name']} was made with", columns=["fact", "value"], rows=rows, left=2)
+
+
+def tree(build: dict[str, Any]) -> list[tuple[int, str, str]]:
+    """(depth, name, SHA-256) from the source down to each file, parents before children."""
+    source, files_ = build["provenance"]["source"], build["files"]
+    origin = " ".join(str(source[key]) for key in ("kind", "weights") if source.get(key))
+    found = [(0, f"source: {origin or 'file'}", str(source.get("sha256", DASH)))]
+    known, seen = {row["sha256"] for row in files_}, set[str]()
+
+    def add(row: dict[str, Any], depth: int) -> None:
+        seen.add(row["file"])
+        how = ", ".join(part for part in (row["method"], row["placement"]) if part)
+        found.append((depth, row["file"] + (f" ({how})" if how else ""), row["sha256"]))
+        for child in files_:
+            if child["parent_sha256"] == row["sha256"] and child["file"] not in seen:
+                add(child, depth + 1)
+
+    for row in files_:
+        if row["parent_sha256"] not in known:
+            add(row, 1)
+    for row in files_:  # an altered manifest may make files each other's parents
+        if row["file"] not in seen:
+            add(row, 1)
+    return found

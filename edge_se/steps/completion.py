@@ -1,0 +1,60 @@
+"""What the shell offers after Tab: names from tables and folders. Nothing heavy is imported, since a user waits.
+
+Each function takes what was typed so far and gives what fits; where nothing does, the shell offers files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+# Copies of tables whose modules import onnx or numpy; a test compares.
+TARGETS = ("cpu", "cpu-avx2", "arm", "openvino", "tensorrt", "tensorrt-fp16")
+DEVICES = ("cpu", "cuda", "jetson", "ssh://")
+METHODS = ("minmax", "entropy", "percentile", "mse")
+
+
+def models(incomplete: str) -> list[tuple[str, str]]:
+    """Networks of the zoo, each with what it is."""
+    from edge_se.nets.zoo import MODELS
+
+    return [(name, spec.about) for name, spec in MODELS.items() if name.startswith(incomplete)]
+
+
+def builds(incomplete: str) -> list[str]:
+    """Builds under ./build."""
+    from edge_se.core.artifacts import BUILDS, MANIFEST
+
+    return _fitting(sorted(path.parent.name for path in BUILDS.glob(f"*/{MANIFEST}")), incomplete)
+
+
+def boards(incomplete: str) -> list[str]:
+    """Boards that are shipped, and all."""
+    from edge_se.core.assets import asset
+
+    return _fitting([*sorted(path.stem for path in asset("bench", "devices").glob("*.toml")), "all"], incomplete)
+
+
+def devices(incomplete: str) -> list[str]:
+    """Where `bench` measures."""
+    return _fitting(DEVICES, incomplete)
+
+
+def target(incomplete: str) -> list[str]:
+    """One target."""
+    return _fitting(TARGETS, incomplete)
+
+
+def targets(incomplete: str) -> list[str]:
+    """The last of several targets with commas; none that was named already."""
+    done, comma, last = incomplete.rpartition(",")
+    left = [name for name in TARGETS if name not in done.split(",")]
+    return [f"{done}{comma}{name}" for name in _fitting(left if done else [*left, "all"], last)]
+
+
+def methods(incomplete: str) -> list[str]:
+    """How ranges are chosen."""
+    return _fitting(METHODS, incomplete)
+
+
+def _fitting(names: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
