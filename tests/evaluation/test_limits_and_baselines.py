@@ -48,6 +48,14 @@ def test_latencies_are_paired_by_hash_and_setting(bench):
     assert "no measurement of this file" in rows[2]["why"]
 
 
+def test_the_latency_of_a_stream_among_many_is_left_out(bench):
+    path = bench((FP32, "onnxruntime", 1, 8.0, False), (CPU, "onnxruntime", 1, 2.0, False))
+    document = json.loads(path.read_text())
+    document["measurements"] += [row | {"scenario": "throughput", "p50_ms": 9.0} for row in document["measurements"]]
+    path.write_text(json.dumps(document))
+    assert [row["ratio"] for row in latency_verdicts(FP32, [CPU], 0.5, path)] == [0.25]
+
+
 def test_an_estimate_is_no_measurement(bench):
     path = bench((FP32, "onnxruntime", 1, 8.0, True), (CPU, "onnxruntime", 1, 2.0, True))
     assert [row["verdict"] for row in latency_verdicts(FP32, [CPU], 0.5, path)] == ["inconclusive"]
