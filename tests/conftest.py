@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import venv
@@ -27,6 +28,8 @@ from edge_se.nets.zoo import ModelSpec
 # Tiny nets gain nothing from threads, and OpenMP's spinning ones lose tenfold on a machine that does other work. Set
 # before torch is imported; subprocesses inherit it, as comparing their results bit by bit asks for.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a job in the background inherits it; tests interrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("edge-se", deadline=None, derandomize=True)  # slow machines and CI must not be flaky
 settings.load_profile("edge-se")
 

@@ -87,7 +87,6 @@ def test_an_interrupt_after_openvino_is_an_interrupt(tiny_onnx, tmp_path):
                 one.run(images), other.run(images)
             del one, other
             gc.collect()
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits an ignored one
         try:
             os.kill(os.getpid(), signal.SIGINT)
         except KeyboardInterrupt:

@@ -291,15 +291,6 @@ def test_a_killed_agent_is_one_message_and_nothing_stays(box, link_to, opened):
         assert timed(link)[0]["ok"]
 
 
-@pytest.fixture
-def interruptible():
-    """A job in the background inherits an ignored interrupt."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_the_agent_and_removes_what_was_sent(box, link_to, opened):
     before = time.monotonic()
     with pytest.raises(KeyboardInterrupt), link_to() as link:
