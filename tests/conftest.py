@@ -203,6 +203,21 @@ def cudart_file(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def tiny_build(tiny_onnx, calibration_npz, tmp_path_factory):
+    """(name of its folder, settings of `export`) -> an INT8 build of the tiny SE net, made without CIFAR-10."""
+    from edge_se.steps.export import export
+
+    def make(name, **settings):
+        folder = tmp_path_factory.mktemp("tiny")
+        (folder / "tiny.onnx").write_bytes(tiny_onnx.content)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("EDGE_SE_DATA", raising=False)
+            return export(str(folder / "tiny.onnx"), int8=True, calibration=str(calibration_npz), out=folder / name,
+                          **settings)
+    return make
+
+
 @pytest.fixture
 def full_disk():
     """A context in which no file of this process grows beyond 20 kB: writes fail as they do on a full disk."""

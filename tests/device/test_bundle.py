@@ -12,17 +12,11 @@ from edge_se.core.errors import ArtifactError
 from edge_se.device.agent import AgentError, Bundle
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.steps.bundle import write_bundle
-from edge_se.steps.export import export
 
 
 @pytest.fixture(scope="module")
-def build(tiny_onnx, calibration_npz, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bundle")
-    (folder / "tiny.onnx").write_bytes(tiny_onnx.content)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("EDGE_SE_DATA", raising=False)
-        return export(str(folder / "tiny.onnx"), int8=True, fp16=True, calibration=str(calibration_npz),
-                      targets=["cpu", "arm", "tensorrt", "tensorrt-fp16"], out=folder / "build", bundle=True)
+def build(tiny_build):
+    return tiny_build("build", fp16=True, targets=["cpu", "arm", "tensorrt", "tensorrt-fp16"], bundle=True)
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ import pytest
 from edge_se.core.errors import EdgeSeError, UnavailableError
 from edge_se.remote import transport
 from edge_se.steps.bench import Options, bench
-from edge_se.steps.export import export
 from edge_se.steps.places import place_of
 
 IMAGES = np.zeros((1, 3, 32, 32), np.float32)
@@ -53,13 +52,8 @@ def timed(link, **plan):
 
 
 @pytest.fixture(scope="module")
-def build(tiny_onnx, calibration_npz, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("build")
-    (folder / "tiny.onnx").write_bytes(tiny_onnx.content)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("EDGE_SE_DATA", raising=False)
-        return export(str(folder / "tiny.onnx"), int8=True, fp16=True, calibration=str(calibration_npz),
-                      out=folder / "a build;$(touch pwned)")
+def build(tiny_build):
+    return tiny_build("a build;$(touch pwned)", fp16=True)
 
 
 def test_a_build_is_measured_in_the_bare_environment(box, build, notes):

@@ -10,20 +10,13 @@ from edge_se.core.errors import ArtifactError, EdgeSeError, ModelError
 from edge_se.data import cifar10, splits
 from edge_se.steps import report as step
 from edge_se.steps.bench import Options, bench
-from edge_se.steps.export import export
 from edge_se.steps.report import report
 
 
 @pytest.fixture(scope="module")
-def exported(tiny_onnx, calibration_npz, tmp_path_factory):
+def exported(tiny_build):
     """tiny.onnx and beside it `built`, a build of it that was made without CIFAR-10."""
-    folder = tmp_path_factory.mktemp("report")
-    (folder / "tiny.onnx").write_bytes(tiny_onnx.content)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("EDGE_SE_DATA", raising=False)
-        export(str(folder / "tiny.onnx"), int8=True, targets=["cpu", "tensorrt"], effort="quick",
-               calibration=str(calibration_npz), out=folder / "built")
-    return folder
+    return tiny_build("built", targets=["cpu", "tensorrt"], effort="quick").folder.parent
 
 
 @pytest.fixture
