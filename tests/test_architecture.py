@@ -17,11 +17,11 @@ LAYERS = (
     {"cli"},
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-MODULES = [path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.name == "cli.py"]
+MODULES = [path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE]
 
 
 def package_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return path.relative_to(PACKAGE).parts[0]
 
 
 def imported_packages(path: Path) -> set[str]:

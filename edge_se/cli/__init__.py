@@ -1,0 +1,5 @@
+"""The command line: one module per topic, each command a thin layer over one step."""
+
+from edge_se.cli.program import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,90 @@
+"""`sensitivity`, `explain` and `report`: what is known of a build, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from edge_se.cli.options import BuildName, Data, Json, OutDocument, Quiet, print_why, printed_as_json, progress_of
+from edge_se.reporting.console import print_line, print_table
+from edge_se.steps import completion
+
+
+def sensitivity(model: BuildName = None,
+                target: Annotated[str, typer.Option(autocompletion=completion.target,
+                                                    help="cpu, openvino, tensorrt, ...")] = "cpu",
+                method: Annotated[str, typer.Option(autocompletion=completion.methods,
+                                                    help="minmax, entropy, percentile or mse.")] = "mse",
+                images: Annotated[int, typer.Option(min=1, help="Validation images.")] = 1000,
+                figure: Annotated[Optional[Path], typer.Option(help="Also draw it: .svg, .png or .pdf.")] = None,
+                data: Data = None,
+                out: OutDocument = None,
+                json: Json = False, quiet: Quiet = False) -> None:
+    """Which layers hurt: what INT8 costs in accuracy and brings in time, unit by unit, SE gates apart."""
+    from edge_se.core.files import write_json
+    from edge_se.reporting.figures import require_figures, sensitivity_figure
+    from edge_se.reporting.tables import sensitivity_rows
+    from edge_se.steps.sensitivity import sensitivity as step
+
+    if figure:
+        require_figures(figure)
+    document = step(model, target=target, method=method, images=images, data=data, progress=progress_of(quiet))
+    if figure:
+        sensitivity_figure(document, figure)
+    if out:
+        write_json(out, document)
+    if printed_as_json(document, json):
+        return
+    columns, rows = sensitivity_rows(document["units"])
+    print_table(columns, rows, left=2)
+    print_line(f"\neach unit alone in INT8, everything else FP32; on {document['n']:,} images of {document['dataset']}")
+
+
+def explain_layers(layers: Annotated[Path, typer.Option(help="trtexec --exportLayerInfo of the INT8 engine.")],
+                   profile: Annotated[Path, typer.Option(help="trtexec --exportProfile of the INT8 engine.")],
+                   baseline_layers: Annotated[Optional[Path], typer.Option(
+                       help="Layer information of the same net in FP16 or FP32.")] = None,
+                   baseline_profile: Annotated[Optional[Path], typer.Option(help="Its profile.")] = None,
+                   latency_ms: Annotated[Optional[float], typer.Option(
+                       help="Of INT8 without the profiler; tells what launches take.")] = None,
+                   baseline_latency_ms: Annotated[Optional[float], typer.Option(help="Of the baseline.")] = None,
+                   out: OutDocument = None,
+                   json: Json = False, quiet: Quiet = False) -> None:
+    """Why INT8 is (not) faster in TensorRT: where the time of each layer goes, and what to try."""
+    from edge_se.core.files import write_json
+    from edge_se.steps.explain import explain as step
+
+    document = step(layers, profile, baseline_layers=baseline_layers, baseline_profile=baseline_profile,
+                    latency_ms=latency_ms, baseline_latency_ms=baseline_latency_ms, progress=progress_of(quiet))
+    if out:
+        write_json(out, document)
+    if not printed_as_json(document, json):
+        print_why(document)
+
+
+def report(builds: Annotated[Optional[list[str]], typer.Argument(
+               metavar="BUILD", help="Folders, or names under ./build. Default: the only build.")] = None,
+           html: Annotated[Optional[Path], typer.Option(help="One self-contained file to open in a browser.")] = None,
+           markdown: Annotated[Optional[Path], typer.Option(help="The same as Markdown, without images.")] = None,
+           bench: Annotated[Optional[list[Path]], typer.Option(
+               help="A document of `bench --out`; repeatable. Default: bench.json in the builds' folders.")] = None,
+           sensitivity: Annotated[Optional[list[Path]], typer.Option(
+               help="A document of `sensitivity --out`; repeatable.")] = None,
+           max_drop: Annotated[float, typer.Option(help="Margin of the verdicts, percentage points.")] = 0.5,
+           data: Data = None,
+           out: OutDocument = None,
+           json: Json = False, quiet: Quiet = False) -> None:
+    """Everything known of one or several builds, with verdicts, charts and provenance."""
+    from edge_se.reporting.report.views import summary
+    from edge_se.steps.report import report as step
+
+    document = step(builds or (), bench=bench or (), sensitivity=sensitivity or (), html=html, markdown=markdown,
+                    out=out, max_drop=max_drop, data=data, progress=progress_of(quiet))
+    if printed_as_json(document, json):
+        return
+    table = summary(document)
+    print_table(table.columns, table.rows, left=table.left)
+    for item in document["missing"]:
+        print_line(f"not in it: {item['section']}. {item['how']}")

@@ -1,0 +1,96 @@
+"""`bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from edge_se.cli.options import (
+    BuildName,
+    Data,
+    Json,
+    OutDocument,
+    Quiet,
+    batch_sizes,
+    names,
+    print_why,
+    printed_as_json,
+    progress_of,
+    thread_counts,
+)
+from edge_se.reporting.console import print_line, print_table
+from edge_se.steps import completion
+
+
+def bench(device: Annotated[str, typer.Option(
+              autocompletion=completion.devices,
+              help="cpu, cuda, jetson (this machine, --host, $EDGE_SE_JETSON or the SSH alias jetson; else an "
+                   "estimate) or ssh://USER@HOST[:PORT].")] = "cpu",
+          model: BuildName = None,
+          precision: Annotated[Optional[str], typer.Option(help="fp32,fp16,int8; default: all of the build.")] = None,
+          backend: Annotated[str, typer.Option(
+              help="auto; all: each file in every runtime that runs it; onnxruntime, openvino, torch, torch-compiled, "
+                   "onnxruntime-cuda and other providers; on a device also tensorrt and tensorrt_rtx.")] = "auto",
+          batch: Annotated[str, typer.Option(help="A batch size, or several to sweep: 1,8,32.")] = "1",
+          threads: Annotated[Optional[str], typer.Option(
+              help="A number, or several to sweep: 1,2; 0: all processors. Default: 1; with --scenario throughput "
+                   "0.")] = None,
+          scenario: Annotated[str, typer.Option(
+              help="latency: one stream; throughput: as many streams as --threads says, of one thread each; or "
+                   "both: latency,throughput.")] = "latency",
+          min_duration: Annotated[float, typer.Option(help="Seconds of timing per file and batch size.")] = 2.0,
+          host: Annotated[Optional[str], typer.Option(
+              help="--device jetson: USER@HOST[:PORT] or an alias of your SSH configuration.")] = None,
+          python: Annotated[Optional[str], typer.Option(
+              help="Path of the Python on the device that has its runtime; default: its python3.")] = None,
+          explain: Annotated[bool, typer.Option(
+              "--explain", help="TensorRT: also profile the layers and say why INT8 is (not) faster.")] = False,
+          fresh: Annotated[Optional[bool], typer.Option(
+              "--fresh/--no-fresh", help="Memory, load time and first inference of each row, in a process of its own. "
+                                         "Default: on this machine's CPU, unless --min-duration is below 0.2.")] = None,
+          referee: Annotated[bool, typer.Option(
+              "--referee", help="Also run each session under MLPerf LoadGen and set its figures beside.")] = False,
+          against: Annotated[Optional[Path], typer.Option(
+              help="A document of an earlier run; refused when device or power mode differ.")] = None,
+          estimate: Annotated[Optional[str], typer.Option(
+              autocompletion=completion.boards,
+              help="Roofline of a board that is not here: a name from bench/devices, a .toml file, or all.")] = None,
+          measured_only: Annotated[bool, typer.Option(
+              "--measured-only", help="Exit 2 where no Jetson is, instead of an estimate.")] = False,
+          launch_us: Annotated[float, typer.Option(
+              help="--estimate: microseconds per kernel launch; 0 for a CUDA graph.")] = 0.0,
+          data: Data = None,
+          out: OutDocument = None,
+          json: Json = False, quiet: Quiet = False) -> None:
+    """Measure latency, throughput and accuracy of every precision, interleaved in one run."""
+    from edge_se.core.files import write_json
+    from edge_se.reporting.tables import estimate_rows, measurement_rows
+    from edge_se.steps.bench import Options
+    from edge_se.steps.bench import bench as step
+    from edge_se.steps.estimate import DEFAULT_BOARD, estimates, instead_of_measuring
+    from edge_se.steps.places import way_to_jetson
+
+    progress, batches = progress_of(quiet), batch_sizes(batch)
+    if device == "jetson" and not estimate and way_to_jetson(host) is None:
+        progress.note(instead_of_measuring(measured_only))
+        estimate = DEFAULT_BOARD
+    if estimate:
+        document = estimates(estimate, model=model, batches=batches, launch_us=launch_us, progress=progress)
+    else:
+        options = Options(backend=backend, batches=batches, threads=thread_counts(threads), min_duration=min_duration,
+                          scenarios=tuple(names(scenario) or ()), fresh=fresh, referee=referee, host=host,
+                          python=python, explain=explain)
+        document = step(device, model=model, precisions=names(precision), options=options, data=data, against=against,
+                        progress=progress)
+    if out:
+        write_json(out, document)
+    if printed_as_json(document, json):
+        return
+    columns, rows = (estimate_rows if estimate else measurement_rows)(document["measurements"])
+    print_table(columns, rows, left=5 if estimate else 4)
+    for row in document["measurements"]:
+        if "why" in row:
+            print_line(f"\nint8.{row['target']} in {row['backend']}, batch {row['batch']}:")
+            print_why(row["why"])

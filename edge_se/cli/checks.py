@@ -1,0 +1,47 @@
+"""`verify` and `doctor`: is this build whole, and what can this machine do?"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edge_se.cli.options import Data, Json, Quiet, printed_as_json, progress_of
+from edge_se.reporting.console import print_line, print_table
+from edge_se.steps import completion
+
+CANNOT = 2  # as for any other thing that the user can fix
+
+
+def verify(folder: Annotated[str, typer.Argument(autocompletion=completion.builds,
+                                                 help="A build: its folder, or its name under ./build.")],
+           compiled: Annotated[bool, typer.Option(
+               "--compile", help="Also build engines with TensorRT for RTX, which needs no GPU.")] = False,
+           json: Json = False, quiet: Quiet = False) -> None:
+    """Check every file of a build against its manifest."""
+    from edge_se.steps.verify import verify as step
+
+    document = step(folder, compiled=compiled)
+    if printed_as_json(document, json):
+        return
+    rows = [[item["file"], item["sha256"], f"{item['bytes']:,}"] for item in document["files"]]
+    if compiled:
+        rows = [[*row, "builds" if item.get("compiles") else "–"] for row, item in zip(rows, document["files"])]
+    print_table(["file", "sha256", "bytes", *(["TensorRT"] if compiled else [])], rows, left=2)
+
+
+def doctor(data: Data = None, json: Json = False, quiet: Quiet = False) -> None:
+    """What this machine can do, and the fix for everything that is missing; exit 2 when the main job cannot run."""
+    from edge_se.reporting.tables import doctor_rows, job_rows
+    from edge_se.steps.doctor import doctor as step
+
+    document = step(data, progress=progress_of(quiet))
+    if not printed_as_json(document, json):
+        for columns, rows in (doctor_rows(document), job_rows(document)):
+            print_table(columns, rows, left=len(columns))
+            print_line("")
+        first = document["jobs"][0]
+        print_line("this machine can do the main job" if first["works"] else
+                   f"this machine cannot {first['job']}: mend {', '.join(first['lacks'])}")
+    if not document["works"]:
+        raise typer.Exit(CANNOT)

@@ -1,0 +1,67 @@
+"""`export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from edge_se.cli.options import Data, Json, Out, Quiet, channel_values, names, printed_as_json, progress_of
+from edge_se.reporting.console import print_line, print_table
+from edge_se.steps import completion
+
+
+def export(model: Annotated[str, typer.Option(
+               autocompletion=completion.models,
+               help="A name from `edge-se models list`, FILE.onnx, or torchvision:NAME with --weights.")],
+           weights: Annotated[Optional[Path], typer.Option(help="safetensors; default: the bundled ones.")] = None,
+           fp16: Annotated[bool, typer.Option("--fp16", help="Also write FP16.")] = False,
+           int8: Annotated[bool, typer.Option("--int8", help="Also write INT8, one file per target.")] = False,
+           target: Annotated[Optional[str], typer.Option(
+               autocompletion=completion.targets,
+               help="cpu, cpu-avx2 (no VNNI), arm, openvino, tensorrt, tensorrt-fp16, several with commas, or all. "
+                    "Default: cpu,tensorrt.")] = None,
+           calibration: Annotated[Optional[str], typer.Option(
+               help="A bundled set, a folder of images, an index manifest (.json), images (.npz) or the "
+                    "calibration.npz of an earlier export. Default: 512 CIFAR-10 training images, else the "
+                    "synthetic set.")] = None,
+           effort: Annotated[str, typer.Option(
+               help="quick, default, or extensive: methods and placements are measured and the best is taken.")] =
+           "default",
+           method: Annotated[Optional[str], typer.Option(
+               help="How ranges are chosen: minmax, entropy, percentile, mse, or auto: the nearest to FP32 on the "
+                    "calibration images. Default: the effort's.")] = None,
+           placement: Annotated[Optional[str], typer.Option(
+               help="What runs in INT8: all, se-float, ends-float, conv-only, or auto: measured on held-out images "
+                    "and on this machine. Default: the effort's.")] = None,
+           max_drop: Annotated[float, typer.Option(
+               help="auto: points that may be lost, with 97.5 % confidence.")] = 0.5,
+           search_seconds: Annotated[Optional[float], typer.Option(help="auto: bound on the search.")] = None,
+           data: Data = None, out: Out = None,
+           accuracy: Annotated[bool, typer.Option(help="Measure accuracy on the test set.")] = True,
+           mean: Annotated[Optional[str], typer.Option(help="Of the pixels / 255, R,G,B, for a model from elsewhere. "
+                                                            "Default: CIFAR-10's at 32 px, else ImageNet's.")] = None,
+           std: Annotated[Optional[str], typer.Option(help="The same for the standard deviation.")] = None,
+           input_size: Annotated[Optional[int], typer.Option(
+               min=8, help="Of a torchvision model; default 224.")] = None,
+           bundle: Annotated[bool, typer.Option(
+               "--bundle", help="Also write a folder that runs on a device without edge-se.")] = False,
+           json: Json = False, quiet: Quiet = False) -> None:
+    """Write ONNX files per precision and target, each verified and measured."""
+    from edge_se.quantization.search import Budget
+    from edge_se.reporting.tables import build_rows
+    from edge_se.steps.export import export as step
+    from edge_se.steps.source import Preprocessing
+
+    given = Preprocessing(mean=channel_values(mean, "--mean"), std=channel_values(std, "--std"), input_size=input_size)
+    build = step(model, weights=weights, fp16=fp16, int8=int8, targets=names(target), calibration=calibration,
+                 effort=effort, method=method, placement=placement, data=data, out=out, accuracy=accuracy,
+                 budget=Budget(max_drop_pp=max_drop, seconds=search_seconds), preprocessing=given, bundle=bundle,
+                 progress=progress_of(quiet))
+    if printed_as_json(build.document(), json):
+        return
+    columns, rows = build_rows(build)
+    print_table(columns, rows, left=3)
+    calibrated = f", calibrated on {build.calibration['name']}" if build.calibration else ""
+    print_line(f"\nwritten to {build.out}{calibrated}; evaluated on {build.artifacts[0].dataset}")

@@ -1,0 +1,67 @@
+"""`gate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from edge_se.cli.options import BuildName, Data, Json, Quiet, printed_as_json, progress_of
+from edge_se.reporting.console import print_line, print_table
+
+EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
+
+
+def gate(model: BuildName = None,
+         max_drop: Annotated[Optional[float], typer.Option(help="Margin in percentage points; default 0.5.")] = None,
+         preset: Annotated[Optional[str], typer.Option(
+             help="mlperf99: keep 99 % of FP32's top-1; strict: 0.25 points at alpha 0.005.")] = None,
+         alpha: Annotated[Optional[float], typer.Option(
+             help="One-sided error rate of either verdict; default 0.025.")] = None,
+         sequential: Annotated[Optional[bool], typer.Option(
+             "--sequential/--all-images", help="Stop as soon as the verdict is certain, at the same error rate.")] =
+         None,
+         config: Annotated[Optional[Path], typer.Option(
+             help="Settings; default: bench/gate.toml where it exists. The command line wins.")] = None,
+         bench: Annotated[Optional[Path], typer.Option(help="A document of `bench --out`, for latencies.")] = None,
+         max_latency_ratio: Annotated[Optional[float], typer.Option(
+             help="Also judge the median latency, INT8 over FP32, in --bench.")] = None,
+         max_size_ratio: Annotated[Optional[float], typer.Option(
+             help="Also judge the file's size, INT8 over FP32.")] = None,
+         baseline: Annotated[Optional[Path], typer.Option(
+             help="Also judge against the INT8 of an earlier build.")] = None,
+         update_baseline: Annotated[bool, typer.Option(
+             "--update-baseline", help="Write --baseline (default bench/baselines/MODEL.json) instead.")] = False,
+         junit: Annotated[Optional[Path], typer.Option(help="Also write JUnit XML.")] = None,
+         summary: Annotated[Optional[Path], typer.Option(
+             help="Also append Markdown: give $GITHUB_STEP_SUMMARY.")] = None,
+         plan: Annotated[bool, typer.Option(
+             "--plan", help="Only say how many images the margin needs; needs no data.")] = False,
+         power: Annotated[float, typer.Option(help="--plan: probability to pass without a drop.")] = 0.9,
+         discordance: Annotated[Optional[float], typer.Option(
+             help="--plan: percent of images that exactly one of FP32 and INT8 gets right; default: the flips of "
+                  "--model, else a few typical rates.")] = None,
+         data: Data = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Fail when accuracy drops under quantization: exit 0 pass, 1 fail, 3 inconclusive."""
+    from edge_se.evaluation.settings import given
+    from edge_se.reporting.gate_outputs import write_outputs
+    from edge_se.reporting.verdict import explain, plan_rows, plan_words
+    from edge_se.steps.gate import gate as step
+    from edge_se.steps.gate_plan import plan as plan_step
+
+    wanted = given(max_drop=max_drop, preset=preset, alpha=alpha, sequential=sequential,
+                   max_latency_ratio=max_latency_ratio, max_size_ratio=max_size_ratio)
+    if plan:
+        document = plan_step(model, config=config, wanted=wanted, power=power, discordance=discordance)
+        if not printed_as_json(document, json):
+            print_table(*plan_rows(document))
+            print_line(f"\n{plan_words(document)}")
+        return
+    document = step(model, wanted=wanted, config=config, bench=bench, baseline=baseline,
+                    update_baseline=update_baseline, data=data, progress=progress_of(quiet))
+    write_outputs(document, junit, summary)
+    if not printed_as_json(document, json):
+        for line in explain(document):
+            print_line(line)
+    raise typer.Exit(EXIT_CODES[document["overall"]])

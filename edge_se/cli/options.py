@@ -1,0 +1,100 @@
+"""What commands share: options, the values in them, and how a document is printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from edge_se.core.errors import EdgeSeError
+from edge_se.reporting.console import ConsoleProgress, print_json, print_line, print_table
+from edge_se.steps import completion
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
+Data = Annotated[Optional[Path], typer.Option(help="Folder of CIFAR-10; else $EDGE_SE_DATA, else the user cache.")]
+Out = Annotated[Optional[Path], typer.Option(help="Where to write.")]
+OutDocument = Annotated[Optional[Path], typer.Option("--out", help="Also write the JSON document to this file.")]
+BuildName = Annotated[Optional[str], typer.Option(autocompletion=completion.builds,
+                                                  help="A build: its folder, or its name under ./build.")]
+
+
+class Everywhere:
+    """`--json` and `--quiet` before the command's name."""
+
+    json = False
+    quiet = False
+
+
+def progress_of(quiet: bool) -> ConsoleProgress:
+    """Progress and notes on stderr, unless `--quiet` was given before or after the command's name."""
+    return ConsoleProgress(quiet or Everywhere.quiet)
+
+
+def printed_as_json(document: dict[str, Any], json: bool) -> bool:
+    """Prints `document` where `--json` was given, and says whether it did."""
+    if json or Everywhere.json:
+        print_json(document)
+        return True
+    return False
+
+
+def print_facts(document: dict[str, Any], json: bool) -> None:
+    """A document without depth, as two columns."""
+    if printed_as_json(document, json):
+        return
+    print_table(["fact", "value"], [[key, str(value)] for key, value in document.items() if key != "schema"], left=2)
+
+
+def print_why(document: dict[str, Any]) -> None:
+    """The document of `explain`: where the time goes, the verdict, what to try."""
+    from edge_se.reporting.tables import explain_rows
+
+    columns, rows = explain_rows(document)
+    print_table(columns, rows)
+    for line in (f"\n{document['verdict']}", *(f"- {line}" for line in document["advice"])):
+        print_line(line)
+
+
+def names(value: Optional[str]) -> Optional[list[str]]:
+    """The parts of `a,b`; None where nothing was given."""
+    return [part.strip() for part in value.split(",") if part.strip()] if value else None
+
+
+def channel_values(value: Optional[str], option: str) -> Optional[tuple[float, ...]]:
+    """Three numbers, one per channel."""
+    if value is None:
+        return None
+    try:
+        numbers = tuple(float(part) for part in value.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3:
+        raise EdgeSeError(f"'{value}' is not three numbers", where=option, fix="give one per channel: 0.5,0.5,0.5")
+    return numbers
+
+
+def batch_sizes(value: str) -> tuple[int, ...]:
+    """`1,8,32` without repetitions."""
+    sizes = _integers(value)
+    if not all(1 <= size <= 4096 for size in sizes):
+        raise EdgeSeError(f"'{value}' is no list of batch sizes from 1 to 4096", where="--batch", fix="write 1,8,32")
+    return sizes
+
+
+def thread_counts(value: Optional[str]) -> Optional[tuple[int, ...]]:
+    """`1,2,4` without repetitions; 0 is all processors."""
+    counts = None if value is None else _integers(value)
+    if counts is not None and not all(0 <= count <= 1024 for count in counts):
+        raise EdgeSeError(f"'{value}' is no list of numbers of threads from 0 to 1024", where="--threads",
+                          fix="write 1,2,4; 0 means all processors")
+    return counts
+
+
+def _integers(value: str) -> tuple[int, ...]:
+    """Without repetitions; (-1,) where one is no integer."""
+    try:
+        return tuple(dict.fromkeys(int(part) for part in value.split(",")))
+    except ValueError:
+        return (-1,)

@@ -1,0 +1,64 @@
+"""`models` and `data`: what edge-se knows, and the images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from edge_se.cli.options import Data, Json, Out, Quiet, print_facts, printed_as_json, progress_of
+from edge_se.reporting.console import print_json, print_table
+from edge_se.steps import completion
+
+
+def models_list(json: Json = False, quiet: Quiet = False) -> None:
+    """Every network with its size and accuracy."""
+    from edge_se.steps.models import list_models
+
+    document = list_models()
+    if printed_as_json(document, json):
+        return
+    rows = [[item["name"], item["input"], "bundled" if item["weights"] else "none", item["about"],
+             _count(item["params"]), _count(item["macs"]),
+             "–" if item["test_top1"] is None else f"{item['test_top1']:.2f}"] for item in document["models"]]
+    print_table(["model", "input", "weights", "about", "params", "MACs", "test top-1 %"], rows, left=4)
+
+
+def models_show(name: Annotated[str, typer.Argument(autocompletion=completion.models)], json: Json = False,
+                quiet: Quiet = False) -> None:
+    """One network: architecture and card."""
+    from edge_se.steps.models import show_model
+
+    print_json(show_model(name))
+
+
+def data_fetch(out: Out = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Download CIFAR-10 through torchvision and check it; goes to the network."""
+    from edge_se.steps.data import fetch
+
+    print_facts(fetch(out, progress_of(quiet)), json)
+
+
+def data_verify(data: Data = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Check CIFAR-10 against the official hashes."""
+    from edge_se.steps.data import verify as step
+
+    print_facts(step(data), json)
+
+
+def data_synthesize(model: Annotated[str, typer.Option(help="A net with weights.")] = "se_resnet18",
+                    weights: Annotated[Optional[Path], typer.Option(help="safetensors.")] = None,
+                    images: Annotated[int, typer.Option(min=1, max=4096)] = 256,
+                    steps: Annotated[int, typer.Option(min=1)] = 300,
+                    seed: Annotated[int, typer.Option(min=0)] = 0,
+                    out: Out = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Make calibration images from a trained net alone, by matching its batch-norm statistics."""
+    from edge_se.steps.data import synthesize
+
+    print_facts(synthesize(model, weights=weights, images=images, steps=steps, seed=seed, out=out,
+                            progress=progress_of(quiet)), json)
+
+
+def _count(value: Optional[int]) -> str:
+    return "–" if value is None else f"{value:,}"
