@@ -1,0 +1,160 @@
+"""The GitHub Action: its schema, and its steps run here as GitHub runs them, on a good and on a sabotaged model."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from edge_se.core.assets import asset
+
+yaml = pytest.importorskip("yaml", reason="reading the action needs PyYAML")
+ROOT = Path(__file__).parents[2]
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
+
+
+def holds(condition: str, inputs: dict[str, str]) -> bool:
+    """A condition of a step; only the forms that action.yml uses are known."""
+    if condition == "always()":
+        return True
+    name, operator, value = re.fullmatch(r"inputs\.([\w-]+) (==|!=) '([^']*)'", condition).groups()
+    return (inputs[name] == value) == (operator == "==")
+
+
+def filled(text: str, values: dict[str, str]) -> str:
+    return EXPRESSION.sub(lambda found: values[found.group(1)], text)
+
+
+def run_steps(folder: Path, environment: dict[str, str], only: tuple[str, ...] = (), **given: str):
+    """Runs the scripts of the action in `folder`, as GitHub's runner does; (exit code, outputs, summary, output)."""
+    names = {key.replace("_", "-"): value for key, value in given.items()}
+    inputs = {name: str(entry["default"]) for name, entry in ACTION["inputs"].items()}
+    assert set(names) <= set(inputs)
+    inputs |= names
+    values = {f"inputs.{name}": value for name, value in inputs.items()} | {"github.action_path": str(ROOT)}
+    outputs, summary, code, output = folder / "outputs", folder / "summary.md", 0, ""
+    for step in ACTION["runs"]["steps"]:
+        condition = step.get("if")
+        if "run" not in step or (only and step["name"] not in only):
+            continue
+        if (code and condition != "always()") or (condition and not holds(condition, inputs)):
+            continue
+        script = folder / "step.sh"
+        script.write_text(step["run"])
+        done = subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", script], cwd=folder, capture_output=True, text=True,
+            timeout=600, env=environment | {name: filled(value, values) for name, value in step.get("env", {}).items()}
+            | {"GITHUB_OUTPUT": str(outputs), "GITHUB_STEP_SUMMARY": str(summary)})
+        code, output = code or done.returncode, output + done.stdout + done.stderr
+    written = dict(line.split("=", 1) for line in outputs.read_text().splitlines()) if outputs.exists() else {}
+    return code, written, summary.read_text() if summary.exists() else "", output
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """A fresh environment that sees what is installed here, but for edge-se, which the action's step installs."""
+    if shutil.which("bash") is None:
+        pytest.skip("no bash here")
+    pytest.importorskip("hatchling", reason="building the wheel needs hatchling")
+    folder = tmp_path_factory.mktemp("action")
+    venv.create(folder / "python", symlinks=True, with_pip=True)
+    paths = {"base": str(folder / "python"), "platbase": str(folder / "python")}
+    packages = Path(sysconfig.get_path("purelib", "venv", vars=paths))
+    (packages / "here.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    hidden = ("PYTHONPATH", "VIRTUAL_ENV", "EDGE_SE_CACHE", "EDGE_SE_DATA")
+    found = {name: value for name, value in os.environ.items()
+             if name not in hidden and not name.startswith("GITHUB_")}
+    found |= {"PATH": f"{folder / 'python' / 'bin'}{os.pathsep}{os.environ['PATH']}", "HOME": str(folder),
+              "PIP_NO_BUILD_ISOLATION": "0"}  # 0 turns isolation off: this option's value is read the other way round
+    code, _, _, output = run_steps(folder, found, only=("Install edge-se",))
+    assert code == 0, output
+    where = subprocess.run(["python", "-c", "import edge_se; print(edge_se.__file__)"], env=found, cwd=folder,
+                           capture_output=True, text=True, check=True).stdout.strip()
+    assert Path(where).is_relative_to(packages)
+    return found
+
+
+def test_the_action_and_the_workflows_fit_their_schemas() -> None:
+    pytest.importorskip("check_jsonschema", reason="needs check-jsonschema's copies of the schemas")
+    for kind, files in (("github-actions", [ROOT / "action.yml"]), ("github-workflows", WORKFLOWS)):
+        done = subprocess.run([sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{kind}", *files],
+                              capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_input_becomes_a_part_of_a_script() -> None:
+    for step in ACTION["runs"]["steps"]:
+        assert not EXPRESSION.search(step.get("run", "")), step["name"]
+
+
+def test_every_input_is_used_and_every_one_used_exists() -> None:
+    text = (ROOT / "action.yml").read_text()
+    used = {name for expression in EXPRESSION.findall(text) for name in re.findall(r"inputs\.([\w-]+)", expression)}
+    used |= set(re.findall(r"if: inputs\.([\w-]+)", text))
+    assert used == set(ACTION["inputs"])
+
+
+def test_the_workflow_gives_inputs_that_exist() -> None:
+    steps = [step for path in WORKFLOWS for job in yaml.safe_load(path.read_text())["jobs"].values()
+             for step in job["steps"] if step.get("uses") == "./"]
+    assert steps and all(set(step["with"]) <= set(ACTION["inputs"]) for step in steps)
+
+
+def test_what_a_user_did_wrong_fails_before_the_gate(environment, tmp_path) -> None:
+    code, outputs, summary, output = run_steps(tmp_path, environment, only=("Export", "Gate"), model="se_resnet81")
+    assert code == 2 and outputs == {} and summary == ""
+    assert "did you mean 'se_resnet18'?" in output
+
+
+@pytest.fixture(scope="module")
+def sabotaged(tmp_path_factory):
+    """Weights whose FP32 answers are those of the bundled ones and whose INT8 is worthless.
+
+    In each block a channel grows and the weights that read it shrink: ReLU lets the factor through, so nothing
+    changes in float; but one scale for the whole tensor must now serve channels of very different size.
+    """
+    from safetensors.torch import load_file, save_file
+
+    state = {name: tensor.float() for name, tensor in load_file(
+        asset("models", "se_resnet18", "weights.safetensors")).items()}
+    for name in [name for name in state if re.fullmatch(r"layer\d\.\d\.bn1\.weight", name)]:
+        block = name.removesuffix("bn1.weight")
+        busy = int((state[name] ** 2 + state[f"{block}bn1.bias"] ** 2).argmax())
+        for part in ("bn1.weight", "bn1.bias"):
+            state[block + part][busy] *= 500
+        state[f"{block}conv2.weight"][:, busy] /= 500
+    path = tmp_path_factory.mktemp("sabotaged") / "weights.safetensors"
+    save_file(state, path)
+    return path
+
+
+@pytest.mark.slow
+def test_a_good_model_passes(environment, cifar, tmp_path) -> None:
+    code, outputs, summary, output = run_steps(tmp_path, environment, data=os.environ["EDGE_SE_DATA"])
+    assert code == 0, output
+    assert outputs["verdict"] == "pass" and float(outputs["drop"]) < 0.5
+    assert "se_resnet18: ✅ pass" in summary and "::notice" in output
+    suites = ElementTree.parse(tmp_path / "build" / "gate" / "gate.xml").getroot()
+    assert [suite.get("failures") for suite in suites] == ["0"]
+
+
+@pytest.mark.slow
+def test_a_sabotaged_model_fails(environment, cifar, sabotaged, tmp_path) -> None:
+    code, outputs, summary, output = run_steps(tmp_path, environment, data=os.environ["EDGE_SE_DATA"],
+                                               weights=str(sabotaged), max_drop="1")
+    assert code == 1, output
+    assert outputs["verdict"] == "fail" and float(outputs["drop"]) > 1
+    assert "se_resnet18: ❌ fail" in summary and "::error" in output
+    document = json.loads((tmp_path / "build" / "gate" / "gate.json").read_text())
+    assert document["fp32_top1"] > 90 and document["n"] < 10_000  # FP32 is whole, and a few images were enough
+    suites = ElementTree.parse(tmp_path / "build" / "gate" / "gate.xml").getroot()
+    assert [suite.get("failures") for suite in suites] == ["1"]
