@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,12 @@ Advance = Callable[[int], None]
 def logits_of(model: OnnxModel, images: ImageSet, advance: Advance = lambda images: None) -> NDArray[np.float32]:
     """(N, classes) in the order of `images`, by onnxruntime on all processors.
 
+    A file that says how its pixels are normalised gets them so, whatever `images` say.
     The cache's key is everything the result depends on: the file, the images, the normalisation, the runtime's
     version and the processor's instruction sets. A file that cannot be written or read back is not used.
     """
+    if model.metadata:
+        images = replace(images, mean=model.metadata.mean, std=model.metadata.std)
     path = cache_dir() / "logits" / f"{_key(model, images)}.npy"
     cached = _read(path, len(images)) if path.is_file() else None
     if cached is not None:

@@ -1,14 +1,16 @@
 """Logits are computed once per file and image set, and never taken from a cache entry that is not theirs."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edge_se.core.errors import ModelError
-from edge_se.data.splits import ImageSet, normalise
+from edge_se.data.splits import normalise
 from edge_se.evaluation import accuracy
 from edge_se.evaluation.accuracy import flips, logits_of, top1
+from edge_se.graph.metadata import write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import checked
 
@@ -55,13 +57,30 @@ def test_they_are_the_models_in_order(tiny_onnx, random_images, run_onnx, cache,
     assert heard == [4, 4, 2]
 
 
+def told(model, **changes):
+    """The same graph, which says another normalisation of itself."""
+    proto = model.copy()
+    write_metadata(proto, replace(model.metadata, **changes))
+    return OnnxModel.of(proto)
+
+
 @pytest.mark.parametrize("changes", [{"mean": (0.1, 0.2, 0.3)}, {"std": (1.0, 0.5, 0.25)}])
-def test_the_images_own_normalisation_is_used(tiny_onnx, random_images, run_onnx, cache, changes):
-    images = random_images(4)
-    other = ImageSet(name="o", split="test", pixels=images.pixels, labels=images.labels, **changes)
-    assert not np.allclose(logits_of(tiny_onnx, images), logits_of(tiny_onnx, other))  # nor shared in the cache
+def test_the_normalisation_is_the_files(tiny_onnx, random_images, run_onnx, cache, changes):
+    images, model = random_images(4), told(tiny_onnx, **changes)
+    pixels = normalise(images.pixels, model.metadata.mean, model.metadata.std)
+    assert not np.allclose(logits_of(tiny_onnx, images), logits_of(model, images))  # nor shared in the cache
+    np.testing.assert_allclose(logits_of(model, images), run_onnx(tiny_onnx, pixels)[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{"mean": (0.1, 0.2, 0.3)}, {"std": (1.0, 0.5, 0.25)}])
+def test_the_images_normalisation_is_used_where_the_file_says_none(tiny_onnx, random_images, run_onnx, cache, changes):
+    proto = tiny_onnx.copy()
+    del proto.metadata_props[:]
+    model, images = OnnxModel.of(proto), random_images(4)
+    other = replace(images, **changes)
+    assert not np.allclose(logits_of(model, images), logits_of(model, other))
     expected = run_onnx(tiny_onnx, normalise(images.pixels, other.mean, other.std))[0]
-    np.testing.assert_allclose(logits_of(tiny_onnx, other), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(logits_of(model, other), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_second_time_no_session_is_opened(tiny_onnx, random_images, cache, opened):
