@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,15 @@ from edge_se.quantization.ranges import Statistics
 from edge_se.quantization.table import FILE as TABLE
 from edge_se.quantization.table import read_table
 from edge_se.reporting.report.document import report_document
-from edge_se.reporting.report.inputs import Bench, Material, Predictions, Sensitivity, read_given, require_whole
+from edge_se.reporting.report.inputs import (
+    Bench,
+    Material,
+    Predictions,
+    Robustness,
+    Sensitivity,
+    read_given,
+    require_whole,
+)
 from edge_se.reporting.report.page import page, require_page
 from edge_se.reporting.report.text import text
 
@@ -27,14 +35,15 @@ BENCH = "bench.json"
 FLOAT32_LIMIT = 2.0**128
 
 
-def report(builds: Sequence[str] = (), *, bench: Sequence[Path] = (), sensitivity: Sequence[Path] = (),
-           html: Path | None = None, markdown: Path | None = None, out: Path | None = None,
-           max_drop: float = MAX_DROP, alpha: float = ALPHA, data: Path | None = None,
-           progress: Progress = SILENT) -> dict[str, Any]:
+def report(builds: Sequence[str] = (), *, bench: Sequence[Path | Mapping[str, Any]] = (),
+           sensitivity: Sequence[Path] = (), robustness: Sequence[Path] = (), html: Path | None = None,
+           markdown: Path | None = None, out: Path | None = None, max_drop: float = MAX_DROP, alpha: float = ALPHA,
+           data: Path | None = None, progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `report --json`, written to those of `html`, `markdown` and `out` (JSON) that are given.
 
-    Without `bench`, a bench.json in a build's folder is taken. Verdicts, drops by class and flipped images are made
-    where CIFAR-10 is at hand. Raises EdgeSeError for what cannot be read, before anything is evaluated.
+    `bench`: files of `bench --out`, or such documents. Without, a bench.json in a build's folder is taken. Verdicts,
+    drops by class and flipped images are made where CIFAR-10 is at hand. Raises EdgeSeError for what cannot be read,
+    before anything is evaluated.
     """
     if not 0 <= max_drop <= 100:
         raise EdgeSeError(f"a margin of {max_drop} points is not between 0 and 100", where="--max-drop",
@@ -44,13 +53,15 @@ def report(builds: Sequence[str] = (), *, bench: Sequence[Path] = (), sensitivit
     found = [read_build(_folder(name)) for name in builds] or [read_build(locate_build(None))]
     for build in found:
         require_whole(build)
-    benches = [(path.name, read_given(Bench, path)) for path in bench or _beside(found)]
+    benches = [(source.name if isinstance(source, Path) else BENCH, read_given(Bench, source))
+               for source in bench or _beside(found)]
     sensitivities = [(path.name, read_given(Sensitivity, path)) for path in sensitivity]
+    robust = [(path.name, read_given(Robustness, path)) for path in robustness]
     cifar = cifar10.find(data) if any(build.labels == cifar10.CLASSES for build in found) else None
     test = splits.load("test", cifar) if cifar else None
     materials = [_material(name, build, test, progress) for name, build in zip(_names(found), found)]
-    document = report_document(materials, benches=benches, sensitivities=sensitivities, margin_pp=max_drop,
-                               alpha=alpha)
+    document = report_document(materials, benches=benches, sensitivities=sensitivities, robust=robust,
+                               margin_pp=max_drop, alpha=alpha)
     if html:
         write_text(html, page(document))
     if markdown:

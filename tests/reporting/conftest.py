@@ -10,7 +10,7 @@ from edge_se.data.cifar10 import CLASSES
 from edge_se.quantization.histograms import Histogram
 from edge_se.quantization.ranges import Statistics
 from edge_se.reporting.report.document import report_document
-from edge_se.reporting.report.inputs import Bench, Material, Predictions, Sensitivity
+from edge_se.reporting.report.inputs import Bench, Material, Predictions, Robustness, Sensitivity
 
 IMAGES = 200
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>|`</td>\n# [a](http://evil.example) *b* {{ 7 * 7 }}'
@@ -103,18 +103,47 @@ def sensitivity_of():
 
 
 @pytest.fixture
-def whole(build_named, answered, statistics, bench_of, sensitivity_of):
+def robust_of():
+    """(corruptions, INT8 files) -> a robustness document at severities 1 and 5; INT8 loses a point per severity."""
+
+    def make(*corruptions, model="net", int8=("int8.cpu", "int8.tensorrt")):
+        labels = ("fp32", *int8)
+
+        def rows(severity):
+            top1 = 90.0 - 10 * severity
+            return [{"file": f"{label}.onnx", "top1": top1 - severity * bool(number),
+                     "top1_ci": [top1 - 3 - severity, top1 + 3], "drop_pp": float(severity) if number else None,
+                     "ci_pp": [severity - 1, severity + 2] if number else None, "broken": severity if number else None,
+                     "fixed": 0 if number else None, "flips": 2 * severity if number else None}
+                    for number, label in enumerate(labels)]
+        conditions = [("clean", 0), *((name, severity) for name in corruptions for severity in (1, 5))]
+        return Robustness.model_validate({
+            "schema": "edge-se/robustness/1", "split": "test", "dataset": "some-images", "n": 100, "seed": 0,
+            "confidence": 0.95, "files": [{"file": f"{label}.onnx", "label": label, "precision": label.split(".")[0],
+                                           "sha256": sha(f"{model}{label}.onnx")} for label in labels],
+            "conditions": [{"corruption": name, "severity": severity, "strength": [severity] if severity else [],
+                            "files": rows(severity)} for name, severity in conditions],
+            "overall": [{"file": f"{label}.onnx", "top1": 57.0, "top1_ci": [55.0, 59.0],
+                         "drop_pp": 3.0 if number else None, "ci_pp": [2.0, 4.0] if number else None,
+                         "excess_pp": 3.0 if number else None, "excess_ci_pp": None}
+                        for number, label in enumerate(labels)]})
+    return make
+
+
+@pytest.fixture
+def whole(build_named, answered, statistics, bench_of, sensitivity_of, robust_of):
     """The document of a report that lacks nothing."""
     build = build_named()
     material = Material(name="net", build=build, predictions=answered(build), statistics=statistics)
     benches = [("bench.json", bench_of([("fp32.onnx", "onnxruntime", 8.0), ("fp32.onnx", "openvino", 7.0),
                                         ("int8.cpu.onnx", "onnxruntime", 2.0)]))]
     return report_document([material], benches=benches, margin_pp=0.5, alpha=0.025,
-                           sensitivities=[("s.json", sensitivity_of("conv1", "layer1.0.se", "fc"))])
+                           sensitivities=[("s.json", sensitivity_of("conv1", "layer1.0.se", "fc"))],
+                           robust=[("r.json", robust_of("gaussian_noise", "jpeg_compression"))])
 
 
 @pytest.fixture
-def hostile(build_named, answered, statistics, bench_of, sensitivity_of):
+def hostile(build_named, answered, statistics, bench_of, sensitivity_of, robust_of):
     """A report in which every text from outside tries to become markup."""
     build = build_named(
         "net", labels=[f"{HOSTILE}{number}" for number in range(10)],
@@ -126,4 +155,5 @@ def hostile(build_named, answered, statistics, bench_of, sensitivity_of):
     material = Material(name=HOSTILE, build=build, predictions=answered(build), statistics=statistics)
     bench = bench_of([("fp32.onnx", HOSTILE, 8.0), ("int8.cpu.onnx", HOSTILE, 2.0)], board=HOSTILE, scenario=HOSTILE)
     return report_document([material], benches=[(HOSTILE, bench), (HOSTILE, bench_of([("x", "y", 1.0)]))],
-                           margin_pp=0.5, alpha=0.025, sensitivities=[("s", sensitivity_of(HOSTILE, "fc"))])
+                           margin_pp=0.5, alpha=0.025, sensitivities=[("s", sensitivity_of(HOSTILE, "fc"))],
+                           robust=[("r", robust_of(HOSTILE)), (HOSTILE, robust_of("a", model="other"))])

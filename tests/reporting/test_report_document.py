@@ -31,7 +31,7 @@ def test_it_fits_its_schema_with_everything_and_with_nothing(whole, build_named)
     assert whole["missing"] == [] and whole["notes"] == []
     assert [item["section"] for item in bare["missing"]] == [
         "Verdicts, drops by class and flipped images", "Latencies and Pareto", "Calibration of net",
-        "Sensitivity of net"]
+        "Sensitivity of net", "Robustness of net"]
     assert bare["builds"][0]["verdict"] == "not judged" and bare["builds"][0]["gallery"] is None
 
 

@@ -20,10 +20,12 @@ window.onload = () => {
     const page = frame.contentDocument, all = [...page.querySelectorAll("details")];
     all.forEach(one => one.open = true);
     const width = page.documentElement.clientWidth;
-    const boxes = [...page.querySelectorAll("svg.chart")].map(one => one.getBoundingClientRect());
+    const boxes = [...page.querySelectorAll("svg.chart:not(.small)")].map(one => one.getBoundingClientRect());
+    const small = [...page.querySelectorAll("svg.small")].map(one => one.getBoundingClientRect());
     const marks = [...page.querySelectorAll("svg.chart circle, svg.chart path, svg.chart rect, svg.chart text")];
     const seen = marks.map(one => one.getBoundingClientRect());
     return {width, scroll: page.documentElement.scrollWidth, charts: boxes.map(box => [box.width, box.height]),
+      small: small.map(box => [box.width, box.top]),
       histograms: [...page.querySelectorAll("svg.histogram")].filter(one => one.clientWidth > 50).length,
       outside: seen.filter(box => box.left < -0.5 || box.right > width + 0.5).length, marks: seen.length,
       images: [...page.images].filter(one => one.complete && one.naturalWidth === 32).length,
@@ -77,10 +79,13 @@ def test_it_renders_at_both_widths(opened, whole, scheme) -> None:
         assert seen["scroll"] <= seen["width"], "the page scrolls sideways"
         assert len(seen["charts"]) == 2 and seen["marks"] > 30 and seen["outside"] == 0
         assert all(width > 0.6 * min(seen["width"], 1100) and height > 200 for width, height in seen["charts"])
+        assert len(seen["small"]) == 2 and all(width > 240 for width, _ in seen["small"])
         assert seen["histograms"] == 4 and seen["images"] == 4  # two tensors, shown twice
         assert seen["letters"] == "12px"
         assert (seen["background"] == DARK) == (scheme == "dark")
     assert found[0]["scrollable"] > found[1]["scrollable"], "wide tables scroll in their own box on a phone"
+    below, beside = ([top for _, top in seen["small"]] for seen in found)
+    assert below[0] < below[1] and beside[0] == beside[1], "small charts stand beside each other where there is room"
 
 
 @pytest.mark.slow

@@ -49,7 +49,8 @@ def _jinja2():
 
 
 def test_every_section_is_there_and_none_without_its_input(whole, build_named) -> None:
-    sections = {"summary", "accuracy", "latency", "classes", "flips", "calibration", "sensitivity", "provenance"}
+    sections = {"summary", "accuracy", "latency", "classes", "flips", "calibration", "sensitivity", "robustness",
+                "provenance"}
     full = Page(page(whole))
     assert {found["id"] for found in full.all("section")} == sections
     bare = Page(page(report_document([Material(name="net", build=build_named())], margin_pp=0.5, alpha=0.025)))
@@ -69,8 +70,8 @@ def test_it_is_accessible(whole) -> None:
     assert all(image["alt"] for image in found.all("img")) and len(found.all("img")) == 4
     identifiers = [attributes["id"] for _, attributes in found.elements if "id" in attributes]
     assert len(identifiers) == len(set(identifiers))
-    charts = [svg for svg in found.all("svg") if svg.get("class") == "chart"]
-    assert len(charts) == 2
+    charts = [svg for svg in found.all("svg") if "chart" in svg.get("class", "").split()]
+    assert len(charts) == 4 and sum("small" in svg["class"] for svg in charts) == 2
     for svg in charts:
         assert svg["role"] == "img" and set(svg["aria-labelledby"].split()) <= set(identifiers)
     for box in found.all("div"):
@@ -129,7 +130,7 @@ def test_hostile_texts_stay_text(hostile) -> None:
 def test_markdown_has_the_same_tables_and_takes_no_markup_from_outside(whole, hostile) -> None:
     ordinary = text(whole)
     for heading in ("Accuracy", "Latency", "Drop by class", "Flipped images", "Calibration", "Sensitivity",
-                    "Provenance"):
+                    "Robustness", "Provenance"):
         assert f"\n## {heading}\n" in ordinary
     assert "| net | ? inconclusive |" in ordinary and "SE gates (1): SQNR" in ordinary
     for written in (ordinary, text(hostile)):

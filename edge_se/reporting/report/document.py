@@ -9,15 +9,16 @@ from edge_se.core import environment
 from edge_se.data.cifar10 import CLASSES, HOW_TO_GET
 from edge_se.reporting.report.answers import GALLERY, classes_of, files_of, gallery_of, worst_of
 from edge_se.reporting.report.calibrated import calibration_of
-from edge_se.reporting.report.inputs import Bench, Material, Sensitivity
+from edge_se.reporting.report.inputs import Bench, Material, Robustness, Sensitivity
 from edge_se.reporting.report.latencies import fastest_of, pareto_of, rows_of
+from edge_se.reporting.report.robustness import robustness_of
 
 SCHEMA = "edge-se/report/1"
 
 
 def report_document(materials: Sequence[Material], *, benches: Sequence[tuple[str, Bench]] = (),
-                    sensitivities: Sequence[tuple[str, Sensitivity]] = (), margin_pp: float,
-                    alpha: float) -> dict[str, Any]:
+                    sensitivities: Sequence[tuple[str, Sensitivity]] = (),
+                    robust: Sequence[tuple[str, Robustness]] = (), margin_pp: float, alpha: float) -> dict[str, Any]:
     """Everything that a report says. Documents come with the name to call them by.
 
     `margin_pp`: percentage points that INT8 may lose; `alpha`: one-sided error rate of a verdict.
@@ -31,6 +32,7 @@ def report_document(materials: Sequence[Material], *, benches: Sequence[tuple[st
     known = {build["fp32_sha256"] for build in builds}
     notes += [f"{source}: was measured on another FP32 file than those of the builds here (by SHA-256) and was left "
               "out; run `edge-se sensitivity` again." for source, given in sensitivities if given.sha256 not in known]
+    notes += robustness_of(builds, robust)
     return {"schema": SCHEMA, "margin_pp": margin_pp, "alpha": alpha, "confidence": 1 - 2 * alpha,
             "interval": "Tango score", "builds": builds,
             "latency": {"rows": rows, "pareto": pareto_of(rows)}, "notes": notes, "missing": _missing(builds, rows),
@@ -81,4 +83,7 @@ def _missing(builds: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[d
         if not build["sensitivity"]:
             found.append((f"Sensitivity of {build['name']}", f"Run `edge-se sensitivity --model {build['model']} --out "
                           "sensitivity.json` and give `--sensitivity sensitivity.json`."))
+        if not build["robustness"] and build["cifar10"]:
+            found.append((f"Robustness of {build['name']}", f"Run `edge-se robustness --model {build['model']} --out "
+                          "robustness.json` and give `--robustness robustness.json`."))
     return [{"section": section, "how": how} for section, how in found]

@@ -1,15 +1,16 @@
-"""What a report is made of: builds with what is known of them, and the documents of `bench` and `sensitivity`."""
+"""What a report is made of: builds with what is known of them, and documents of other commands."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge_se.core.artifacts import MANIFEST, Artifact, Build
 from edge_se.core.errors import ArtifactError, EdgeSeError
@@ -27,6 +28,8 @@ class Given(BaseModel):
 # No clock tells less than a femtosecond, no device more than a year: ratios and charts of altered figures stay finite.
 Milliseconds = Annotated[float, Field(ge=1e-12, le=1e12)]
 Decibels = Annotated[float, Field(ge=-1e6, le=1e6)]
+Percent = Annotated[float, Field(ge=-1e-6, le=100 + 1e-6)]
+Points = Annotated[float, Field(ge=-200, le=200)]
 
 
 class Row(Given):
@@ -87,7 +90,90 @@ class Sensitivity(Given):
     dataset: str
     n: int
     sha256: str
-    units: tuple[SensitiveUnit, ...]
+    units: tuple[SensitiveUnit, ...] = Field(min_length=1)
+
+
+class CorruptedFile(Given):
+    """A file of the build that was evaluated."""
+
+    file: str
+    label: str
+    precision: str
+    sha256: str
+
+
+class Answers(Given):
+    """One file under one condition; FP32 has no drop."""
+
+    file: str
+    top1: Percent
+    top1_ci: tuple[Percent, Percent]
+    drop_pp: Points | None
+    ci_pp: tuple[Points, Points] | None
+    broken: int | None
+    fixed: int | None
+    flips: int | None
+
+    @model_validator(mode="after")
+    def _told(self) -> Answers:
+        if len({value is None for value in (self.drop_pp, self.ci_pp, self.broken, self.fixed, self.flips)}) > 1:
+            raise ValueError("a drop is told in part")
+        return self
+
+
+class Condition(Given):
+    """A corruption at one severity; severity 0: the images as they are."""
+
+    corruption: str
+    severity: int = Field(ge=0, le=5)
+    strength: tuple[Annotated[float, Field(ge=0, le=1e6)], ...]
+    files: tuple[Answers, ...]
+
+
+class Overall(Given):
+    """One file over all corrupted conditions; intervals are null where too few images tell."""
+
+    file: str
+    top1: Percent
+    top1_ci: tuple[Points, Points] | None
+    drop_pp: Points | None
+    ci_pp: tuple[Points, Points] | None
+    excess_pp: Points | None
+    excess_ci_pp: tuple[Points, Points] | None
+
+    @model_validator(mode="after")
+    def _told(self) -> Overall:
+        if (self.drop_pp is None and self.ci_pp is not None) or (self.excess_pp is None and self.excess_ci_pp):
+            raise ValueError("an interval of nothing")
+        return self
+
+
+class Robustness(Given):
+    """The document of `robustness --json`."""
+
+    schema_: Literal["edge-se/robustness/1"] = Field(alias="schema")
+    split: str
+    dataset: str
+    n: int = Field(ge=1)
+    seed: int
+    confidence: float = Field(gt=0, lt=1)
+    files: tuple[CorruptedFile, ...]
+    conditions: tuple[Condition, ...]
+    overall: tuple[Overall, ...]
+
+    @model_validator(mode="after")
+    def _whole(self) -> Robustness:
+        """Every condition once, the clean one among them, and every file once under each, FP32 the first."""
+        files = [item.file for item in self.files]
+        if len(set(files)) < len(files) or not self.files or self.files[0].label != "fp32":
+            raise ValueError("its files are not FP32 and others, each once")
+        tables: list[Sequence[Answers | Overall]] = [self.overall, *(condition.files for condition in self.conditions)]
+        if any([row.file for row in table] != files for table in tables):
+            raise ValueError("its conditions are not each of all its files")
+        told = [(item.corruption, item.severity) for item in self.conditions]
+        if len(set(told)) < len(told) or [level for _, level in told].count(0) != 1 or told[0][1] != 0:
+            raise ValueError("its conditions are not the clean images and others, each once")
+        return self
 
 
 class Pixels(Given):
@@ -144,17 +230,19 @@ class Material:
     statistics: Statistics | None = None
 
 
-Kind = TypeVar("Kind", Bench, Sensitivity)
+Kind = TypeVar("Kind", Bench, Sensitivity, Robustness)
+COMMANDS: dict[type[Given], str] = {Bench: "bench", Sensitivity: "sensitivity", Robustness: "robustness"}
 
 
-def read_given(kind: type[Kind], path: Path) -> Kind:
-    """The document of `kind` in `path`; EdgeSeError when it is missing, of another kind or incomplete."""
-    command = "bench" if kind is Bench else "sensitivity"
+def read_given(kind: type[Kind], source: Path | Mapping[str, Any]) -> Kind:
+    """The document of `kind` in a file, or at hand; EdgeSeError when missing, of another kind or incomplete."""
+    command = COMMANDS[kind]
     fix = f"give a file that `edge-se {command} --out FILE` wrote"
+    where = source if isinstance(source, Path) else command
     try:
-        return kind.model_validate(read_json(path, EdgeSeError, fix=fix))
+        return kind.model_validate(read_json(source, EdgeSeError, fix=fix) if isinstance(source, Path) else source)
     except ValidationError as invalid:
-        raise EdgeSeError(_first_problem(invalid), where=path, fix=fix) from None
+        raise EdgeSeError(_first_problem(invalid), where=where, fix=fix) from None
 
 
 def require_whole(build: Build) -> None:

@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 from edge_se.core.errors import UnavailableError
-from edge_se.reporting.report import charts, views
+from edge_se.reporting.report import charts, robustness, views
 
 TEMPLATE = "template.html.j2"
 
@@ -28,8 +28,8 @@ def page(document: dict[str, Any]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     text = files("edge_se.reporting.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
     return environment.from_string(text).render(
-        document=document, views=views, charts=charts, models=[build["name"] for build in document["builds"]],
-        worst_of=_worst_classes)
+        document=document, views=views, charts=charts, robustness=robustness, worst_of=_worst_classes,
+        models=[build["name"] for build in document["builds"]])
 
 
 def _worst_classes(build: dict[str, Any]) -> dict[str, Any]:

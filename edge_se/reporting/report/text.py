@@ -30,7 +30,9 @@ def text(document: dict[str, Any]) -> str:
             ("Drop by class", [views.classes(build, document) for build in builds if build["classes"]]),
             ("Flipped images", [views.gallery(build) for build in builds if build["gallery"]]),
             ("Calibration", [views.calibration(build) for build in builds if build["calibration"]]),
-            ("Sensitivity", [views.sensitivity(given) for build in builds for given in build["sensitivity"]])):
+            ("Sensitivity", [views.sensitivity(given) for build in builds for given in build["sensitivity"]]),
+            ("Robustness", [view for build in builds for given in build["robustness"]
+                            for view in (views.robustness_overall(given), views.robustness(given))])):
         if shown:
             parts.append(f"## {heading}\n\n{''.join(_section(view) for view in shown)}")
     parts.append("## Provenance\n")

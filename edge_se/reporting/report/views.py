@@ -26,7 +26,7 @@ class View:
 def drop(row: dict[str, Any]) -> str:
     """`+0.02 (-0.09 to +0.13)` points."""
     if row["ci_pp"] is None:
-        return DASH
+        return DASH if row["drop_pp"] is None else f"{row['drop_pp']:+.2f}"
     low, high = row["ci_pp"]
     return f"{row['drop_pp']:+.2f} ({low:+.2f} to {high:+.2f})"
 
@@ -186,6 +186,36 @@ def gates(given: dict[str, Any]) -> str:
         values = [unit["sqnr_db"] for unit in units]
         spans.append((len(units), f"{min(values):.1f} to {max(values):.1f} dB"))
     return f"SE gates ({spans[0][0]}): SQNR {spans[0][1]}; other units ({spans[1][0]}): {spans[1][1]}."
+
+
+def robustness(given: dict[str, Any]) -> View:
+    """A row per corruption and severity: top-1 of FP32; of each other file top-1, drop and flips."""
+    fp32, *others = given["files"]
+    rows = []
+    for one in given["conditions"]:
+        first, *rest = one["files"]
+        strength = ", ".join(f"{value:g}" for value in one["strength"]) or DASH
+        rows.append([one["corruption"], str(one["severity"]), strength, accuracy(first["top1"], first["top1_ci"]),
+                     *(f"{row['top1']:.2f}; {drop(row)}; {row['flips']}" for row in rest)])
+    return View(title=f"Top-1 on corrupted images: {judged(given)}", left=3, rows=rows, columns=[
+        "corruption", "severity", "strength", f"{fp32['label']} top-1 % ({confidence(given)})",
+        *(f"{item['label']}: top-1 %; drop, points ({confidence(given)}); flips" for item in others)])
+
+
+def robustness_overall(given: dict[str, Any]) -> View:
+    """A row per file: means over all corrupted conditions, and whether they cost more than clean images do."""
+    clean = given["conditions"][0]["files"]
+    rows = [[item["label"], accuracy(row["top1"], row["top1_ci"]), drop(row), drop(before),
+             drop({"drop_pp": row["excess_pp"], "ci_pp": row["excess_ci_pp"]})]
+            for item, row, before in zip(given["files"], given["overall"], clean)]
+    return View(title=f"Mean of all corruptions: {judged(given)}", rows=rows, columns=[
+        "file", f"top-1 % ({confidence(given)})", f"drop, points ({confidence(given)})", "drop on clean images",
+        "lost more than on clean images"])
+
+
+def judged(given: dict[str, Any]) -> str:
+    """`10,000 images of cifar10-test10k`."""
+    return f"{given['n']:,} images of {given['dataset']}"
 
 
 def facts(build: dict[str, Any]) -> View:

@@ -1,0 +1,52 @@
+"""`robustness`: a build on corrupted images."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+
+from edge_se.cli.options import BuildName, Data, Json, OutDocument, Quiet, names, printed_as_json, progress_of
+from edge_se.core.errors import EdgeSeError
+from edge_se.reporting.console import print_line, print_table
+from edge_se.steps import completion
+
+
+def robustness(model: BuildName = None,
+               images: Annotated[Optional[int], typer.Option(
+                   min=1, help="The first ones of the split; default: all.")] = None,
+               corruptions: Annotated[Optional[str], typer.Option(
+                   autocompletion=completion.corruptions,
+                   help="gaussian_noise, shot_noise, impulse_noise, defocus_blur, jpeg_compression, several with "
+                        "commas. Default: all.")] = None,
+               severities: Annotated[str, typer.Option(help="From 1 to 5, with commas.")] = "1,2,3,4,5",
+               split: Annotated[str, typer.Option(
+                   autocompletion=completion.judging_splits,
+                   help="test: for a figure that is final; validation: the 5,000 held-out training images, to choose "
+                        "by.")] = "test",
+               seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
+               data: Data = None, out: OutDocument = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Top-1 of every file under noise, blur and JPEG: does INT8 lose more there than FP32?"""
+    from edge_se.core.files import write_json
+    from edge_se.reporting.report import views
+    from edge_se.steps.robustness import robustness as step
+
+    document = step(model, split=split, images=images, corruptions=names(corruptions), severities=_levels(severities),
+                    seed=seed, data=data, progress=progress_of(quiet))
+    if out:
+        write_json(out, document)
+    if printed_as_json(document, json):
+        return
+    for table in (views.robustness(document), views.robustness_overall(document)):
+        print_table(table.columns, table.rows, left=table.left)
+        print_line("")
+    print_line(f"{views.judged(document)}; severity 0: as they are; drops are paired with FP32 on the same corrupted "
+               "images")
+
+
+def _levels(value: str) -> list[int]:
+    try:
+        return [int(part) for part in value.split(",")]
+    except ValueError:
+        raise EdgeSeError(f"'{value}' is no list of severities from 1 to 5", where="--severities",
+                          fix="write 1,3,5") from None
