@@ -102,7 +102,10 @@ def write_json(path: Path, document: Any) -> None:
 def read_json(path: Path, error: type[EdgeSeError] = ArtifactError, *, fix: str | None = None) -> dict[str, Any]:
     """The JSON object in `path`; a missing or broken file raises `error`."""
     try:
-        document = json.loads(path.read_bytes(), parse_constant=_finite, parse_float=_finite)
+        content = path.read_bytes()
+        document = json.loads(content, parse_constant=_finite, parse_float=_finite)
+        if b"\\u" in content or not content.isascii():
+            require_text(document)
     except FileNotFoundError as missing:
         raise error("no such file", where=path, fix=fix) from missing
     except (OSError, ValueError, RecursionError) as broken:  # the last: brackets nested without end
@@ -110,6 +113,11 @@ def read_json(path: Path, error: type[EdgeSeError] = ArtifactError, *, fix: str 
     if not isinstance(document, dict):
         raise error(f"expected a JSON object, found {type(document).__name__}", where=path, fix=fix)
     return document
+
+
+def require_text(document: Any) -> None:
+    """UnicodeEncodeError, a ValueError, where a JSON document holds half a surrogate pair: nothing could print it."""
+    json.dumps(document, ensure_ascii=False).encode()
 
 
 def _finite(text: str) -> float:

@@ -56,7 +56,10 @@ RUNTIMES = ("tensorrt", "tensorrt_rtx", "onnxruntime")
 
 
 class AgentError(Exception):
-    """What went wrong and what mends it; `kind` is for programs: full, busy, model, runtime, cuda, protocol, bug."""
+    """What went wrong and what mends it; `kind` is for programs.
+
+    It is full, busy, model, image, runtime, cuda, protocol or bug.
+    """
 
     def __init__(self, kind: str, what: str, fix: str = "") -> None:
         super().__init__(f"{what}; {fix}" if fix else what)
@@ -1129,11 +1132,7 @@ class Bundle:
     def __init__(self, folder: str, precisions: Iterable[str] = ("int8", "fp16", "fp32"),
                  runtimes: Iterable[str] = RUNTIMES) -> None:
         """Opens the first precision, runtime and file that run here; AgentError with every reason otherwise."""
-        try:
-            with open(os.path.join(folder, "bundle.json"), "rb") as file:
-                manifest = json.load(file)
-        except (OSError, ValueError) as error:
-            raise AgentError("model", f"{folder} holds no readable bundle.json ({error})", "copy it again") from error
+        manifest = _bundle_manifest(folder)
         self.labels, self.size = list(manifest["labels"]), tuple(manifest["input_size"])
         self._mean, self._std = (np.asarray(manifest[key], np.float32).reshape(3, 1, 1) for key in ("mean", "std"))
         reasons = []
@@ -1149,8 +1148,11 @@ class Bundle:
         raise AgentError("runtime", "nothing of this bundle runs here: " + "; ".join(reasons))
 
     def _open(self, path: str, entry: dict[str, Any], runtime: str) -> Any:
-        with open(path, "rb") as file:
-            content = file.read()
+        try:
+            with open(path, "rb") as file:
+                content = file.read()
+        except (OSError, ValueError) as error:
+            raise AgentError("model", f"{path} cannot be read ({error})", "copy it again") from error
         if hashlib.sha256(content).hexdigest() != entry["sha256"]:
             raise AgentError("model", f"{path} was altered: its SHA-256 is not the bundle's", "copy it again")
         if runtime == "onnxruntime":
@@ -1162,13 +1164,19 @@ class Bundle:
 
     def read_image(self, path: str) -> Floats:
         """An image file (through Pillow) or an .npy of pixels (3, H, W), uint8, as one batch for `run`."""
-        if path.endswith(".npy"):
-            pixels = np.load(path)
-        else:
-            from PIL import Image  # on a Jetson: sudo apt install python3-pil
+        height, width = self.size
+        try:
+            if path.endswith(".npy"):
+                pixels = np.load(path)
+            else:
+                from PIL import Image  # on a Jetson: sudo apt install python3-pil
 
-            height, width = self.size
-            pixels = np.asarray(Image.open(path).convert("RGB").resize((width, height))).transpose(2, 0, 1)
+                pixels = np.asarray(Image.open(path).convert("RGB").resize((width, height))).transpose(2, 0, 1)
+        except Exception as error:  # Pillow and numpy raise whatever a broken file makes them stumble over
+            raise AgentError("image", f"{path} cannot be read as an image ({error})") from error
+        if pixels.shape != (3, height, width) or pixels.dtype != np.uint8:
+            raise AgentError("image", f"{path}: {pixels.dtype} of shape {pixels.shape} are no pixels of this model",
+                             f"give uint8 of shape (3, {height}, {width})")
         return self.normalised(pixels[None])
 
     def normalised(self, pixels: Any) -> Floats:
@@ -1178,6 +1186,28 @@ class Bundle:
     def run(self, images: Floats) -> Floats:
         """Normalised images (N, 3, H, W) -> logits (N, classes)."""
         return np.asarray(self._runner.run(images), np.float32)
+
+    def label(self, logits: Floats) -> str:
+        """The name of the best class of one image's logits, its number where the bundle has no name for it."""
+        best = int(logits.argmax())
+        return self.labels[best] if best < len(self.labels) else str(best)
+
+
+def _bundle_manifest(folder: str) -> dict[str, Any]:
+    """bundle.json with every field that `Bundle` uses, in the type that it takes for granted; AgentError otherwise."""
+    try:
+        with open(os.path.join(folder, "bundle.json"), "rb") as file:
+            manifest: dict[str, Any] = json.load(file)
+        height, width = manifest["input_size"]
+        scales = np.asarray([manifest["mean"], manifest["std"]], np.float32).reshape(2, 3)
+        texts = [entry[key] for entry in manifest["files"] for key in ("file", "precision", "target", "sha256")]
+        if not (isinstance(manifest["labels"], list) and np.isfinite(scales).all() and (scales[1] > 0).all()
+                and all(isinstance(text, str) for text in [*manifest["labels"], *texts])
+                and all(isinstance(size, int) and 0 < size < 2**16 for size in (height, width))):
+            raise ValueError("a field holds something else than `edge-se export --bundle` writes")
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise AgentError("model", f"{folder} holds no readable bundle.json ({error})", "copy it again") from error
+    return manifest
 
 
 def _unfit(entry: dict[str, Any], runtime: str) -> str | None:

@@ -8,7 +8,6 @@ try:
     bundle = Bundle(str(Path(__file__).resolve().parent))
     print(f"{bundle.file} in {bundle.runtime}")
     for path in sys.argv[1:]:
-        logits = bundle.run(bundle.read_image(path))[0]
-        print(f"{path}: {bundle.labels[logits.argmax()]}")
+        print(f"{path}: {bundle.label(bundle.run(bundle.read_image(path))[0])}")
 except AgentError as error:
     sys.exit(f"error: {error}")

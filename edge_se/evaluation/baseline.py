@@ -55,10 +55,15 @@ def _bits(text: str, count: int) -> NDArray[np.bool_]:
 
 
 def judge_against(before: Rights, rights: Rights, margin_pp: float, alpha: float) -> dict[str, Judgement | None]:
-    """The gate's rule with the baseline's INT8 in the place of FP32; None for a target that the baseline lacks."""
+    """The gate's rule with the baseline's INT8 in the place of FP32; None for a target that the baseline lacks.
+
+    Raises EdgeSeError for a baseline of another number of images.
+    """
     found: dict[str, Judgement | None] = {}
     for target, now in rights.items():
         then = before.get(target)
+        if then is not None and len(then) != len(now):  # its `n` was altered: the images are the same
+            raise EdgeSeError(f"holds {len(then)} images for {target}, not {len(now)}", where="--baseline", fix=FIX)
         found[target] = None if then is None else judge(
             Paired(n=len(now), broken=int((then & ~now).sum()), fixed=int((~then & now).sum())), margin_pp, alpha)
     return found

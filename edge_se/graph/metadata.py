@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 
 from edge_se.core.errors import ModelError
+from edge_se.core.files import require_text
 from edge_se.data.cifar10 import CLASSES, MEAN, STD
 
 PREFIX = "edge_se."
@@ -70,4 +71,5 @@ def _is_finite(value: object) -> bool:
 
 def _value(text: str) -> Any:
     value = json.loads(text)
+    require_text(value)
     return tuple(value) if isinstance(value, list) else value

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_se.core.errors import EdgeSeError
+from edge_se.core.files import require_text
 
 RECORD = "record it with `trtexec --profilingVerbosity=detailed --exportLayerInfo=FILE --exportProfile=FILE`"
 SHORTEST_MS, LONGEST_MS = 1e-6, 1e6  # a nanosecond or less is no time, a quarter of an hour no layer
@@ -153,9 +154,11 @@ def _parsed(document: object, where: str) -> Any:
     if not isinstance(document, (str, bytes)):
         return document
     try:
-        return json.loads(document, strict=False)  # the separators of "Metadata" are control characters
+        found = json.loads(document, strict=False)  # the separators of "Metadata" are control characters
+        require_text(found)
     except (ValueError, RecursionError) as error:
         raise EdgeSeError(f"not readable as JSON ({error})", where=where, fix=RECORD) from error
+    return found
 
 
 def _layers(document: Any, where: str) -> list[Layer]:

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from edge_se.backends.base import Backend
 from edge_se.core.errors import CalibrationError
 from edge_se.core.files import read_json, write_json
@@ -199,9 +201,9 @@ def _read_log(log: Path | None, model: OnnxModel, statistics: Statistics, target
     if any(document.get(key) != value for key, value in _key(model, statistics, target).items()):
         return {}
     try:
-        rows = [Candidate(**(row | {"ci_pp": tuple(row["ci_pp"]), "float_units": tuple(row["float_units"])}))
-                for row in document["candidates"]]
-    except (KeyError, TypeError) as error:
-        raise CalibrationError(f"not a log of candidates ({error!r})", where=log,
-                               fix="remove it to search anew") from error
+        rows = TypeAdapter(list[Candidate]).validate_python(document.get("candidates"))
+    except ValidationError as invalid:
+        place = ".".join(str(part) for part in invalid.errors()[0]["loc"])
+        raise CalibrationError(f"not a log of candidates ({place or 'candidates'}: {invalid.errors()[0]['msg']})",
+                               where=log, fix="remove it to search anew") from invalid
     return {row.sha256: row for row in rows}

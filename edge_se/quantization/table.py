@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edge_se.core.errors import CalibrationError
-from edge_se.core.files import write_bytes
+from edge_se.core.files import require_text, write_bytes
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.histograms import BINS, Histogram
 from edge_se.quantization.ranges import Statistics
@@ -73,6 +73,7 @@ def _parts(path: Path) -> tuple[dict[str, Any], np.ndarray[Any, Any], np.ndarray
     try:
         with np.load(path, allow_pickle=False) as archive:
             about = json.loads(str(archive["about"]))
+            require_text(about)
             counts, extents = archive["counts"], archive["extents"]
         missing = {"schema", "tensors", "model_sha256", "calibration", "calibration_sha256", "images", "split", "mean",
                    "std"} - about.keys()

@@ -86,6 +86,41 @@ def test_damage_is_one_message(bundle, bare_python):
     assert done.returncode == 1 and "holds no readable bundle.json" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("key", "value"), [
+    ("labels", None), ("labels", [1, 2]), ("input_size", [32]), ("mean", ["a", 0, 0]), ("std", [0.2, 0.0, 0.2]),
+    ("std", [0.2, 0.2]), ("files", [{}])])
+def test_a_manifest_of_another_kind_is_one_message(bundle, key, value):
+    document = json.loads((bundle / "bundle.json").read_text())
+    (bundle / "bundle.json").write_text(json.dumps(document | {key: value}))
+    with pytest.raises(AgentError, match=r"holds no readable bundle\.json"):
+        Bundle(str(bundle))
+    del document[key]
+    (bundle / "bundle.json").write_text(json.dumps(document))
+    with pytest.raises(AgentError, match=r"holds no readable bundle\.json"):
+        Bundle(str(bundle))
+
+
+def test_a_file_that_is_missing_and_images_that_are_none_are_one_message(bundle, bare_python, pixels, tmp_path):
+    (tmp_path / "text.npy").write_text("no pixels")
+    np.save(tmp_path / "small.npy", pixels[0][:, :16])
+    for name, says in (("text.npy", "cannot be read as an image"), ("none.npy", "cannot be read as an image"),
+                       ("small.npy", "give uint8 of shape (3, 32, 32)")):
+        done = run(bundle, bare_python, tmp_path / name)
+        assert done.returncode == 1 and says in done.stderr and "Traceback" not in done.stderr
+    (bundle / "int8.cpu.onnx").unlink()
+    done = run(bundle, bare_python)
+    assert done.returncode == 1 and "int8.cpu.onnx cannot be read" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_class_without_a_name_is_told_by_its_number(bundle):
+    document = json.loads((bundle / "bundle.json").read_text())
+    (bundle / "bundle.json").write_text(json.dumps(document | {"labels": ["only one"]}))
+    opened, logits = Bundle(str(bundle)), np.zeros(10, np.float32)
+    assert opened.label(logits) == "only one"
+    logits[7] = 1
+    assert opened.label(logits) == "7"
+
+
 def test_a_new_bundle_replaces_the_old_one_and_leaves_nothing_beside_it(build, monkeypatch):
     (build.folder / "bundle" / "stale.txt").write_text("old")
     before = sorted(path.name for path in build.folder.iterdir())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import more_readers as more
 import mutations
 import numpy as np
 
@@ -16,6 +17,20 @@ BENCH = {"schema": "edge-se/bench/1", "device": "cpu", "environment": {"device":
                            "estimated": False}
                           for precision in ("fp32", "fp16", "int8")]}
 RECORDS = 4
+ANSWERS = [{"file": "fp32.onnx", "top1": 50.0, "top1_ci": [40.0, 60.0], "drop_pp": None, "ci_pp": None, "broken": None,
+            "fixed": None, "flips": None},
+           {"file": "int8.cpu.onnx", "top1": 49.0, "top1_ci": [39.0, 59.0], "drop_pp": 1.0, "ci_pp": [-1.0, 3.0],
+            "broken": 2, "fixed": 1, "flips": 3}]
+ROBUSTNESS = {"schema": "edge-se/robustness/1", "split": "test", "dataset": "x", "n": 100, "seed": 0,
+              "confidence": 0.95,
+              "files": [{"file": "fp32.onnx", "label": "fp32", "precision": "fp32", "sha256": "0" * 64},
+                        {"file": "int8.cpu.onnx", "label": "int8.cpu", "precision": "int8", "sha256": "1" * 64}],
+              "conditions": [{"corruption": "clean", "severity": 0, "strength": [], "files": ANSWERS},
+                             {"corruption": "shot_noise", "severity": 3, "strength": [100], "files": ANSWERS}],
+              "overall": [{"file": "fp32.onnx", "top1": 50.0, "top1_ci": None, "drop_pp": None, "ci_pp": None,
+                           "excess_pp": None, "excess_ci_pp": None},
+                          {"file": "int8.cpu.onnx", "top1": 49.0, "top1_ci": [39.0, 59.0], "drop_pp": 1.0,
+                           "ci_pp": [-1.0, 3.0], "excess_pp": 0.0, "excess_ci_pp": [-1.0, 1.0]}]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +146,21 @@ def read_bench_document(path, originals):
     json.dumps(new, allow_nan=False)
 
 
+def read_robustness_document(path, originals):
+    from edge_se.reporting.report.inputs import Robustness, read_given
+    from edge_se.reporting.report.robustness import charts_of, robustness_of
+    from edge_se.reporting.report.views import robustness, robustness_overall
+
+    given = read_given(Robustness, path)
+    build = {"name": "tiny", "fp32_sha256": given.files[0].sha256, "files": [{"sha256": given.files[0].sha256}]}
+    robustness_of([build], [(path.name, given)])
+    (section,) = build["robustness"]
+    whole = given.model_dump(mode="json")
+    for document in (section, whole):
+        json.dumps([document, charts_of(document)], allow_nan=False)
+        robustness(document), robustness_overall(document)
+
+
 KINDS = {
     "onnx": Kind(name="tiny.onnx", damage=mutations.onnx_file, read=read_onnx),
     "safetensors": Kind(name="weights.safetensors", damage=mutations.safetensors_file, read=read_weights),
@@ -145,6 +175,20 @@ KINDS = {
     "layers": Kind(name="int8.layers.json", damage=mutations.json_file, read=read_layers),
     "profile": Kind(name="int8.profile.json", damage=mutations.json_file, read=read_layers),
     "bench": Kind(name="bench.json", damage=mutations.json_file, read=read_bench_document),
+    "robustness": Kind(name="robustness.json", damage=mutations.json_file, read=read_robustness_document),
+    "settings": Kind(name="gate.toml", damage=mutations.toml_file, read=more.read_gate_settings),
+    "baseline": Kind(name="baseline.json", damage=mutations.json_file, read=more.read_gate_baseline),
+    "latencies": Kind(name="measured.json", damage=mutations.json_file, read=more.read_gate_latencies),
+    "report-bench": Kind(name="measured.json", damage=mutations.json_file, read=more.read_report_bench),
+    "report-sensitivity": Kind(name="sensitivity.json", damage=mutations.json_file, read=more.read_report_sensitivity),
+    "candidates": Kind(name="candidates.json", damage=mutations.json_file, read=more.read_candidates),
+    "checkpoint": Kind(name="checkpoint.pt", damage=mutations.bytes_of, read=more.read_checkpoint),
+    "state-dict": Kind(name="weights.pth", damage=mutations.bytes_of, read=more.read_state_dict),
+    "logits": Kind(name="logits.npy", damage=mutations.bytes_of, read=more.read_logits),
+    "png": Kind(name="images/one.png", damage=mutations.bytes_of, read=more.read_image_file),
+    "jpeg": Kind(name="images/two.jpg", damage=mutations.bytes_of, read=more.read_image_file),
+    "bundle": Kind(name="bundle/bundle.json", damage=mutations.json_file, read=more.read_bundle,
+                   beside=("bundle/pixels.npy", "bundle/fp32.onnx", "bundle/int8.cpu.onnx")),
 }
 
 
@@ -153,5 +197,5 @@ def prepare(kind, originals, folder):
     path = folder / kind.name
     path.parent.mkdir(parents=True, exist_ok=True)
     for name in kind.beside:
-        shutil.copyfile(originals / name, path.parent / name)
+        shutil.copyfile(originals / name, path.parent / Path(name).name)
     return path

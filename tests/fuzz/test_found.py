@@ -1,6 +1,7 @@
 """What fuzzing found and was mended, each by hand."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,10 +12,14 @@ from edge_se.core.errors import ArtifactError, CalibrationError, EdgeSeError, Mo
 from edge_se.core.files import read_json
 from edge_se.core.recipes import read_recipe
 from edge_se.data.cifar10 import MEAN, STD
+from edge_se.evaluation.baseline import judge_against, read_baseline, write_baseline
+from edge_se.evaluation.limits import latency_verdicts
 from edge_se.graph.foreign import normalised
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.measure.layers import read_engine
 from edge_se.quantization.ranges import Statistics
 from edge_se.quantization.table import read_table, write_table
+from edge_se.reporting.report.inputs import Sensitivity, read_given
 from edge_se.steps.verify import verify
 
 NESTED = b"[" * 200_000
@@ -39,9 +44,36 @@ def test_figures_that_are_no_numbers(tmp_path, number):
         read_json(tmp_path / "a.json")
 
 
+@pytest.mark.parametrize("content", [b'{"a": "\\ud800"}', b'{"\\uDFFF": 1}', b'{"a": "\xed\xa0\x80"}'])
+def test_half_a_character_in_json(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"not readable as JSON.*surrogates"):
+        read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_bytes('{"a": "\\ud83d\\ude00 é"}'.encode())
+    assert read_json(tmp_path / "a.json") == {"a": "\U0001f600 é"}
+
+
+def test_half_a_character_in_the_name_of_a_layer(tmp_path):
+    recorded = Path(__file__).parents[1] / "recorded" / "layers"
+    layers, profile = (recorded / f"a100-resnet18-int8.{kind}.json" for kind in ("layers", "profile"))
+    text = layers.read_text().replace('"Name": "', '"Name": "\\ud800', 1)
+    assert text != layers.read_text() and read_engine(layers, profile).layers
+    (tmp_path / "layers.json").write_text(text)
+    with pytest.raises(EdgeSeError, match=r"not readable as JSON.*surrogates"):
+        read_engine(tmp_path / "layers.json", profile)
+
+
+def test_a_sensitivity_without_units(tmp_path):
+    path = tmp_path / "sensitivity.json"
+    path.write_text(json.dumps({"schema": "edge-se/sensitivity/1", "target": "cpu", "method": "mse", "dataset": "d",
+                                "n": 1, "sha256": "0", "units": []}))
+    with pytest.raises(EdgeSeError, match="'units'"):
+        read_given(Sensitivity, path)
+
+
 @pytest.mark.parametrize(("key", "text"), [
     ("std", "[0.2, 0.0, 0.2]"), ("std", "[0.2, -1, 0.2]"), ("mean", "[0.1, 1e999, 0.1]"), ("mean", "[" * 100_000),
-    ("labels", "[1, 2]"), ("params", '"many"'), ("source_sha256", "[]"),
+    ("labels", "[1, 2]"), ("labels", '["\\ud800"]'), ("params", '"many"'), ("source_sha256", "[]"),
 ])
 def test_metadata_that_no_image_survives(tiny_onnx, key, text):
     proto = tiny_onnx.copy()
@@ -104,7 +136,7 @@ def test_a_manifest_without_the_hash_of_its_source(build):
         verify(str(build))
 
 
-@pytest.mark.parametrize("damage", ["tensors", "extents"])
+@pytest.mark.parametrize("damage", ["tensors", "extents", "text"])
 def test_a_table_of_other_types(tiny_onnx, tmp_path, damage):
     path = tmp_path / "table.npz"
     from edge_se.quantization.histograms import Histogram
@@ -119,8 +151,48 @@ def test_a_table_of_other_types(tiny_onnx, tmp_path, damage):
     about = json.loads(str(arrays["about"]))
     if damage == "tensors":
         arrays["about"] = np.array(json.dumps(about | {"tensors": [{}]}))
+    elif damage == "text":
+        arrays["about"] = np.array(json.dumps(about | {"calibration": "\ud800"}))
     else:
         arrays["extents"] = arrays["extents"].astype("U4")
     np.savez(path, **arrays)
     with pytest.raises(CalibrationError, match=r"not a calibration table|do not fit"):
         read_table(path, tiny_onnx, MEAN, STD)
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("p50_ms", [1.5]), ("ci_pp", [{}, {}]), ("ci_pp", [0.1]), ("flips", "many"), ("sha256", {}), ("float_units", [1]),
+    ("sqnr_db", None)])
+def test_a_log_of_candidates_with_a_field_of_another_type(tiny_onnx, tmp_path, field, value):
+    from edge_se.quantization import search
+    from edge_se.quantization.targets import TARGETS
+
+    row = {"name": "all", "float_units": ["fc"], "sha256": "a", "n": 9, "drop_pp": 0.1, "ci_pp": [-0.1, 0.3],
+           "flips": 1, "sqnr_db": 30.0, "p50_ms": None, "within_budget": True}
+    statistics = Statistics(model_sha256="0", calibration="x", calibration_sha256="0", images=9, split="calibration",
+                            mean=MEAN, std=STD, histograms={})
+    key = search._key(tiny_onnx, statistics, TARGETS["cpu"])
+    path = tmp_path / "candidates.json"
+    path.write_text(json.dumps(key | {"candidates": [row]}))
+    assert search._read_log(path, tiny_onnx, statistics, TARGETS["cpu"])["a"].ci_pp == (-0.1, 0.3)
+    path.write_text(json.dumps(key | {"candidates": [row | {field: value}]}))
+    with pytest.raises(CalibrationError, match=rf"not a log of candidates \(0.{field}"):
+        search._read_log(path, tiny_onnx, statistics, TARGETS["cpu"])
+
+
+def test_a_baseline_of_another_number_of_images(tmp_path):
+    path, right = tmp_path / "baseline.json", np.ones(12, bool)
+    write_baseline(path, model="m", dataset="d", dataset_sha256="s", rights={"cpu": right}, files={"cpu": {}})
+    path.write_text(path.read_text().replace('"n": 12', '"n": 13'))
+    before = read_baseline(path, model="m", dataset_sha256="s")
+    with pytest.raises(EdgeSeError, match="holds 13 images for cpu, not 12"):
+        judge_against(before, {"cpu": right}, 0.5, 0.025)
+
+
+@pytest.mark.parametrize("p50", [5e-324, 1e308, True, 10**400], ids=["tiny", "huge", "true", "integer"])
+def test_latencies_whose_ratio_no_number_holds(tmp_path, p50):
+    path = tmp_path / "bench.json"
+    row = {"backend": "onnxruntime", "batch": 1, "threads": 1, "estimated": False, "sha256": "0", "p50_ms": p50}
+    path.write_text(json.dumps({"schema": "edge-se/bench/1", "measurements": [row]}))
+    with pytest.raises(EdgeSeError, match="a latency is not a positive number"):
+        latency_verdicts(None, [], 0.9, path)

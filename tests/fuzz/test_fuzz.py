@@ -18,9 +18,11 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-CASES = {"onnx": 120, "safetensors": 200, "manifest": 200}  # the slow ones
+CASES = {  # the slow ones
+    "onnx": 120, "safetensors": 200, "manifest": 200, "report-bench": 150, "report-sensitivity": 150}
 KINDS = ("onnx", "safetensors", "recipe", "board", "manifest", "indices", "cifar10", "table", "images", "layers",
-         "profile", "bench")
+         "profile", "bench", "settings", "baseline", "latencies", "report-bench", "report-sensitivity",
+         "candidates", "checkpoint", "state-dict", "logits", "png", "jpeg", "bundle", "robustness")
 
 
 def readers():
@@ -34,6 +36,8 @@ def readers():
 def originals(tiny_onnx, tiny_net, tiny_spec, calibration_npz, random_images, tmp_path_factory):
     """A sound file of each kind."""
     pytest.importorskip("torch", reason="torch is not installed: pip install 'edge-se[torch]'")
+    pytest.importorskip("PIL", reason="Pillow is not installed: pip install pillow")
+    from edge_se.core.artifacts import read_build
     from edge_se.data.splits import make_manifest
     from edge_se.steps.export import export
     from edge_se.training.checkpoint import save_weights
@@ -58,11 +62,13 @@ def originals(tiny_onnx, tiny_net, tiny_spec, calibration_npz, random_images, tm
                         folder / f"int8.{part}.json")
     bench, images = readers().BENCH, readers().Images
     (folder / "bench.json").write_text(json.dumps(bench))
+    (folder / "robustness.json").write_text(json.dumps(readers().ROBUSTNESS))
     pixels, labels = images.read("train")
     indices = np.arange(0, len(pixels), 100)
     manifest = make_manifest(split="calibration", source="train", pixels=pixels, labels=labels, indices=indices,
                              how={"indices": indices.tolist()})
     (folder / "indices.json").write_text(json.dumps(manifest))
+    readers().more.write_originals(folder, read_build(folder), tiny_net)
     return folder
 
 

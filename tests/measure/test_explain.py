@@ -132,7 +132,7 @@ def unfused(model):
 
 def named_gates(model):
     """Names of the nodes of the gates that quantization finds in the graph."""
-    outputs = {name for gate in find_se_gates(model.proto) for name in (gate.squeeze, *gate.inner, gate.scale)}
+    outputs = {name for gate in find_se_gates(model.proto) for name in (*gate.squeezes, *gate.inner, gate.scale)}
     return {node.name for node in model.proto.graph.node if node.output[0] in outputs}
 
 
