@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from edge_se.cli.options import BuildName, Data, Json, Quiet, printed_as_json, progress_of
+from edge_se.cli.options import BuildName, Data, Json, OutDocument, Quiet, printed_as_json, progress_of
 from edge_se.reporting.console import print_line, print_table
 
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
@@ -36,16 +36,19 @@ def gate(model: BuildName = None,
          junit: Annotated[Optional[Path], typer.Option(help="Also write JUnit XML.")] = None,
          summary: Annotated[Optional[Path], typer.Option(
              help="Also append Markdown: give $GITHUB_STEP_SUMMARY.")] = None,
+         annotate: Annotated[bool, typer.Option(
+             "--annotate", help="Also print a workflow command of GitHub per verdict; on stderr with --json.")] = False,
          plan: Annotated[bool, typer.Option(
              "--plan", help="Only say how many images the margin needs; needs no data.")] = False,
          power: Annotated[float, typer.Option(help="--plan: probability to pass without a drop.")] = 0.9,
          discordance: Annotated[Optional[float], typer.Option(
              help="--plan: percent of images that exactly one of FP32 and INT8 gets right; default: the flips of "
                   "--model, else a few typical rates.")] = None,
-         data: Data = None, json: Json = False, quiet: Quiet = False) -> None:
+         data: Data = None, out: OutDocument = None, json: Json = False, quiet: Quiet = False) -> None:
     """Fail when accuracy drops under quantization: exit 0 pass, 1 fail, 3 inconclusive."""
+    from edge_se.core.files import write_json
     from edge_se.evaluation.settings import given
-    from edge_se.reporting.gate_outputs import write_outputs
+    from edge_se.reporting.gate_outputs import workflow_commands, write_outputs
     from edge_se.reporting.verdict import explain, plan_rows, plan_words
     from edge_se.steps.gate import gate as step
     from edge_se.steps.gate_plan import plan as plan_step
@@ -61,7 +64,11 @@ def gate(model: BuildName = None,
     document = step(model, wanted=wanted, config=config, bench=bench, baseline=baseline,
                     update_baseline=update_baseline, data=data, progress=progress_of(quiet))
     write_outputs(document, junit, summary)
-    if not printed_as_json(document, json):
-        for line in explain(document):
-            print_line(line)
+    if out:
+        write_json(out, document)
+    as_json = printed_as_json(document, json)
+    for line in [] if as_json else explain(document):
+        print_line(line)
+    for line in workflow_commands(document) if annotate else ():
+        print_line(line, stderr=as_json)  # GitHub's runner reads both; on stdout the document stays alone
     raise typer.Exit(EXIT_CODES[document["overall"]])

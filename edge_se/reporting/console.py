@@ -65,6 +65,6 @@ def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: i
     return "".join(line.rstrip() + "\n" for line in text.getvalue().splitlines())
 
 
-def print_line(text: str) -> None:
-    """One line of the result."""
-    sys.stdout.write(text + "\n")
+def print_line(text: str, *, stderr: bool = False) -> None:
+    """One line of the result; on stderr where stdout holds one document."""
+    (sys.stderr if stderr else sys.stdout).write(text + "\n")

@@ -1,4 +1,4 @@
-"""A gate's document for machines that run it: JUnit XML, and Markdown for the summary of a job."""
+"""A gate's document for machines that run it: JUnit XML, Markdown for a job's summary, annotations of GitHub."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from edge_se.reporting.tables import DASH, markdown
 from edge_se.reporting.verdict import BESIDE, MEANING, beside, class_lines, interval_name, words
 
 SIGN = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "⚠️ inconclusive"}
+COMMAND = {"pass": "notice", "fail": "error", "inconclusive": "warning"}  # of GitHub's workflow commands
 
 
 def junit(document: dict[str, Any]) -> str:
@@ -56,6 +57,18 @@ def summary(document: dict[str, Any]) -> str:
     return "\n".join([*parts, *(["\n".join(classes) + "\n"] if classes else [])])
 
 
+def workflow_commands(document: dict[str, Any]) -> list[str]:
+    """One workflow command per verdict, which GitHub shows on the run's page and, without a file, on no line of code.
+
+    See https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands; what must be escaped
+    stands in https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs.
+    """
+    rows = [("accuracy", row, row["file"], _accuracy(document, row)) for row in document["targets"]]
+    rows += [(kind, row, _name(row), words(kind, row)) for kind, row in beside(document)]
+    return [_command(COMMAND[row["verdict"]], f"{document['model']} {kind}: {row['verdict']}", f"{name}: {message}")
+            for kind, row, name, message in rows]
+
+
 def write_outputs(document: dict[str, Any], junit_file: Path | None, summary_file: Path | None) -> None:
     """JUnit is written anew; the summary is appended, since the jobs of GitHub share one file per step."""
     if junit_file is not None:
@@ -67,6 +80,18 @@ def write_outputs(document: dict[str, Any], junit_file: Path | None, summary_fil
         except OSError as error:
             raise ArtifactError(f"cannot be written ({error.strerror or error})", where=summary_file,
                                 fix="choose another file with --summary") from error
+
+
+def _command(name: str, title: str, message: str) -> str:
+    return f"::{name} title={_property(title)}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def _accuracy(document: dict[str, Any], row: dict[str, Any]) -> str:

@@ -1,11 +1,11 @@
-"""JUnit XML and Markdown of a gate's document, and its words."""
+"""JUnit XML, Markdown and annotations of a gate's document, and its words."""
 
 from xml.etree import ElementTree
 
 import pytest
 
 from edge_se.core.errors import ArtifactError
-from edge_se.reporting.gate_outputs import junit, summary, write_outputs
+from edge_se.reporting.gate_outputs import junit, summary, workflow_commands, write_outputs
 from edge_se.reporting.verdict import explain
 
 
@@ -52,6 +52,40 @@ def test_the_summary_is_markdown(document):
     assert lines[-1].startswith("- `int8.cpu.onnx`, class cat: drop +0.90 points")
     tables = [line for line in lines if line.startswith("|")]
     assert {line.count("|") for line in tables} == {9, 5}
+
+
+def parsed(line):
+    """(command, properties, message), read as GitHub's runner does: `TryParseV2` of its ActionCommand.cs."""
+    assert line.startswith("::") and "\n" not in line and "\r" not in line
+    head, _, message = line[2:].partition("::")
+    command, _, properties = head.partition(" ")
+
+    def plain(text, tokens):
+        for token in tokens:
+            text = text.replace(f"%{ord(token):02X}", token)
+        return text
+    pairs = (part.split("=", 1) for part in properties.strip().split(","))
+    return command, {key: plain(value, "\r\n:,%") for key, value in pairs}, plain(message, "\r\n%")
+
+
+def test_annotations_are_workflow_commands(document):
+    found = [parsed(line) for line in workflow_commands(document)]
+    assert [(command, properties["title"]) for command, properties, _ in found] == [
+        ("notice", "net <&> accuracy: pass"), ("warning", "net <&> accuracy: inconclusive"),
+        ("error", "net <&> accuracy: fail"), ("error", "net <&> latency: fail"),
+        ("warning", "net <&> latency: inconclusive"), ("notice", "net <&> size: pass")]
+    assert found[2][2].startswith("int8.tensorrt.onnx: the drop is above the margin: +0.12 points, 95 % interval [")
+    assert found[3][2] == ("int8.cpu.onnx onnxruntime 8 1: takes 0.950 of FP32, onnxruntime, batch 8, threads 1, "
+                           "limit 0.9")
+
+
+@pytest.mark.parametrize("name", ["50 %, or :: more", "%0A%3A%25", "two\r\nlines", "::error::x", "a=b,c=d"])
+def test_annotations_survive_any_name(document, name):
+    row = target("cpu", "fail", file=name)
+    (line,) = workflow_commands(document | {"model": name, "targets": [row], "size": [], "latency": []})
+    command, properties, message = parsed(line)
+    assert (command, properties) == ("error", {"title": f"{name} accuracy: fail"})
+    assert message.startswith(f"{name}: the drop")
 
 
 def test_words(document):
