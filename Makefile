@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 MODEL ?= se_resnet18
 
-.PHONY: export install test lint format bench arm64 clean help
+.PHONY: export install test lint format bench matrix arm64 docs clean help
 
 export: install  ## install, then write FP32 and INT8 ONNX of $(MODEL) and print the table
 	$(BIN)/edge-se export --model $(MODEL) --int8
@@ -31,11 +31,19 @@ format: install  ## let ruff mend what it can
 bench: install  ## FP32 against INT8, interleaved, one thread; writes bench/results/
 	$(BIN)/python bench/int8_speedup.py
 
+matrix: install  ## both nets: FP32, FP16, INT8 in torch, onnxruntime, OpenVINO, with accuracy; build/report.html
+	for model in resnet18 se_resnet18; do \
+	  $(BIN)/edge-se export --model $$model --fp16 --int8 --target cpu,openvino,tensorrt || exit; done
+	$(BIN)/edge-se bench --model resnet18,se_resnet18 --backend all --out build/bench.json --html build/report.html
+
 arm64: install  ## the networks by arm64's onnxruntime under emulation; needs qemu-user-static and debootstrap
 	PYTHON=$(BIN)/python tests/arm64/run.sh
 
+docs: install  ## the documentation as a site in site/; fails on a link that leads nowhere
+	$(BIN)/mkdocs build --strict
+
 clean:  ## remove what make made
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache
 
 help:  ## this list
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'

@@ -8,12 +8,13 @@ from typing import Annotated, Optional
 import typer
 
 from edge_se.cli.options import (
-    BuildName,
+    BuildNames,
     Data,
     Json,
     OutDocument,
     Quiet,
     batch_sizes,
+    build_names,
     names,
     print_why,
     printed_as_json,
@@ -28,7 +29,7 @@ def bench(device: Annotated[str, typer.Option(
               autocompletion=completion.devices,
               help="cpu, cuda, jetson (this machine, --host, $EDGE_SE_JETSON or the SSH alias jetson; else an "
                    "estimate) or ssh://USER@HOST[:PORT].")] = "cpu",
-          model: BuildName = None,
+          model: BuildNames = None,
           precision: Annotated[Optional[str], typer.Option(help="fp32,fp16,int8; default: all of the build.")] = None,
           backend: Annotated[str, typer.Option(
               help="auto; all: each file in every runtime that runs it; onnxruntime, openvino, torch, torch-compiled, "
@@ -51,7 +52,8 @@ def bench(device: Annotated[str, typer.Option(
               "--fresh/--no-fresh", help="Memory, load time and first inference of each row, in a process of its own. "
                                          "Default: on this machine's CPU, unless --min-duration is below 0.2.")] = None,
           referee: Annotated[bool, typer.Option(
-              "--referee", help="Also run each session under MLPerf LoadGen and set its figures beside.")] = False,
+              "--referee", help="Also run each session under MLPerf LoadGen, each file in the vendor's benchmark.")] =
+          False,
           against: Annotated[Optional[Path], typer.Option(
               help="A document of an earlier run; refused when device or power mode differ.")] = None,
           estimate: Annotated[Optional[str], typer.Option(
@@ -61,31 +63,39 @@ def bench(device: Annotated[str, typer.Option(
               "--measured-only", help="Exit 2 where no Jetson is, instead of an estimate.")] = False,
           launch_us: Annotated[float, typer.Option(
               help="--estimate: microseconds per kernel launch; 0 for a CUDA graph.")] = 0.0,
+          html: Annotated[Optional[Path], typer.Option(
+              help="Also write the report of these builds with this run, one page for a browser.")] = None,
           data: Data = None,
           out: OutDocument = None,
           json: Json = False, quiet: Quiet = False) -> None:
     """Measure latency, throughput and accuracy of every precision, interleaved in one run."""
     from edge_se.core.files import write_json
+    from edge_se.reporting.report.page import require_page
     from edge_se.reporting.tables import estimate_rows, measurement_rows
     from edge_se.steps.bench import Options
     from edge_se.steps.bench import bench as step
     from edge_se.steps.estimate import DEFAULT_BOARD, estimates, instead_of_measuring
     from edge_se.steps.places import way_to_jetson
+    from edge_se.steps.report import report
 
-    progress, batches = progress_of(quiet), batch_sizes(batch)
+    progress, batches, models = progress_of(quiet), batch_sizes(batch), build_names(model)
+    if html:
+        require_page()
     if device == "jetson" and not estimate and way_to_jetson(host) is None:
         progress.note(instead_of_measuring(measured_only))
         estimate = DEFAULT_BOARD
     if estimate:
-        document = estimates(estimate, model=model, batches=batches, launch_us=launch_us, progress=progress)
+        document = estimates(estimate, model=models, batches=batches, launch_us=launch_us, progress=progress)
     else:
         options = Options(backend=backend, batches=batches, threads=thread_counts(threads), min_duration=min_duration,
                           scenarios=tuple(names(scenario) or ()), fresh=fresh, referee=referee, host=host,
                           python=python, explain=explain)
-        document = step(device, model=model, precisions=names(precision), options=options, data=data, against=against,
+        document = step(device, model=models, precisions=names(precision), options=options, data=data, against=against,
                         progress=progress)
     if out:
         write_json(out, document)
+    if html:
+        report(models or (), bench=[document], html=html, data=data, progress=progress)
     if printed_as_json(document, json):
         return
     columns, rows = (estimate_rows if estimate else measurement_rows)(document["measurements"])

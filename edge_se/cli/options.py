@@ -18,6 +18,9 @@ Out = Annotated[Optional[Path], typer.Option(help="Where to write.")]
 OutDocument = Annotated[Optional[Path], typer.Option("--out", help="Also write the JSON document to this file.")]
 BuildName = Annotated[Optional[str], typer.Option(autocompletion=completion.builds,
                                                   help="A build: its folder, or its name under ./build.")]
+BuildNames = Annotated[Optional[str], typer.Option(
+    autocompletion=completion.builds,
+    help="A build: its folder, or its name under ./build. Several with commas are measured in one run.")]
 
 
 class Everywhere:
@@ -60,6 +63,11 @@ def print_why(document: dict[str, Any]) -> None:
 def names(value: Optional[str]) -> Optional[list[str]]:
     """The parts of `a,b`; None where nothing was given."""
     return [part.strip() for part in value.split(",") if part.strip()] if value else None
+
+
+def build_names(value: Optional[str]) -> Optional[list[str]]:
+    """The same for builds, whose folders may have commas in their names."""
+    return [value] if value and Path(value).exists() else names(value)
 
 
 def channel_values(value: Optional[str], option: str) -> Optional[tuple[float, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,19 @@ def locate_build(model: str | None) -> Path:
         return BUILDS / model
     raise ArtifactError(f"no build of '{model}'", where=BUILDS / model,
                         fix=f"run `edge-se export --model {model} --int8` first, or give the folder of a build")
+
+
+def read_builds(model: str | Sequence[str] | None) -> list[Build]:
+    """The builds of these names (`locate_build`); measurements are told apart by their model, so no two of one."""
+    names = [model] if model is None or isinstance(model, str) else model
+    builds = [read_build(locate_build(name)) for name in names]
+    folders = dict[str, Path]()
+    for build in builds:
+        if build.model in folders:
+            raise ArtifactError(f"is a build of {build.model}, and so is {folders[build.model]}", where=build.folder,
+                                fix="measure one after the other")
+        folders[build.model] = build.folder
+    return builds
 
 
 def check_file(build: Build, artifact: Artifact) -> Path:

@@ -1,4 +1,4 @@
-"""`bench`: latency and accuracy of every precision of a build, interleaved in one run, here or on a device."""
+"""`bench`: latency and accuracy of every precision of one or several builds, interleaved, here or on a device."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_se.core import environment
-from edge_se.core.artifacts import Artifact, Build, locate_build, read_build
+from edge_se.core.artifacts import Artifact, Build, read_builds
 from edge_se.core.errors import ArtifactError
 from edge_se.core.files import read_json
 from edge_se.core.progress import SILENT, Progress
@@ -22,22 +22,24 @@ __all__ = ["Options", "bench"]
 SCHEMA = "edge-se/bench/1"
 
 
-def bench(device: str, *, model: str | None = None, precisions: Sequence[str] | None = None,
+def bench(device: str, *, model: str | Sequence[str] | None = None, precisions: Sequence[str] | None = None,
           options: Options | None = None, data: Path | None = None, against: Path | None = None,
           progress: Progress = SILENT) -> dict[str, Any]:
-    """The document of `bench --json`; with `against` an earlier one, whose figures stand beside the new ones."""
+    """The document of `bench --json`; with `against` an earlier one, whose figures stand beside the new ones.
+
+    `model` is a build or several, whose files are then timed in turns: their ratios are of one run.
+    """
     options = options or Options()
     earlier = read_json(against, fix="give a file that `bench --out` wrote") if against else None
     here = way_to(device, options.host) is None  # refuses nonsense before anything is opened
     options.require_possible(here)
     TimingPlan(min_duration=options.min_duration)
-    build = read_build(locate_build(model))
-    artifacts = _chosen(build, precisions)
+    chosen = [(build, _chosen(build, precisions)) for build in read_builds(model)]
     with place_of(device, host=options.host, python=options.python, progress=progress) as place:
-        run = Run(build, place, options, progress)
-        measured = run.measure(run.entries(artifacts))
-    accuracies = _accuracies(build, [item.entry for item in measured], data, progress)
-    rows = [row_of(build.model, item, accuracy, place) for item, accuracy in zip(measured, accuracies)]
+        run = Run(place, options, progress)
+        measured = run.measure([entry for build, artifacts in chosen for entry in run.entries(build, artifacts)])
+    accuracies = _accuracies([item.entry for item in measured], data, progress)
+    rows = [row_of(item, accuracy, place) for item, accuracy in zip(measured, accuracies)]
     mark_fastest(rows)
     document = {"schema": SCHEMA, "device": device, "measurements": rows,
                 "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
@@ -58,21 +60,20 @@ def _chosen(build: Build, precisions: Sequence[str] | None) -> list[Artifact]:
     return [artifact for artifact in build.artifacts if not precisions or artifact.precision in precisions]
 
 
-def _accuracies(build: Build, chosen: list[Entry], data: Path | None,
+def _accuracies(chosen: list[Entry], data: Path | None,
                 progress: Progress) -> list[tuple[float | None, int | None]]:
     """Test top-1 of each file: from its manifest (same bytes), else measured where CIFAR-10 is at hand."""
-    cifar = cifar10.find(data) if build.labels == cifar10.CLASSES else None
-    known = dict[str, tuple[float | None, int | None]]()
-    for entry in chosen:
-        artifact = entry.artifact
-        if artifact.top1 is not None or cifar is None:
-            known[artifact.file] = (artifact.top1, artifact.top1_n)
-        elif artifact.file not in known:
-            test = splits.load("test", cifar)
-            with progress.task(f"evaluating {artifact.file}", len(test)) as advance:
-                logits = logits_of(entry.model, test, advance)
-            assert test.labels is not None
-            known[artifact.file] = (top1(logits, test.labels), len(test))
-    if any(value is None for value, _ in known.values()) and build.labels == cifar10.CLASSES:
+    judged = [entry for entry in chosen if entry.build.labels == cifar10.CLASSES]
+    cifar = cifar10.find(data) if judged else None
+    known = {entry.artifact.sha256: (entry.artifact.top1, entry.artifact.top1_n) for entry in chosen}
+    missing = {entry.artifact.sha256: entry for entry in judged if entry.artifact.top1 is None}
+    if missing and cifar is None:
         progress.note("accuracy was not measured: " + cifar10.HOW_TO_GET)
-    return [known[entry.artifact.file] for entry in chosen]
+    elif missing and cifar is not None:
+        test = splits.load("test", cifar)
+        assert test.labels is not None
+        for digest, entry in missing.items():
+            with progress.task(f"evaluating {entry.artifact.file} of {entry.build.model}", len(test)) as advance:
+                logits = logits_of(entry.model, test, advance)
+            known[digest] = (top1(logits, test.labels), len(test))
+    return [known[entry.artifact.sha256] for entry in chosen]

@@ -10,7 +10,7 @@ from typing import Any
 from edge_se.backends.base import Backend
 from edge_se.backends.place import Place
 from edge_se.core import environment
-from edge_se.core.artifacts import Artifact
+from edge_se.core.artifacts import Artifact, Build
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.progress import Progress
 from edge_se.graph.onnx_model import OnnxModel
@@ -28,8 +28,9 @@ KEY = ("model", "precision", "target", "backend", *CONDITIONS)
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A file and the runtime that it is timed in."""
+    """A file of a build and the runtime that it is timed in."""
 
+    build: Build
     artifact: Artifact
     model: OnnxModel
     backend: Backend
@@ -50,12 +51,12 @@ class Measured:
     beside: dict[str, Any]
 
 
-def row_of(model: str, item: Measured, accuracy: tuple[float | None, int | None], place: Place) -> dict[str, Any]:
+def row_of(item: Measured, accuracy: tuple[float | None, int | None], place: Place) -> dict[str, Any]:
     """One measurement of the document."""
     artifact, latencies = item.entry.artifact, item.latencies
     cores = place.facts.get("cores") or environment.cpu_count()
     row = {
-        "model": model, "precision": artifact.precision, "target": artifact.target,
+        "model": item.entry.build.model, "precision": artifact.precision, "target": artifact.target,
         "backend": item.entry.backend.name, "batch": latencies.batch, "threads": item.threads or cores,
         "scenario": item.scenario, "streams": latencies.streams,
         "p50_ms": latencies.percentile(50), "p90_ms": latencies.percentile(90), "p99_ms": latencies.percentile(99),
@@ -105,6 +106,7 @@ def add_why(rows: list[tuple[dict[str, Any], dict[str, Any] | None]]) -> None:
 def warn(document: Mapping[str, Any], device: str, explain_wanted: bool, progress: Progress) -> None:
     """What a reader of the table must know about it."""
     rows = document["measurements"]
+    several = len({row["model"] for row in rows}) > 1
     noisy = [row for row in rows if row["cv"] > CV_WARNING]
     if len(noisy) > FEW:
         progress.note(f"{len(noisy)} of {len(rows)} rows have a coefficient of variation of up to "
@@ -112,6 +114,7 @@ def warn(document: Mapping[str, Any], device: str, explain_wanted: bool, progres
                       "used the machine; compare ratios, not times")
     for row in rows:
         label = row["precision"] if row["target"] == "any" else f"{row['precision']}.{row['target']}"
+        label = f"{row['model']} {label}" if several else label
         if row["cv"] > CV_WARNING and len(noisy) <= FEW:
             progress.note(f"{label} in {row['backend']}: coefficient of variation {100 * row['cv']:.1f} % is above "
                           f"{100 * CV_WARNING:g} %: something else used the machine; compare ratios, not times")

@@ -1,4 +1,4 @@
-"""One run of `bench`: which runtime takes which file, all of them timed in turns."""
+"""One run of `bench`: which runtime takes which file, all of them, also of several builds, timed in turns."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from edge_se.data import calibration as calibration_sets
 from edge_se.evaluation.accuracy import flips, logits_of
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.conditions import conditions_of
+from edge_se.measure.cross_checks import TOOLS, cross_checked
 from edge_se.measure.power import energy_per_inference, mean_power
 from edge_se.measure.referee import referee, require_referee
 from edge_se.measure.streams import measure_streams
@@ -81,9 +82,10 @@ class Options:
 class Run:
     """All files on one machine, from its state before to its state after."""
 
-    def __init__(self, build: Build, place: Place, options: Options, progress: Progress) -> None:
-        self._build, self._place, self._options, self._progress = build, place, options, progress
+    def __init__(self, place: Place, options: Options, progress: Progress) -> None:
+        self._place, self._options, self._progress = place, options, progress
         self._conditions: dict[str, Any] = {}
+        self._notes = set[str]()
         known = ("auto", "all", *place.backends)
         if options.backend not in known:
             raise EdgeSeError(f"unknown backend '{options.backend}'", where="--backend",
@@ -92,37 +94,43 @@ class Run:
         self._fresh = (place.device.kind == "cpu" and options.min_duration >= QUICK_S if options.fresh is None
                        else options.fresh)
 
-    def entries(self, artifacts: list[Artifact]) -> list[Entry]:
+    def entries(self, build: Build, artifacts: list[Artifact]) -> list[Entry]:
         """Each file with its runtime; one that is for every target is timed in each runtime that another needs."""
-        files = [(artifact, OnnxModel.read(check_file(self._build, artifact), precision=artifact.precision,
+        files = [(artifact, OnnxModel.read(check_file(build, artifact), precision=artifact.precision,
                                            target=artifact.target)) for artifact in artifacts]
         if self._all:
-            return self._required(self._in_all(files), [])
+            return self._required(build, self._in_all(build, files), [])
         own = [(artifact, model, *self._backend_for(model)) for artifact, model in files]
         used = list(dict.fromkeys(backend for _, model, backend, _ in own if backend and model.target != "any"))
         found, missed = list[Entry](), list[str]()
         for artifact, model, backend, reasons in own:
             if backend is None:
                 missed += reasons
-                self._progress.note(f"{artifact.file}: not timed: {'; '.join(reasons)}")
+                self._note(f"{artifact.file}: not timed: {'; '.join(reasons)}")
                 continue
-            found += [Entry(artifact=artifact, model=model, backend=runtime)
+            found += [Entry(build=build, artifact=artifact, model=model, backend=runtime)
                       for runtime in (used if used and model.target == "any" else [backend])]
-        return self._required(found, missed)
+        return self._required(build, found, missed)
 
-    def _required(self, entries: list[Entry], reasons: list[str]) -> list[Entry]:
+    def _note(self, text: str) -> None:
+        """What holds for several builds is said once."""
+        if text not in self._notes:
+            self._progress.note(text)
+        self._notes.add(text)
+
+    def _required(self, build: Build, entries: list[Entry], reasons: list[str]) -> list[Entry]:
         if not entries:
             why = "; ".join(dict.fromkeys(reasons))
             raise ArtifactError("none of its files runs there" + (f": {why}" if why else ""),
-                                where=self._build.folder, fix="install a runtime, or export for this device")
+                                where=build.folder, fix="install a runtime, or export for this device")
         return entries
 
-    def _in_all(self, files: list[tuple[Artifact, OnnxModel]]) -> list[Entry]:
+    def _in_all(self, build: Build, files: list[tuple[Artifact, OnnxModel]]) -> list[Entry]:
         """Each file in each runtime that can; a note for each reason why one cannot."""
         found, refused, absent = list[Entry](), dict[tuple[str, str], list[str]](), list[str]()
         for name, backend in self._place.backends.items():
             reasons = [(artifact, model, backend.why_not(model, self._place.device)) for artifact, model in files]
-            found += [Entry(artifact=artifact, model=model, backend=backend)
+            found += [Entry(build=build, artifact=artifact, model=model, backend=backend)
                       for artifact, model, reason in reasons if reason is None]
             for artifact, _, reason in reasons:
                 if reason is not None and isinstance(backend, OnnxRuntimeProvider) and backend.missing():
@@ -131,10 +139,10 @@ class Run:
                     refused.setdefault((name, reason.removeprefix(f"{artifact.file}: ")), []).append(artifact.file)
         for (name, reason), names in refused.items():
             which = "all files" if len(names) == len(files) else ", ".join(names)
-            self._progress.note(f"{name}: not timed: {which}: {reason}")
+            self._note(f"{name}: not timed: {which}: {reason}")
         for name in absent:
             provider, install, _ = PROVIDERS[name.removeprefix("onnxruntime-")]
-            self._progress.note(f"{name}: not timed: no {provider} in the installed onnxruntime: {install}")
+            self._note(f"{name}: not timed: no {provider} in the installed onnxruntime: {install}")
         return sorted(found, key=lambda entry: [entry.artifact.file == artifact.file for artifact, _ in files],
                       reverse=True)
 
@@ -160,9 +168,11 @@ class Run:
         samples = [sample for item in found for sample in item.latencies.power]
         self._conditions = asdict(conditions_of(before, self._place.state(), samples))
         if not found:
-            raise ArtifactError("none of its files runs there", where=self._build.folder,
+            folders = dict.fromkeys(str(entry.build.folder) for entry in entries)
+            raise ArtifactError("none of its files runs there", where=", ".join(folders),
                                 fix="install a runtime, or export for this device")
-        return [replace(item, beside=item.beside | self._in_a_fresh_process(item)) for item in found]
+        return [replace(item, beside=item.beside | self._cross_check(item) | self._in_a_fresh_process(item))
+                for item in found]
 
     def told(self) -> dict[str, Any]:
         """The device and the conditions of the run, for the document."""
@@ -246,6 +256,19 @@ class Run:
             return {}
         found = referee(lambda: session.run(feed), seconds=self._options.min_duration, batch=len(feed))
         return {"referee": found.document() | {"p90_ratio": latencies.percentile(90) / found.p90_ms}}
+
+    def _cross_check(self, item: Measured) -> dict[str, Any]:
+        """`cross_check` of a row: what the benchmark of the runtime's vendor finds; a note where it cannot."""
+        tool = TOOLS.get(item.entry.backend.name)
+        if tool is None or not self._options.referee or item.scenario != LATENCY:
+            return {}
+        try:
+            found = cross_checked(tool, item.entry.model, _feed(item.entry.model, item.latencies.batch),
+                                  threads=item.threads, seconds=self._options.min_duration)
+        except EdgeSeError as error:
+            self._note(f"no cross-check: {error}")
+            return {}
+        return {"cross_check": found.document() | {"p50_ratio": item.latencies.percentile(50) / found.median_ms}}
 
     def _in_a_fresh_process(self, item: Measured) -> dict[str, Any]:
         """Memory and first times of a row; nothing, with a note, where the process fails."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge_se.core import environment
-from edge_se.core.artifacts import Artifact, check_file, locate_build, read_build
+from edge_se.core.artifacts import Artifact, check_file, read_builds
 from edge_se.core.errors import EdgeSeError, UnavailableError
 from edge_se.core.progress import SILENT, Progress
 from edge_se.graph.onnx_model import OnnxModel
@@ -29,8 +29,8 @@ def instead_of_measuring(measured_only: bool) -> str:
             "nothing measured stands behind. docs/estimates.md tells how far it is off where it could be checked.")
 
 
-def estimates(board: str, *, model: str | None = None, batches: Sequence[int] = (1,), launch_us: float = 0.0,
-              progress: Progress = SILENT) -> dict[str, Any]:
+def estimates(board: str, *, model: str | Sequence[str] | None = None, batches: Sequence[int] = (1,),
+              launch_us: float = 0.0, progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `bench --estimate BOARD|all --json`; every row has `estimated: true`.
 
     `launch_us` is what one kernel launch adds, in microseconds; 0 for a captured CUDA graph. Files for other runtimes
@@ -39,13 +39,12 @@ def estimates(board: str, *, model: str | None = None, batches: Sequence[int] = 
     if launch_us < 0:
         raise EdgeSeError(f"{launch_us} is negative", where="--launch-us", fix="give microseconds, 5 for instance")
     boards = {name: read_board(name) for name in (board_names() if board == ALL else [board])}
-    build = read_build(locate_build(model))
+    artifacts = [(build.model, artifact, check_file(build, artifact)) for build in read_builds(model)
+                 for artifact in build.artifacts if artifact.target in ("any", "tensorrt", "tensorrt-fp16")]
     progress.note(f"a roofline is a lower bound: {error_in_words(read_estimator())}. It was not checked on a Jetson")
     rows = []
-    for artifact in build.artifacts:
-        if artifact.target not in ("any", "tensorrt", "tensorrt-fp16"):
-            continue
-        loaded = OnnxModel.read(check_file(build, artifact), precision=artifact.precision, target=artifact.target)
+    for name, artifact, path in artifacts:
+        loaded = OnnxModel.read(path, precision=artifact.precision, target=artifact.target)
         kernels = kernels_of(loaded.proto, FLOATS[artifact.precision])
         for found in boards.values():
             for mode in found.modes:
@@ -54,7 +53,7 @@ def estimates(board: str, *, model: str | None = None, batches: Sequence[int] = 
                     continue
                 for batch in batches:
                     result = estimate(kernels, mode, FLOATS[artifact.precision], batch=batch, launch_us=launch_us)
-                    rows.append(_row(build.model, artifact, found.name, mode, result, batch, launch_us))
+                    rows.append(_row(name, artifact, found.name, mode, result, batch, launch_us))
     return {"schema": SCHEMA, "device": "jetson", "estimated": True, "measurements": rows,
             "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
                             "commit": environment.commit()}}

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from edge_se.backends import torch as torch_backend
 from edge_se.cli import main
 from edge_se.measure import referee
+from edge_se.measure.cross_checks import PERF_TEST_VARIABLE, BenchmarkApp, CrossCheck
 from edge_se.nets.zoo import MODELS
 from edge_se.reporting.tables import measurement_rows
 from edge_se.steps.bench_rows import mark_fastest
@@ -106,6 +107,41 @@ def test_bench_of_streams_is_labelled(bench):
     assert ratio == pytest.approx(rows[3]["throughput_ips"] / rows[2]["throughput_ips"], abs=0.01)
 
 
+@pytest.fixture(scope="module")
+def other(tiny_build):
+    """The folder of a build of another model than `built` is."""
+    return tiny_build("tiny_other", accuracy=False, targets=["cpu"]).folder
+
+
+def test_bench_of_several_builds_is_one_run_with_its_report(built, other, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("EDGE_SE_DATA", raising=False)
+    pytest.importorskip("jinja2", reason="the page needs jinja2")
+    page = tmp_path / "report.html"
+    assert run("bench", "--model", f"{built},{other}", *QUICK, "--backend", "onnxruntime", "--html", str(page)) == 0
+    output = capsys.readouterr()
+    rows = json.loads(output.out)["measurements"]
+    Draft202012Validator(SCHEMA).validate(json.loads(output.out))
+    assert [(row["model"], row["precision"]) for row in rows] == [
+        ("tiny_se", "fp32"), ("tiny_se", "fp16"), ("tiny_se", "int8"), ("tiny", "fp32"), ("tiny", "int8")]
+    assert all(f"{row['p50_ms']:.3f}" in page.read_text() for row in rows)
+
+
+def test_bench_of_several_builds_says_once_what_holds_for_all(built, other, capsys, monkeypatch):
+    monkeypatch.setattr(torch_backend, "find_spec", lambda name: None)
+    assert run("bench", "--model", f"{built},{other}", *QUICK, "--backend", "all", "--precision", "fp32") == 0
+    assert capsys.readouterr().err.count("torch: not timed: all files: torch is not installed") == 1
+
+
+def test_bench_refuses_two_builds_of_one_model(built, capsys):
+    assert run("bench", "--model", f"{built},{built}", *QUICK) == 2
+    assert "is a build of tiny_se, and so is" in capsys.readouterr().err
+
+
+def test_estimate_of_several_builds(built, other, capsys):
+    assert run("bench", "--model", f"{built},{other}", "--estimate", "orin-nano-8gb", "--json") == 0
+    assert {row["model"] for row in json.loads(capsys.readouterr().out)["measurements"]} == {"tiny_se", "tiny"}
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (("--threads", "1,zwei"), "write 1,2,4"), (("--threads", "-1"), "--threads"),
     (("--scenario", "latenzy"), "did you mean 'latency'?"), (("--scenario", ","), "--scenario"),
@@ -139,6 +175,25 @@ def test_bench_with_the_referee(bench):
     assert row["referee"]["p90_ratio"] == pytest.approx(row["p90_ms"] / row["referee"]["p90_ms"])
     columns, cells = measurement_rows([row])
     assert cells[0][columns.index("LoadGen p90 ms")] == f"{row['referee']['p90_ms']:.3f}"
+
+
+def test_bench_with_the_vendors_tools(bench, monkeypatch):
+    pytest.importorskip("mlperf_loadgen", reason=f"LoadGen is not installed: {referee.INSTALL}")
+    found = CrossCheck(tool="benchmark_app", version="2026.4", median_ms=2.0, mean_ms=2.1, throughput_ips=900.0, runs=9)
+    asked = []
+    monkeypatch.setattr(BenchmarkApp, "why_not", lambda self: None)
+    monkeypatch.setattr(BenchmarkApp, "run", lambda self, model, images, **how: asked.append(
+        (model.file_name, images.shape, how)) or found)
+    monkeypatch.setenv(PERF_TEST_VARIABLE, "/no/where")
+    document, _ = bench("--backend", "openvino", "--precision", "fp32", "--referee", "--batch", "2", "--threads", "2")
+    row = document["measurements"][0]
+    assert asked == [("fp32.onnx", (2, 3, 32, 32), {"threads": 2, "seconds": 0.05})]
+    assert row["cross_check"]["p50_ratio"] == row["p50_ms"] / 2.0 and row["cross_check"]["runs"] == 9
+    columns, cells = measurement_rows([row])
+    assert cells[0][columns.index("p50 / vendor's")] == f"{row['cross_check']['p50_ratio']:.3f}"
+    document, notes = bench("--backend", "onnxruntime", "--precision", "fp32,int8", "--referee")
+    assert not [row for row in document["measurements"] if "cross_check" in row]
+    assert notes.count("no cross-check: $ONNXRUNTIME_PERF_TEST is no program: /no/where") == 1
 
 
 def test_bench_without_the_referee_installed(bench, monkeypatch):
