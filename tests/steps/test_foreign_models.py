@@ -89,7 +89,7 @@ def test_a_fixed_batch_of_one_and_own_normalisation(tmp_path, pictures):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mobilenet_v3_small", "efficientnet_b0", "vgg11_bn", "resnet18"])
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "efficientnet_b0", "resnet18"])
 def test_torchvision_models_with_the_users_weights(tmp_path, pictures, monkeypatch, name):
     from edge_se.data.torchvision_import import torchvision
 

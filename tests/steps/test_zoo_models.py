@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -52,10 +53,21 @@ def test_without_cifar10_it_quantizes_on_the_synthetic_set(name, tmp_path, monke
     assert build.parity["torch_vs_onnx"]["max_abs"] <= build.parity["torch_vs_onnx"]["tolerance"]
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """(name) -> its build with CIFAR-10, made once: each file's accuracy takes a third of a minute."""
+    folder = tmp_path_factory.mktemp("zoo")
+
+    @cache
+    def make(name):
+        return export(name, int8=True, out=folder / name)
+    return make
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BUNDLED)
-def test_int8_keeps_accuracy_on_the_test_set_and_passes_the_gate(name, cifar, tmp_path) -> None:
-    build = export(name, int8=True, out=tmp_path / "build")
+def test_int8_keeps_accuracy_on_the_test_set_and_passes_the_gate(name, cifar, exported) -> None:
+    build = exported(name)
     card = json.loads(asset("models", name, "card.json").read_text())
     fp32 = build.find("fp32")
     assert abs(fp32.top1 - card["test"]["top1"]) <= 0.05  # two runtimes, a few ties
@@ -65,14 +77,14 @@ def test_int8_keeps_accuracy_on_the_test_set_and_passes_the_gate(name, cifar, tm
         assert fp32.top1 - item.top1 <= 0.15
         assert item.flips < 39  # onnxruntime's default recipe on the same images, docs/peers.md
         assert item.int8_mac_share > 0.99
-    document = gate(str(tmp_path / "build"))
+    document = gate(str(build.folder))
     Draft202012Validator(json.loads((SCHEMAS / "gate-1.json").read_text())).validate(document)
     assert document["verdict"] == "pass" and len(document["targets"]) == 2
 
 
 @pytest.mark.slow
-def test_synthetic_calibration_serves_about_as_well_as_real(cifar, tmp_path) -> None:
-    real = export("se_resnet18", int8=True, targets=["cpu"], out=tmp_path / "real")
+def test_synthetic_calibration_serves_about_as_well_as_real(cifar, exported, tmp_path) -> None:
+    real = exported("se_resnet18")
     synthetic = export("se_resnet18", int8=True, targets=["cpu"], calibration="synthetic-256", out=tmp_path / "made")
     assert abs(real.find("int8", "cpu").top1 - synthetic.find("int8", "cpu").top1) <= 0.2
 
@@ -84,7 +96,7 @@ def test_gate_fails_on_a_sabotaged_calibration(cifar, tmp_path, capsys) -> None:
     black = tmp_path / "black.npz"
     write_archive(black, np.zeros((32, 3, 32, 32), np.uint8))
     export("se_resnet18", int8=True, targets=["cpu"], calibration=str(black), effort="quick",
-           out=tmp_path / "build")
+           out=tmp_path / "build", accuracy=False)
     with pytest.raises(SystemExit) as exit_:
         main(["gate", "--model", str(tmp_path / "build"), "--json", "--quiet"])
     assert exit_.value.code == 1
@@ -98,11 +110,11 @@ def test_gate_fails_on_a_sabotaged_calibration(cifar, tmp_path, capsys) -> None:
 
 
 @pytest.mark.slow
-def test_gate_is_inconclusive_when_the_interval_holds_the_margin(cifar, tmp_path, capsys) -> None:
+def test_gate_is_inconclusive_when_the_interval_holds_the_margin(cifar, exported, capsys) -> None:
     from edge_se.cli import main
 
-    export("se_resnet18", int8=True, targets=["cpu"], out=tmp_path / "build")
-    drop = gate(str(tmp_path / "build"))["drop_pp"]
+    folder = str(exported("se_resnet18").folder)
+    drop = gate(folder)["drop_pp"]
     with pytest.raises(SystemExit) as exit_:
-        main(["gate", "--model", str(tmp_path / "build"), "--max-drop", str(max(drop, 0.0)), "--quiet"])
+        main(["gate", "--model", folder, "--max-drop", str(max(drop, 0.0)), "--quiet"])
     assert exit_.value.code == 3
