@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -14,18 +13,24 @@ from edge_se.steps import completion
 
 def train(model: Annotated[str, typer.Option(autocompletion=completion.models,
                                              help="A name from `edge-se models list`.")],
-          recipe: Annotated[Optional[Path], typer.Option(help="TOML; default: the model's own.")] = None,
+          recipe: Annotated[Optional[str], typer.Option(
+              autocompletion=completion.recipes, help="A shipped name or a TOML file; default: the model's own, else "
+                                                      "fast-cpu.")] = None,
           epochs: Annotated[Optional[int], typer.Option(min=1, help="Shorten or lengthen the recipe.")] = None,
           seed: Annotated[Optional[int], typer.Option(min=0)] = None,
           device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
           out: Out = None,
           resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+          tensorboard: Annotated[bool, typer.Option("--tensorboard",
+                                                    help="Also write event files to --out/tensorboard.")] = False,
           data: Data = None, json: Json = False, quiet: Quiet = False) -> None:
     """Train a net; write weights and a card with its measured accuracy."""
     from edge_se.steps.train import train as step
 
     card = step(model, recipe=recipe, epochs=epochs, seed=seed, device=device, out=out, resume=resume, data=data,
-                progress=progress_of(quiet))
+                tensorboard=tensorboard, progress=progress_of(quiet))
+    if "rank" in card:  # the first of torchrun's processes prints
+        return
     if printed_as_json(card, json):
         return
     print_line(f"{card['out']}: test top-1 {card['test']['top1']:.2f} % (n = {card['test']['n']:,}, 95 % CI "

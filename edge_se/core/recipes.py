@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StrictInt
+from pydantic import Field, StrictInt, field_validator
 
-from edge_se.core.errors import RecipeError
+from edge_se.core.assets import asset
+from edge_se.core.errors import RecipeError, did_you_mean
 from edge_se.core.toml_files import Table, read_toml
+
+DEFAULT = "fast-cpu"
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Part(Table):
+    """A table of a recipe. Fields beyond `ALWAYS_HASHED` count for the recipe's hash only where they differ from
+    their default, so that a recipe written before they existed keeps its hash: it trains the same net.
+    """
+
+    ALWAYS_HASHED: ClassVar[frozenset[str]] = frozenset()
+
+    def unhashed(self) -> dict[str, Any]:
+        """What pydantic's `exclude` takes to leave out the newer fields that are at their default."""
+        left_out: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if isinstance(value, Part):
+                if inner := value.unhashed():
+                    left_out[name] = inner
+            elif name not in self.ALWAYS_HASHED and value == field.default:
+                left_out[name] = True
+        return left_out
 
 
 class Phase(Table):
@@ -19,47 +44,99 @@ class Phase(Table):
     resolution: StrictInt = Field(default=32, ge=8, le=224)
 
 
-class Optimizer(Table):
-    """SGD. `learning_rate` is the peak; norm weights and biases are not decayed unless asked."""
+class Optimizer(Part):
+    """`learning_rate` is the peak; norm weights and biases are not decayed unless asked.
+
+    `adamw` takes `momentum` as its first beta, 0.999 as its second, and has no nesterov. `clip_norm` bounds the norm
+    of all gradients together; 0 does not.
+    """
+
+    ALWAYS_HASHED = frozenset({"learning_rate", "momentum", "nesterov", "weight_decay", "decay_norm_and_bias"})
 
     learning_rate: float = Field(gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(default=5e-4, ge=0)
     decay_norm_and_bias: bool = False
+    name: Literal["sgd", "adamw"] = "sgd"
+    clip_norm: float = Field(default=0.0, ge=0)
 
 
-class Schedule(Table):
-    """Linear warm-up from `warmup_start` x peak over a fraction of all steps, then decay to `final` x peak."""
+class Schedule(Part):
+    """Linear warm-up from `warmup_start` x peak over a fraction of all steps, then decay to `final` x peak.
 
-    decay: Literal["linear", "cosine", "constant"] = "linear"
+    `step` multiplies by `gamma` at each of `milestones`, fractions of all steps; the defaults are those of He et al.,
+    arXiv 1512.03385, section 4.2 (a tenth at 32,000 and 48,000 of 64,000 steps). It does not look at `final`.
+    """
+
+    ALWAYS_HASHED = frozenset({"decay", "warmup_fraction", "warmup_start", "final"})
+
+    decay: Literal["linear", "cosine", "constant", "step"] = "linear"
     warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
     warmup_start: float = Field(default=0.2, ge=0, le=1)
     final: float = Field(default=0.0, ge=0, le=1)
+    milestones: tuple[Fraction, ...] = (0.5, 0.75)
+    gamma: float = Field(default=0.1, gt=0, le=1)
+
+    @field_validator("milestones")
+    @classmethod
+    def _rising(cls, milestones: tuple[float, ...]) -> tuple[float, ...]:
+        if any(later <= earlier for earlier, later in pairwise(milestones)):
+            raise ValueError("milestones must rise")
+        return milestones
 
 
-class Augmentation(Table):
-    """Random translation by up to `translate` pixels (reflected), flip, and a `cutout` x `cutout` hole.
+class Augmentation(Part):
+    """What is drawn anew for every image: each is off at 0 or "none", in this order.
 
-    `alternating` takes a random side per image once and flips it every epoch (airbench, arXiv 2404.00498).
+    Geometry: translation by up to `translate` pixels, what comes in from outside `padding`ed; `flip`, where
+    `alternating` takes a random side per image once and flips it every epoch (airbench, arXiv 2404.00498); `rotation`
+    by up to so many degrees. Then `policy` (RandAugment, arXiv 1909.13719, takes `operations` of `magnitude` in 0..30;
+    AutoAugment's for CIFAR-10, arXiv 1805.09501). Colours: brightness, contrast and saturation by a factor in
+    1 +- `color_jitter`, `hue` by a share of the circle, sharpness by a factor in 1 +- `sharpness`, and a 3 x 3 Gaussian
+    `blur` with that probability. Holes: a `cutout` x `cutout` square, random `erasing` (arXiv 1708.04896) with that
+    probability. Last, `mixup` with Beta(mixup, mixup) (arXiv 1710.09412).
     """
+
+    ALWAYS_HASHED = frozenset({"translate", "flip", "cutout"})
 
     translate: StrictInt = Field(default=4, ge=0, le=16)
     flip: Literal["none", "random", "alternating"] = "alternating"
     cutout: StrictInt = Field(default=0, ge=0, le=32)
+    padding: Literal["reflect", "zero"] = "reflect"
+    rotation: float = Field(default=0.0, ge=0, le=180)
+    policy: Literal["none", "randaugment", "autoaugment"] = "none"
+    operations: StrictInt = Field(default=2, ge=1, le=8)
+    magnitude: StrictInt = Field(default=9, ge=0, le=30)
+    color_jitter: float = Field(default=0.0, ge=0, le=1)
+    hue: float = Field(default=0.0, ge=0, le=0.5)
+    sharpness: float = Field(default=0.0, ge=0, le=1)
+    blur: float = Field(default=0.0, ge=0, le=1)
+    erasing: float = Field(default=0.0, ge=0, le=1)
+    mixup: float = Field(default=0.0, ge=0, le=10)
 
 
-class Recipe(Table):
-    """How a net is trained."""
+class Recipe(Part):
+    """How a net is trained.
+
+    `ema` is the decay of an exponential moving average of the weights, which is then validated and kept; 0: none.
+    `tta` also scores the mean of the logits of an image and its mirror image, reported apart from the figure.
+    """
+
+    ALWAYS_HASHED = frozenset({"batch_size", "label_smoothing", "amp", "seed", "phases"})
 
     batch_size: StrictInt = Field(default=128, gt=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    amp: Literal["auto", "bf16", "off"] = "auto"
+    amp: Literal["auto", "bf16", "fp16", "off"] = "auto"
     seed: StrictInt = Field(default=0, ge=0)
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     optimizer: Optimizer
     schedule: Schedule = Schedule()
     augmentation: Augmentation = Augmentation()
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    tta: Literal["none", "flip"] = "none"
+    channels_last: bool = True
+    compile: bool = False
 
     @property
     def epochs(self) -> int:
@@ -73,8 +150,8 @@ class Recipe(Table):
 
     @property
     def sha256(self) -> str:
-        """Hash of the validated content: comments and key order do not count."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """Hash of the validated content: comments, key order and newer keys at their default do not count."""
+        return hashlib.sha256(self.model_dump_json(exclude=self.unhashed()).encode()).hexdigest()
 
     def shortened(self, epochs: int) -> Recipe:
         """The same recipe for `epochs` in all, phases in proportion (each that keeps a share keeps at least one)."""
@@ -93,6 +170,32 @@ class Recipe(Table):
         if left:
             phases[0] = phases[0].model_copy(update={"epochs": phases[0].epochs + left})
         return self.model_copy(update={"phases": tuple(reversed(phases))})
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name -> file of every recipe that comes with the package and belongs to no single net."""
+    return {path.stem: path for path in sorted(asset("models", "recipes").glob("*.toml"))}
+
+
+def recipe_of(model: str) -> Path:
+    """The file of a net's own recipe, models/NAME/recipe.toml; DEFAULT's where it has none."""
+    own = asset("models", model, "recipe.toml")
+    return own if own.is_file() else asset("models", "recipes", f"{DEFAULT}.toml")
+
+
+def find_recipe(wanted: str | Path) -> Path:
+    """The file of a shipped recipe's name, or the path itself; RecipeError with a suggestion when it is neither.
+
+    A name wins over a file of that name in the working folder, which is `./name`.
+    """
+    shipped = shipped_recipes()
+    if str(wanted) in shipped:
+        return shipped[str(wanted)]
+    path = Path(wanted)
+    if not path.is_file():
+        raise RecipeError("no such recipe", where=path,
+                          fix=f"give a TOML file with --recipe, or a shipped one: {did_you_mean(path.stem, shipped)}")
+    return path
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 TARGETS = ("cpu", "cpu-avx2", "arm", "openvino", "tensorrt", "tensorrt-fp16")
 DEVICES = ("cpu", "cuda", "jetson", "ssh://")
 METHODS = ("minmax", "entropy", "percentile", "mse")
+CORRUPTIONS = ("gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "jpeg_compression")
+JUDGING_SPLITS = ("test", "validation")
 
 
 def models(incomplete: str) -> list[tuple[str, str]]:
@@ -46,14 +48,36 @@ def target(incomplete: str) -> list[str]:
 
 def targets(incomplete: str) -> list[str]:
     """The last of several targets with commas; none that was named already."""
-    done, comma, last = incomplete.rpartition(",")
-    left = [name for name in TARGETS if name not in done.split(",")]
-    return [f"{done}{comma}{name}" for name in _fitting(left if done else [*left, "all"], last)]
+    return _one_more(TARGETS, incomplete, first=("all",))
 
 
 def methods(incomplete: str) -> list[str]:
     """How ranges are chosen."""
     return _fitting(METHODS, incomplete)
+
+
+def recipes(incomplete: str) -> list[str]:
+    """Recipes that are shipped and belong to no single net."""
+    from edge_se.core.assets import asset
+
+    return _fitting(sorted(path.stem for path in asset("models", "recipes").glob("*.toml")), incomplete)
+
+
+def corruptions(incomplete: str) -> list[str]:
+    """The last of several corruptions with commas; none that was named already."""
+    return _one_more(CORRUPTIONS, incomplete)
+
+
+def judging_splits(incomplete: str) -> list[str]:
+    """The images that a build may be judged on."""
+    return _fitting(JUDGING_SPLITS, incomplete)
+
+
+def _one_more(names: Iterable[str], incomplete: str, first: Iterable[str] = ()) -> list[str]:
+    """What the last of names with commas may be; `first`: what stands alone."""
+    done, comma, last = incomplete.rpartition(",")
+    left = [name for name in names if name not in done.split(",")]
+    return [f"{done}{comma}{name}" for name in _fitting(left if done else [*left, *first], last)]
 
 
 def _fitting(names: Iterable[str], incomplete: str) -> list[str]:

@@ -11,14 +11,23 @@ from typing import Any
 
 
 class Interrupts:
-    """`check` raises KeyboardInterrupt when a signal came since `deferred` began; a second signal raises at once."""
+    """`check` raises KeyboardInterrupt when a signal came since `deferred` began; a second signal raises at once.
 
-    def __init__(self) -> None:
-        self._asked = False
+    Of several processes (`alone` false) none may stop before the others do, or these would wait for it for ever: a
+    signal counts when they have agreed on it, and a second one, which torchrun sends after a Ctrl-C, changes nothing.
+    """
+
+    def __init__(self, alone: bool = True) -> None:
+        self._alone, self._agreed = alone, False
+        self.asked = False  # of this process
+
+    def agree(self, anyone: bool) -> None:
+        """To be told whether any process was asked to stop."""
+        self._agreed = anyone
 
     def check(self) -> None:
         """To be called where stopping is safe."""
-        if self._asked:
+        if self._agreed or (self._alone and self.asked):
             raise KeyboardInterrupt
 
     @contextmanager
@@ -36,6 +45,6 @@ class Interrupts:
                 signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
+        if self.asked and self._alone:
             raise KeyboardInterrupt
-        self._asked = True
+        self.asked = True

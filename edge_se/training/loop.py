@@ -1,11 +1,11 @@
-"""The training loop: resident data, batched augmentation, SGD; resumes bit-exactly on the CPU."""
+"""The training loop: resident data, batched augmentation, one or several processes; resumes bit-exactly on the CPU."""
 
 from __future__ import annotations
 
 import math
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,16 +14,22 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from edge_se.core import environment
-from edge_se.core.errors import TrainingError, UnavailableError
+from edge_se.core.errors import TrainingError
 from edge_se.core.recipes import Recipe
-from edge_se.data.augment import Augmenter, resize
+from edge_se.data.augment import Augmenter, Batch, resize
 from edge_se.data.splits import ImageSet
 from edge_se.nets.zoo import ModelSpec, build
+from edge_se.training.averaging import average_of
 from edge_se.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from edge_se.training.compiling import compiled
+from edge_se.training.distributed import ALONE, Group, shared
 from edge_se.training.interrupts import Interrupts
+from edge_se.training.logs import write_log
+from edge_se.training.optimizers import optimizer_of
+from edge_se.training.precision import AMP_NAMES, amp_type, device_name
 from edge_se.training.schedule import learning_rate_factor
 
+CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_SECONDS = 120.0
 EVALUATION_BATCH = 250
 
@@ -58,58 +64,41 @@ class TrainedNet:
     best_epoch: int
     history: list[dict[str, float]]
     seconds: float
-    amp: bool
-    device: str = field(default="cpu")
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto`, `cpu` or `cuda` to a device; UnavailableError when CUDA was asked for and is not there."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UnavailableError("torch sees no CUDA GPU", where="--device cuda", fix="use --device cpu")
-    return torch.device(name)
-
-
-def use_bf16(recipe: Recipe, device: torch.device) -> bool:
-    """Whether to autocast to bfloat16: asked for, or `auto` where the hardware multiplies it at full speed."""
-    if recipe.amp == "auto":
-        return torch.cuda.is_bf16_supported() if device.type == "cuda" else environment.has_fast_bf16()
-    return recipe.amp == "bf16"
+    amp: str = "off"
+    device: str = "cpu"
 
 
 def train(spec: ModelSpec, recipe: Recipe, images: ImageSet, validation: ImageSet, *, folder: Path,
-          device: torch.device, resume: bool, watcher: Watcher) -> TrainedNet:
+          device: torch.device, resume: bool, watcher: Watcher, group: Group = ALONE) -> TrainedNet:
     """Trains `spec` on `images` by `recipe`, choosing the checkpoint on `validation`.
 
-    Checkpoints go to `folder`/checkpoint.pt, every two minutes and after every epoch. Raises TrainingError when
-    the loss stops being finite or a checkpoint does not belong to this run.
+    Checkpoints go to `folder`/checkpoint.pt, every two minutes and after every epoch, the epochs to log.csv beside it;
+    of a `group` the first process writes. Raises TrainingError when the loss stops being finite or a checkpoint does
+    not belong to this run.
     """
     if images.split != "train" or validation.split != "validation":
         raise TrainingError(f"trains on 'train' and chooses on 'validation', not on '{images.split}' and "
                             f"'{validation.split}'", where="train")
-    run = _Run(spec, recipe, images, validation, folder / "checkpoint.pt", device)
+    run = _Run(spec, recipe, images, validation, folder, device, group)
     if resume:
         run.restore()
     run.to_the_end(watcher)
     assert run.state.best_model is not None  # the last phase always ends with an evaluated epoch
     return TrainedNet(state=run.state.best_model, best_epoch=run.state.best_epoch, history=run.state.history,
-                      seconds=run.state.seconds, amp=run.bf16, device=_device_name(device))
+                      seconds=run.state.seconds, amp=AMP_NAMES[run.amp], device=device_name(device))
 
 
 class _Run:
     """One training run; `state` holds all that a checkpoint needs."""
 
-    def __init__(self, spec: ModelSpec, recipe: Recipe, images: ImageSet, validation: ImageSet, path: Path,
-                 device: torch.device) -> None:
+    def __init__(self, spec: ModelSpec, recipe: Recipe, images: ImageSet, validation: ImageSet, folder: Path,
+                 device: torch.device, group: Group) -> None:
         if images.labels is None or validation.labels is None:
             raise TrainingError("training needs labelled images", where=images.name)
-        self.recipe, self.path, self.device = recipe, path, device
+        self.recipe, self.folder, self.device, self.group = recipe, folder, device, group
+        self.rows = group.rows(recipe.batch_size)
         self._consistent = True  # whether the net is where `state` says
-        self.bf16 = use_bf16(recipe, device)
-        torch.manual_seed(recipe.seed)
-        self.net = build(spec).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = _optimizer(self.net, recipe)
+        self.amp = amp_type(recipe, device)
         self.labels = torch.from_numpy(images.labels.astype(np.int64)).to(device)
         self.augmenter = Augmenter(torch.from_numpy(images.pixels).to(device), recipe.augmentation, recipe.seed)
         self.validation = validation
@@ -117,23 +106,39 @@ class _Run:
         self.total_steps = self.steps_per_epoch * recipe.epochs
         if not self.steps_per_epoch:
             raise TrainingError(f"batch_size {recipe.batch_size} exceeds the {len(images)} images", where=images.name)
+        self._make_net(spec)
         self.state = Checkpoint(
             model_name=spec.name, recipe_sha256=recipe.sha256, data_sha256=images.sha256, epoch=0, step=0, seconds=0.0,
             loss_sum=0.0, model=self.net.state_dict(), optimizer=self.optimizer.state_dict())
 
+    def _make_net(self, spec: ModelSpec) -> None:
+        torch.manual_seed(self.recipe.seed)
+        layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
+        self.net = build(spec).to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        self.average = average_of(self.net, self.recipe.ema) if self.recipe.ema else None
+        self.optimizer = optimizer_of(self.net, self.recipe)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp == torch.float16)
+        # What is called in a step; its parameters are those of `net`.
+        self.trained = compiled(shared(self.net, self.group, self.device), self.recipe)
+
     def restore(self) -> None:
         """Goes on from the checkpoint, if there is one."""
-        if not self.path.exists():
+        path = self.folder / CHECKPOINT
+        if not path.exists():
             return
         own = self.state
-        self.state = load_checkpoint(self.path, model_name=own.model_name, recipe_sha256=own.recipe_sha256,
+        self.state = load_checkpoint(path, model_name=own.model_name, recipe_sha256=own.recipe_sha256,
                                      data_sha256=own.data_sha256)
         self.net.load_state_dict(self.state.model)
         self.optimizer.load_state_dict(self.state.optimizer)
+        if self.average is not None and self.state.average is not None:
+            self.average.load_state_dict(self.state.average)
+        if self.state.scaler:
+            self.scaler.load_state_dict(self.state.scaler)
 
     def to_the_end(self, watcher: Watcher) -> None:
         """All remaining steps; Ctrl-C and SIGTERM stop after the step at hand and lose nothing."""
-        interrupts = Interrupts()
+        interrupts = Interrupts(alone=self.group.size == 1)
         try:
             with interrupts.deferred():
                 self._steps(watcher, interrupts)
@@ -146,7 +151,7 @@ class _Run:
         started, before, saved = time.monotonic(), self.state.seconds, time.monotonic()
         while self.state.epoch < self.recipe.epochs:
             if self.state.step < self.steps_per_epoch:  # else interrupted before the epoch's end was dealt with
-                self._one_step(watcher)
+                self._one_step(watcher, interrupts)
             self.state.seconds = before + time.monotonic() - started
             interrupts.check()
             if self.state.step == self.steps_per_epoch:
@@ -157,28 +162,49 @@ class _Run:
             saved = time.monotonic()
             interrupts.check()
 
-    def _one_step(self, watcher: Watcher) -> None:
+    def _one_step(self, watcher: Watcher, interrupts: Interrupts) -> None:
         state, size = self.state, self.recipe.batch_size
         generator = torch.Generator().manual_seed(_seed(self.recipe.seed, state.epoch, state.step))
-        torch.manual_seed(_seed(self.recipe.seed, state.epoch, state.step, 1))  # for dropout and its like
+        # For dropout and its like, which draw otherwise in each process.
+        torch.manual_seed(_seed(self.recipe.seed, state.epoch, state.step, 1 + self.group.rank))
         indices = self._order(state.epoch)[state.step * size : (state.step + 1) * size]
-        images = self.augmenter.batch(indices, state.epoch, self.recipe.resolutions[state.epoch], generator)
+        batch = self.augmenter.mixed(indices, state.epoch, self.recipe.resolutions[state.epoch], generator, self.rows)
         self._set_learning_rate(state.epoch * self.steps_per_epoch + state.step)
         self.net.train()
         self._consistent = False  # from here on batch norms and weights change
-        with self._autocast():
-            logits = self.net(images)
-            loss = F.cross_entropy(logits.float(), self.labels[indices], label_smoothing=self.recipe.label_smoothing)
-        value = float(loss.detach())
+        loss = self._loss(batch)
+        total, asked = self.group.sums((float(loss.detach()), interrupts.asked), self.device)
+        value = total / self.group.size
+        if self.group.size > 1:
+            interrupts.agree(asked > 0)
         if not math.isfinite(value):
             raise TrainingError(f"the loss became {value} in epoch {state.epoch + 1}, step {state.step + 1}",
-                                where=self.path.parent, fix="lower optimizer.learning_rate, or set amp = \"off\"")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+                                where=self.folder, fix="lower optimizer.learning_rate, or set amp = \"off\"")
+        self._update(loss)
         state.step, state.loss_sum = state.step + 1, state.loss_sum + value
         self._consistent = True
         watcher.step(state.epoch, state.step, self.steps_per_epoch, value)
+
+    def _loss(self, batch: Batch) -> torch.Tensor:
+        with self._autocast():
+            logits = self.trained(batch.images).float()
+            smoothing = self.recipe.label_smoothing
+            loss = F.cross_entropy(logits, self.labels[batch.sources], label_smoothing=smoothing)
+            if batch.partners is None:
+                return loss
+            other = F.cross_entropy(logits, self.labels[batch.partners], label_smoothing=smoothing)
+            return batch.share * loss + (1 - batch.share) * other
+
+    def _update(self, loss: torch.Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if self.recipe.optimizer.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.optimizer.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update_parameters(self.net)
 
     def _end_of_epoch(self, watcher: Watcher) -> None:
         state, resolution = self.state, self.recipe.resolutions[self.state.epoch]
@@ -190,23 +216,31 @@ class _Run:
         state.history.append(row)
         if resolution == self.recipe.resolutions[-1] and top1 > state.best_top1:
             state.best_top1, state.best_epoch = top1, state.epoch + 1
-            state.best_model = {name: tensor.detach().cpu().clone() for name, tensor in self.net.state_dict().items()}
+            state.best_model = {name: tensor.detach().cpu().clone()
+                                for name, tensor in self._judged.state_dict().items()}
         state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
         self._consistent = True
         watcher.epoch(row)
 
+    @property
+    def _judged(self) -> nn.Module:
+        """What is validated and kept: the average where there is one."""
+        return self.net if self.average is None else self.average.module
+
     @torch.no_grad()
     def _validate(self, resolution: int) -> float:
-        """Top-1 in percent on the validation images at the phase's resolution."""
-        self.net.eval()
-        right, start = 0, 0
-        for batch in self.validation.batches(EVALUATION_BATCH):
+        """Top-1 in percent on the validation images at the phase's resolution; processes share the batches."""
+        net = self._judged.eval()
+        right, labels = 0, self.validation.labels
+        assert labels is not None
+        for number, batch in enumerate(self.validation.batches(EVALUATION_BATCH)):
+            if number % self.group.size != self.group.rank:
+                continue
             with self._autocast():
-                logits = self.net(resize(torch.from_numpy(batch).to(self.device), resolution))
-            predictions = logits.argmax(1).cpu().numpy()
-            right += int((predictions == self.validation.labels[start : start + len(batch)]).sum())  # type: ignore[index]
-            start += len(batch)
-        return 100.0 * right / len(self.validation)
+                logits = net(resize(torch.from_numpy(batch).to(self.device), resolution))
+            start = number * EVALUATION_BATCH
+            right += int((logits.argmax(1).cpu().numpy() == labels[start : start + len(batch)]).sum())
+        return 100.0 * self.group.sums((right,), self.device)[0] / len(self.validation)
 
     def _order(self, epoch: int) -> torch.Tensor:
         if getattr(self, "_order_of", None) != epoch:
@@ -221,25 +255,18 @@ class _Run:
             group["lr"] = self.recipe.optimizer.learning_rate * factor
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+        return torch.autocast(self.device.type, self.amp, enabled=self.amp is not None)
 
     def _save(self) -> None:
+        if not self.group.first:
+            return
         self.state.model, self.state.optimizer = self.net.state_dict(), self.optimizer.state_dict()
-        save_checkpoint(self.path, self.state)
-
-
-def _optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    settings = recipe.optimizer
-    decayed = [p for p in net.parameters() if p.ndim > 1 or settings.decay_norm_and_bias]
-    spared = [p for p in net.parameters() if p.ndim <= 1 and not settings.decay_norm_and_bias]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": spared, "weight_decay": 0.0}]
-    return torch.optim.SGD([group for group in groups if group["params"]], lr=settings.learning_rate,
-                           momentum=settings.momentum, nesterov=settings.nesterov and settings.momentum > 0)
+        self.state.average = None if self.average is None else self.average.state_dict()
+        self.state.scaler = self.scaler.state_dict() or None
+        save_checkpoint(self.folder / CHECKPOINT, self.state)
+        if self.state.history:
+            write_log(self.folder, self.state.history)
 
 
 def _seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

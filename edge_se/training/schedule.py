@@ -20,4 +20,6 @@ def learning_rate_factor(schedule: Schedule, step: int, total: int) -> float:
             left = (1 + math.cos(math.pi * progress)) / 2
         case "constant":
             left = 1.0
+        case "step":
+            return schedule.gamma ** sum(step >= milestone * total for milestone in schedule.milestones)
     return schedule.final + (1 - schedule.final) * left

@@ -8,10 +8,12 @@ import sys
 
 import pytest
 
+from edge_se.data.corruptions import CORRUPTIONS
 from edge_se.quantization.methods import METHODS
 from edge_se.quantization.targets import TARGETS
 from edge_se.steps import completion
 from edge_se.steps.places import DEVICES
+from edge_se.steps.robustness import SPLITS
 
 ENTRY = "import sys\nfrom edge_se.cli import main\nmain()"
 SHELLS = ("bash", "zsh", "fish")
@@ -48,6 +50,7 @@ def folder(tmp_path):
     ("edge-se bench --model ", ["se_resnet18", "mine"], ["unfinished"]),
     ("edge-se bench --device j", ["jetson"], ["cuda"]),
     ("edge-se models show res", ["resnet18"], ["se_resnet18"]),
+    ("edge-se train --recipe fast", ["fast-cpu", "fast-gpu"], ["slim"]),
 ])
 def test_what_is_offered(shell, line, offered, withheld, folder):
     said = asked(shell, line, folder)
@@ -59,19 +62,24 @@ def test_commas_go_on(folder):
     assert completion.targets("") == [*TARGETS, "all"]
     assert completion.targets("cpu,") == [f"cpu,{name}" for name in TARGETS if name != "cpu"]
     assert completion.targets("cpu,tensorrt,op") == ["cpu,tensorrt,openvino"]
+    assert completion.corruptions("shot_noise,s") == [] and completion.corruptions("s") == ["shot_noise"]
+    assert completion.corruptions("shot_noise,j") == ["shot_noise,jpeg_compression"]
+    assert completion.judging_splits("v") == ["validation"]
 
 
 def test_nothing_heavy_is_imported(folder):
     code = ("import sys\nfrom edge_se.cli import main\ntry:\n    main()\nfinally:\n    "
             "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'scipy'} & set(sys.modules)\n    "
             "sys.stdout.write(f'imported {heavy}' if heavy else '')")
-    for option in ("export --model", "export --target", "bench --estimate", "bench --device", "gate --model"):
+    for option in ("export --model", "export --target", "bench --estimate", "bench --device", "gate --model",
+                   "robustness --corruptions", "robustness --split"):
         assert "imported" not in asked("bash", f"edge-se {option} ", folder, code)
 
 
 def test_the_copies_are_those_of_the_tables():
     assert tuple(TARGETS) == completion.TARGETS
     assert tuple(METHODS) == completion.METHODS
+    assert tuple(CORRUPTIONS) == completion.CORRUPTIONS and SPLITS == completion.JUDGING_SPLITS
     assert (*DEVICES, "ssh://") == completion.DEVICES
     assert "orin-nano-8gb" in completion.boards("") and completion.boards("al") == ["all"]
     assert completion.target("ten") == ["tensorrt", "tensorrt-fp16"] and completion.methods("m") == ["minmax", "mse"]

@@ -6,11 +6,11 @@ import pytest
 
 from edge_se.core import assets
 from edge_se.core.assets import asset, cache_dir
-from edge_se.nets.zoo import MODELS
+from edge_se.nets.zoo import BUNDLED
 
 
 @pytest.mark.parametrize("parts", [("calibration", "cifar10-test10k.json"), *(("models", name, "recipe.toml")
-                                                                            for name in MODELS)])
+                                                                            for name in BUNDLED)])
 def test_shipped_files_are_there(parts):
     assert asset(*parts).is_file()
 

@@ -1,12 +1,14 @@
 """Recipes: what is shipped parses, what is misspelled is named, and shortening keeps the plan's shape."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_se.core.assets import asset
 from edge_se.core.errors import RecipeError
-from edge_se.core.recipes import Phase, Recipe, read_recipe
+from edge_se.core.recipes import DEFAULT, Part, Phase, Recipe, find_recipe, read_recipe, recipe_of, shipped_recipes
 from edge_se.nets.zoo import MODELS
 
 GOOD = """
@@ -35,11 +37,58 @@ def read(tmp_path):
     return parse
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_every_net_ships_a_recipe_that_ends_at_its_own_resolution(name):
-    recipe = read_recipe(asset("models", name, "recipe.toml"))
+@pytest.mark.parametrize("name", [name for name, spec in MODELS.items() if spec.classes == 10])
+def test_every_net_for_cifar10_has_a_recipe_that_ends_at_its_own_resolution(name):
+    recipe = read_recipe(recipe_of(name))
     assert recipe.resolutions[-1] == MODELS[name].input_size
     assert len(recipe.resolutions) == recipe.epochs
+
+
+def test_the_own_recipe_of_a_net_comes_before_the_default():
+    assert recipe_of("resnet18") == asset("models", "resnet18", "recipe.toml")
+    assert recipe_of("net of nobody") == shipped_recipes()[DEFAULT]
+
+
+def test_the_published_recipes_and_the_own_ones_are_shipped():
+    assert set(shipped_recipes()) == {"dai4", "dai4-low", "dai5", "dai5-low", "slim", "cmpe", "kuangliu", "fast-cpu",
+                                      "fast-gpu", "best"}
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_a_shipped_recipe_parses_and_says_what_it_is_of(name):
+    recipe = read_recipe(find_recipe(name))
+    assert len(recipe.resolutions) == recipe.epochs
+    assert find_recipe(name).read_text().startswith("# ")
+
+
+def test_published_figures_arrive():
+    """Those of the specification's table of recipes."""
+    shipped = {name: read_recipe(path) for name, path in shipped_recipes().items()}
+    table = {name: (recipe.optimizer.learning_rate, recipe.schedule.decay, recipe.optimizer.weight_decay,
+                    recipe.epochs, recipe.batch_size, recipe.resolutions[-1]) for name, recipe in shipped.items()}
+    assert table["dai4"] == (0.1, "constant", 5e-4, 200, 128, 32)
+    assert table["dai4-low"] == (0.001, "constant", 5e-4, 200, 128, 32)
+    assert table["dai5"] == (0.1, "constant", 5e-4, 100, 128, 224)
+    assert table["dai5-low"] == (0.001, "constant", 5e-4, 100, 128, 224)
+    assert table["slim"] == (0.02, "cosine", 1e-4, 300, 64, 32)
+    assert table["kuangliu"] == table["cmpe"] == (0.1, "cosine", 5e-4, 200, 128, 32)
+    assert shipped["slim"].label_smoothing == 0 and shipped["slim"].augmentation.policy == "autoaugment"
+    assert shipped["cmpe"].augmentation.mixup == 1 and shipped["kuangliu"].augmentation.mixup == 0
+    assert shipped["cmpe"].model_copy(update={"augmentation": shipped["kuangliu"].augmentation}) == shipped["kuangliu"]
+    for name in ("dai4", "dai4-low", "dai5", "dai5-low", "slim", "cmpe", "kuangliu"):
+        assert shipped[name].optimizer.decay_norm_and_bias and not shipped[name].optimizer.nesterov
+
+
+def test_a_recipe_by_name_or_file(tmp_path, monkeypatch):
+    (tmp_path / "slim").write_text(GOOD)
+    (tmp_path / "own.toml").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    assert read_recipe(find_recipe("own.toml")).epochs == read_recipe(find_recipe("./slim")).epochs == 5
+    assert find_recipe("slim") == shipped_recipes()["slim"]
+    for wanted, advice in (("fastcpu", "did you mean 'fast-cpu'"), ("kuangliu.toml", "did you mean 'kuangliu'"),
+                           ("zzz", "known: best, cmpe"), (".", "known: best, cmpe")):
+        with pytest.raises(RecipeError, match=f"no such recipe; give a TOML file with --recipe.*{advice}"):
+            find_recipe(wanted)
 
 
 def test_values_and_defaults(read):
@@ -51,6 +100,45 @@ def test_values_and_defaults(read):
 def test_the_hash_is_of_the_content_not_of_the_text(read):
     assert read(GOOD).sha256 == read("# a comment\n" + GOOD + "flip = \"alternating\"\n").sha256
     assert read(GOOD).sha256 != read(GOOD.replace("0.1", "0.2")).sha256
+
+
+def test_a_recipe_of_the_first_version_keeps_its_hash():
+    """The hash of a card's recipe is over its content as it was before there were newer keys."""
+    card = json.loads(asset("models", "resnet18", "card.json").read_text())["recipe"]
+    assert "ema" not in card["content"]
+    assert Recipe.model_validate(card["content"]).sha256 == card["sha256"]
+
+
+def newer_fields():
+    def fields(table, place):
+        for name, field in table.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Part):
+                yield from fields(field.annotation, (*place, name))
+            elif name not in table.ALWAYS_HASHED:
+                yield (*place, name)
+    return list(fields(Recipe, ()))
+
+
+CHANGED = {"name": "adamw", "milestones": [0.3], "padding": "zero", "policy": "randaugment", "operations": 3,
+           "magnitude": 5, "tta": "flip", "channels_last": False, "compile": True}
+
+
+@pytest.mark.parametrize("place", newer_fields(), ids=".".join)
+def test_a_newer_key_counts_for_the_hash_only_where_it_changes_something(place):
+    base = {"phases": [{"epochs": 1}], "optimizer": {"learning_rate": 0.1}, "schedule": {}, "augmentation": {}}
+    plain = Recipe.model_validate(base)
+    default = plain
+    for part in place:
+        default = getattr(default, part)
+    hashes = []
+    for value in (default, CHANGED.get(place[-1], 0.25)):
+        document = json.loads(json.dumps(base))
+        table = document
+        for part in place[:-1]:
+            table = table[part]
+        table[place[-1]] = value
+        hashes.append(Recipe.model_validate(document).sha256)
+    assert hashes[0] == plain.sha256 != hashes[1]
 
 
 @pytest.mark.parametrize(("old", "new", "message"), [
@@ -89,8 +177,13 @@ def test_a_misspelled_required_key_is_answered_with_the_nearest_too(read, old, n
     ("resolution = 16", "resolution = 4", r"'phases\.0\.resolution'"),
     ("learning_rate = 0.1", "", r"'optimizer\.learning_rate': field required$"),
     ("learning_rate = 0.1", "learning_rate = -1", r"'optimizer\.learning_rate'"),
-    ('decay = "cosine"', 'decay = "step"', r"'schedule\.decay': .*'linear', 'cosine' or 'constant', found 'step'"),
+    ('decay = "cosine"', 'decay = "steps"', r"'schedule\.decay': .*'cosine', 'constant' or 'step', found 'steps'"),
     ("[augmentation]\ntranslate = 2", "[[augmentation]]", "'augmentation'"),
+    ('decay = "cosine"', "milestones = [0.5, 0.5]", r"'schedule\.milestones': .*milestones must rise"),
+    ('decay = "cosine"', "milestones = [0.5, 1.5]", r"'schedule\.milestones\.1': .*less than 1"),
+    ("translate = 2", 'policy = "augmix"', r"'augmentation\.policy': .*'randaugment' or 'autoaugment'"),
+    ("translate = 2", "erasing = 1.5", r"'augmentation\.erasing': .*less than or equal to 1"),
+    ("batch_size = 64", "ema = 1.0", "'ema': .*less than 1"),
 ])
 def test_a_wrong_value_is_named_with_what_was_found(read, old, new, message):
     with pytest.raises(RecipeError, match=message):

@@ -1,4 +1,4 @@
-"""Augmentation against plain references: reflect padding and cropping, flips, holes, resizing, and its seeds."""
+"""Augmentation against plain references: padding and cropping, flips, holes, mixup, resizing, seeds, shared batches."""
 
 import numpy as np
 import pytest
@@ -65,9 +65,10 @@ def test_random_flips_about_half(batch, pixels):
 
 
 @pytest.mark.parametrize("reach", [1, 4, 12])
-def test_translation_is_a_crop_of_the_reflected_image(batch, pixels, reach):
-    images = batch(Augmentation(translate=reach, flip="none"), draw=3).numpy()
-    padded = np.pad(pixels, ((0, 0), (0, 0), (reach, reach), (reach, reach)), mode="reflect")
+@pytest.mark.parametrize(("padding", "mode"), [("reflect", "reflect"), ("zero", "constant")])
+def test_translation_is_a_crop_of_the_padded_image(batch, pixels, reach, padding, mode):
+    images = batch(Augmentation(translate=reach, flip="none", padding=padding), draw=3).numpy()
+    padded = np.pad(pixels, ((0, 0), (0, 0), (reach, reach), (reach, reach)), mode=mode)
     offsets = set()
     for image, source in zip(images, padded):
         fits = [(down, right) for down in range(2 * reach + 1) for right in range(2 * reach + 1)
@@ -94,6 +95,67 @@ def test_cutout_makes_one_square_hole_that_may_hang_over(batch, size):
             cut_after += width < size and int(columns.max()) == SIZE - 1
     assert complete > 0.3 * 5 * COUNT
     assert size == 1 or (cut_before and cut_after)  # the centre is drawn from the whole image
+
+
+EVERYTHING = Augmentation(translate=2, flip="random", cutout=4, padding="zero", rotation=15, policy="randaugment",
+                          color_jitter=0.2, hue=0.05, sharpness=0.2, blur=0.3, erasing=0.3, mixup=0.4)
+
+
+@pytest.mark.parametrize("change", [
+    {"rotation": 20.0}, {"policy": "randaugment"}, {"policy": "autoaugment"}, {"color_jitter": 0.3}, {"hue": 0.2},
+    {"sharpness": 1.0}, {"blur": 1.0}, {"erasing": 1.0}], ids=str)
+def test_each_key_changes_images_and_nothing_that_an_image_cannot_hold(batch, change):
+    plain, changed = batch(PLAIN), batch(PLAIN.model_copy(update=change))
+    assert ((changed - plain).abs() > 1e-3).flatten(1).any(1).float().mean() > 0.4
+    assert changed.is_contiguous(memory_format=torch.channels_last)
+    black, white = (torch.from_numpy(normalise(np.full((1, 3, 1, 1), value, np.uint8))) for value in (0, 255))
+    assert (changed >= black - 1e-4).all() and (changed <= white + 1e-4).all()
+
+
+def test_jitter_and_its_like_keep_the_mean_on_average(batch):
+    recipe = PLAIN.model_copy(update={"color_jitter": 0.2, "sharpness": 0.2, "blur": 0.5})
+    means = torch.stack([batch(recipe, draw=draw).mean((0, 2, 3)) for draw in range(20)])
+    torch.testing.assert_close(means.mean(0), batch(PLAIN).mean((0, 2, 3)), atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("recipe", [EVERYTHING, EVERYTHING.model_copy(update={"policy": "autoaugment"})])
+def test_processes_see_together_what_one_sees(pixels, recipe):
+    augmenter, indices = Augmenter(torch.from_numpy(pixels), recipe, 0), torch.arange(COUNT).roll(5)
+
+    def made(rows):
+        return augmenter.mixed(indices, 1, SIZE, torch.Generator().manual_seed(3), rows)
+    whole, parts = made(None), [made(rows) for rows in torch.arange(COUNT).chunk(3)]
+    torch.testing.assert_close(torch.cat([part.images for part in parts]), whole.images, atol=1e-5, rtol=0)
+    for name in ("sources", "partners"):
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
+    assert {part.share for part in parts} == {whole.share}
+
+
+def test_mixup_mixes_images_as_it_says(pixels):
+    indices = torch.arange(COUNT).roll(3)
+    augmenter = Augmenter(torch.from_numpy(pixels), PLAIN.model_copy(update={"mixup": 1.0}), 0)
+    plain, shares = torch.from_numpy(normalise(pixels)), []
+    for draw in range(30):
+        batch = augmenter.mixed(indices, 0, SIZE, torch.Generator().manual_seed(draw))
+        assert torch.equal(batch.sources, indices) and sorted(batch.partners.tolist()) == sorted(indices.tolist())
+        expected = batch.share * plain[batch.sources] + (1 - batch.share) * plain[batch.partners]
+        torch.testing.assert_close(batch.images, expected, atol=1e-5, rtol=0)
+        shares.append(batch.share)
+    assert min(shares) < 0.2 and max(shares) > 0.8  # Beta(1, 1) is uniform
+
+
+def test_without_mixup_there_are_no_partners(pixels):
+    batch = Augmenter(torch.from_numpy(pixels), PLAIN, 0).mixed(torch.arange(4), 0, SIZE, torch.Generator())
+    assert batch.partners is None and batch.share == 1 and torch.equal(batch.sources, torch.arange(4))
+
+
+def test_enlarging_is_bilinear():
+    images = torch.rand(2, 3, 32, 32)
+    large = resize(images, 224)
+    assert large.shape == (2, 3, 224, 224) and large.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(large[..., 3::7, 3::7], images)  # at the centres of the old pixels
+    ramp = torch.arange(32.0).expand(1, 1, 32, 32)
+    torch.testing.assert_close(resize(ramp, 224)[0, 0, 0, 3:-3], (torch.arange(3, 221) + 0.5) / 7 - 0.5)
 
 
 @pytest.mark.parametrize("resolution", [8, 16, 24])

@@ -128,3 +128,13 @@ def test_the_bundled_synthetic_set_names_the_weights_it_was_made_from():
     card = json.loads(asset("models", provenance["model"], "card.json").read_text())
     assert provenance["weights_sha256"] == card["weights"]["sha256"]
     assert provenance["images"] == 256
+
+
+@pytest.mark.parametrize("size", [32, 64, 80, 224])
+def test_enlarged_images_repeat_their_pixels(random_images, size):
+    images = random_images(2)
+    large = calibration.enlarged(images, size)
+    assert large.pixels.shape == (2, 3, size, size) and large.name == f"random-calibration-at-{size}"
+    assert (large.split, large.mean) == (images.split, images.mean)
+    source = [position * 32 // size for position in range(size)]
+    assert np.array_equal(large.pixels, images.pixels[:, :, source][:, :, :, source])

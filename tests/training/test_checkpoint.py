@@ -1,5 +1,6 @@
 """Checkpoints and weights: back as written, and one message when they are broken, foreign or do not fit."""
 
+import json
 import pickle
 
 import numpy as np
@@ -87,16 +88,52 @@ def test_a_truncated_checkpoint(saved, share):
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_flipped_bit_is_never_a_traceback(saved):
     content, random = saved.read_bytes(), np.random.default_rng(0)
-    refused = 0
+    refused, harmless = 0, 0
     for _ in range(300):
         broken = bytearray(content)
         broken[random.integers(len(broken))] ^= 1 << int(random.integers(8))
         saved.write_bytes(broken)
         try:
-            load_checkpoint(saved, **OWN)
+            read = load_checkpoint(saved, **OWN)
         except TrainingError:
             refused += 1
-    assert refused > 30
+        else:  # in what the archive says twice: nothing that counts is another
+            harmless += 1
+            assert_equal(vars(read), vars(a_checkpoint()))
+    assert refused > 30 and harmless
+
+
+def assert_equal(read, written):
+    for name, value in written.items():
+        if isinstance(value, dict):
+            assert_equal(read[name], value)
+        elif isinstance(value, torch.Tensor):
+            assert torch.equal(read[name], value)
+        else:
+            assert read[name] == value
+
+
+@pytest.mark.parametrize("place", ["model", "best_model", "optimizer", "average"])
+def test_a_flipped_bit_of_a_tensor_is_found(tmp_path, place):
+    path, marked = tmp_path / "checkpoint.pt", torch.full((64,), 1.2345678)
+    whole = a_checkpoint()
+    setattr(whole, place, {"state": {0: {"marked": marked}}})
+    save_checkpoint(path, whole)
+    content = bytearray(path.read_bytes())
+    start = content.index(marked.numpy().tobytes())
+    content[start + 101] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt: its content is not what was written: its hash differs"):
+        load_checkpoint(path, **OWN)
+
+
+def test_every_kind_of_tensor_is_hashed(tmp_path):
+    tensors = {"half": torch.ones(3).half(), "bf16": torch.ones(3).bfloat16(), "count": torch.tensor(7),
+               "empty": torch.ones(0, 3), "last": torch.rand(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)}
+    whole = a_checkpoint()
+    whole.model = tensors
+    save_checkpoint(tmp_path / "checkpoint.pt", whole)
+    assert_equal(load_checkpoint(tmp_path / "checkpoint.pt", **OWN).model, tensors)
 
 
 def test_a_full_disk_keeps_the_old_checkpoint_and_is_a_user_error(saved, full_disk):
@@ -126,9 +163,15 @@ def test_weights_come_back_rounded_to_half_precision(net, fresh, tmp_path):
         if tensor.is_floating_point():
             assert torch.equal(fresh.state_dict()[name], tensor.half().float()), name
     with safe_open(path, "pt") as file:
-        assert file.metadata() == {"model": "tiny"}
+        assert json.loads(file.metadata()["edge_se"]) == {"model": "tiny"}
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
         assert not any("num_batches" in name for name in file.keys())  # noqa: SIM118
+
+
+def test_equal_weights_are_equal_files(net, tmp_path):
+    for number in range(8):  # an order by chance would repeat in one of 128
+        save_weights(tmp_path / str(number), net.state_dict(), {"model": "tiny", "recipe": "r", "data": "d", "x": "y"})
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
 
 
 def test_weights_of_channels_last_nets_are_the_same(net, tmp_path):

@@ -27,6 +27,13 @@ def test_it_decays_to_the_final_share_and_may_start_at_the_peak():
     assert learning_rate_factor(schedule, 999, 1000) == pytest.approx(0.1009)
 
 
+@pytest.mark.parametrize(("step", "factor"), [
+    (0, 0.0), (5, 0.5), (10, 1.0), (29, 1.0), (30, 0.2), (59, 0.2), (60, 0.04), (80, 0.008), (99, 0.008)])
+def test_steps_are_taken_at_the_milestones(step, factor):
+    schedule = Schedule(decay="step", warmup_fraction=0.1, warmup_start=0, milestones=(0.3, 0.6, 0.8), gamma=0.2)
+    assert learning_rate_factor(schedule, step, 100) == pytest.approx(factor)
+
+
 @given(st.sampled_from(["linear", "cosine", "constant"]), st.floats(0, 0.99), st.floats(0, 1), st.floats(0, 1),
        st.integers(1, 300))
 def test_it_rises_then_never_rises_again_and_stays_within_bounds(decay, warmup, start, final, total):

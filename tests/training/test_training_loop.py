@@ -9,18 +9,23 @@ import numpy as np
 import pytest
 import torch
 
-from edge_se.core import environment
-from edge_se.core.errors import TrainingError, UnavailableError
+from edge_se.core.errors import TrainingError
 from edge_se.core.recipes import Recipe
 from edge_se.data.splits import ImageSet
 from edge_se.nets.zoo import ModelSpec
 from edge_se.training import loop
-from edge_se.training.loop import Silent, pick_device, train, use_bf16
+from edge_se.training.loop import Silent, train
 
 SPEC = ModelSpec(name="tiny", widths=(16, 16, 32, 32), blocks=(1, 1, 1, 1), reduction=4, attention="se")
 RECIPE = Recipe(batch_size=64, label_smoothing=0.1, amp="off", seed=3, optimizer={"learning_rate": 0.1},
                 phases=({"epochs": 1, "resolution": 8}, {"epochs": 2, "resolution": 16}),
                 augmentation={"translate": 2, "flip": "alternating", "cutout": 4})
+# Whatever draws, keeps a state of its own or changes the update.
+EVERYTHING = Recipe(batch_size=64, label_smoothing=0.1, amp="fp16", seed=3, ema=0.9, phases=RECIPE.phases,
+                    optimizer={"learning_rate": 0.01, "name": "adamw", "clip_norm": 1.0}, schedule={"decay": "step"},
+                    augmentation={"translate": 2, "flip": "random", "cutout": 4, "padding": "zero", "rotation": 15,
+                                  "policy": "randaugment", "color_jitter": 0.2, "hue": 0.05, "sharpness": 0.2,
+                                  "blur": 0.3, "erasing": 0.3, "mixup": 0.4})
 STEPS = 300 // 64
 
 
@@ -72,7 +77,7 @@ def test_it_learns(tmp_path):
     losses = [row["loss"] for row in trained.history]
     assert losses[-1] < 0.8 * losses[0]
     assert trained.history[trained.best_epoch - 1]["validation_top1"] > 50
-    assert trained.seconds > 0 and not trained.amp and trained.device == "cpu"
+    assert trained.seconds > 0 and trained.amp == "off" and trained.device == "cpu"
 
 
 def test_the_log_has_a_line_per_epoch(uninterrupted):
@@ -181,7 +186,8 @@ def test_seconds_add_up_over_interruptions(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_bit_exactly(uninterrupted, tmp_path):
+@pytest.mark.parametrize("recipe", ["RECIPE", "EVERYTHING"])
+def test_a_killed_run_resumes_bit_exactly(uninterrupted, tmp_path, recipe):
     script = textwrap.dedent(f"""
         import os, signal, sys
         sys.path.insert(0, {str(__file__.rpartition("/")[0])!r})
@@ -192,13 +198,28 @@ def test_a_killed_run_resumes_bit_exactly(uninterrupted, tmp_path):
                 if (epoch, step) == (1, 3):
                     os.kill(os.getpid(), signal.SIGKILL)
         from pathlib import Path
-        own.run(Path({str(tmp_path)!r}), watcher=Kill())
+        own.run(Path({str(tmp_path)!r}), recipe=own.{recipe}, watcher=Kill())
     """)
     killed = subprocess.run([sys.executable, "-c", script], timeout=300, check=False)
     assert killed.returncode == -signal.SIGKILL
     checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert (checkpoint["epoch"], checkpoint["step"]) == (1, 2)
-    assert_same(uninterrupted, run(tmp_path, resume=True))
+    expected = uninterrupted if recipe == "RECIPE" else run(tmp_path / "uninterrupted", recipe=EVERYTHING)
+    assert_same(expected, run(tmp_path, recipe=globals()[recipe], resume=True))
+    if recipe == "EVERYTHING":
+        ends = [torch.load(folder / "checkpoint.pt", weights_only=True) for folder in
+                (tmp_path, tmp_path / "uninterrupted")]
+        for part in ("model", "average"):
+            one, other = (end[part] for end in ends)
+            assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def test_the_log_grows_while_the_run_goes_on(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, watcher=StopAt(2, 1))
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    assert lines[0] == "epoch,resolution,loss,validation_top1,learning_rate,seconds"
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
@@ -237,34 +258,6 @@ def test_unlabelled_or_too_few_images(tmp_path, random_images):
         run(tmp_path, images=random_images(64, "train", labelled=False))
     with pytest.raises(TrainingError, match="batch_size 64 exceeds the 10 images"):
         run(tmp_path, images=random_images(10, "train"))
-
-
-def test_norms_and_biases_are_not_decayed_unless_asked(tiny_net):
-    net = tiny_net("se")
-    decayed, spared = loop._optimizer(net, RECIPE).param_groups
-    assert (decayed["weight_decay"], spared["weight_decay"]) == (5e-4, 0)
-    assert all(parameter.ndim > 1 for parameter in decayed["params"])
-    assert all(parameter.ndim == 1 for parameter in spared["params"])
-    assert len(decayed["params"]) + len(spared["params"]) == len(list(net.parameters()))
-    asked = RECIPE.model_copy(update={"optimizer": RECIPE.optimizer.model_copy(update={"decay_norm_and_bias": True})})
-    (everything,) = loop._optimizer(net, asked).param_groups
-    assert everything["weight_decay"] == 5e-4
-
-
-@pytest.mark.parametrize(("amp", "fast", "used"), [
-    ("auto", True, True), ("auto", False, False), ("bf16", False, True), ("off", True, False)])
-def test_bf16_is_used_where_it_is_fast_or_asked_for(monkeypatch, amp, fast, used):
-    monkeypatch.setattr(environment, "has_fast_bf16", lambda: fast)
-    assert use_bf16(RECIPE.model_copy(update={"amp": amp}), torch.device("cpu")) is used
-
-
-def test_devices(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert pick_device("auto") == pick_device("cpu") == torch.device("cpu")
-    with pytest.raises(UnavailableError, match="--device cuda: torch sees no CUDA GPU; use --device cpu"):
-        pick_device("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert pick_device("auto") == torch.device("cuda")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

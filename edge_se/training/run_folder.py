@@ -1,0 +1,51 @@
+"""run.json: what a run is made of, written before its first step, so that a folder says what lies in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from edge_se.core import environment
+from edge_se.core.errors import TrainingError
+from edge_se.core.files import read_json, write_json
+from edge_se.core.recipes import Recipe
+from edge_se.data.splits import ImageSet
+from edge_se.nets.zoo import ModelSpec
+from edge_se.training.precision import AMP_NAMES, amp_type, device_name
+
+SCHEMA = "edge-se/run/1"
+MANIFEST = "run.json"
+
+
+def start_run(folder: Path, spec: ModelSpec, recipe: Recipe, recipe_name: str, images: Iterable[ImageSet],
+              device: torch.device, processes: int, resume: bool) -> None:
+    """Writes the manifest; a resumed run keeps its times of starting. TrainingError when it was another run."""
+    path = folder / MANIFEST
+    before: list[str] = []
+    if resume and path.exists():
+        left = read_json(path, TrainingError)
+        if left.get("model") != spec.name or recipe.sha256 not in str(left.get("recipe")):
+            raise TrainingError("belongs to another run: its model or recipe is not this one", where=path,
+                                fix="resume with the same model, recipe and data, or use another --out")
+        before = left["started"] if isinstance(left.get("started"), list) else []
+    write_json(path, {
+        "schema": SCHEMA, "model": spec.name, "architecture": asdict(spec),
+        "recipe": {"name": recipe_name, "sha256": recipe.sha256, "content": recipe.model_dump(mode="json")},
+        "data": {kind.split: {"name": kind.name, "n": len(kind), "sha256": kind.sha256} for kind in images},
+        "seed": recipe.seed, "epochs": recipe.epochs, "device": device_name(device),
+        "amp": AMP_NAMES[amp_type(recipe, device)], "processes": processes, "hardware": environment.hardware(),
+        "versions": environment.versions(), "commit": environment.commit(), "started": [*before, _now()],
+        "finished": None})
+
+
+def finish_run(folder: Path) -> None:
+    """Notes in the manifest that the run came to its end."""
+    write_json(folder / MANIFEST, read_json(folder / MANIFEST, TrainingError) | {"finished": _now()})
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,182 @@
+"""The `train` step on few images: what lies in the folder, what the card and run.json say, what is refused."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from jsonschema import Draft202012Validator
+from safetensors.torch import load_file
+
+from edge_se.core.errors import RecipeError, TrainingError
+from edge_se.core.files import sha256_of
+from edge_se.core.recipes import Recipe
+from edge_se.data import cifar10, splits
+from edge_se.steps import train as step
+from edge_se.steps.train_watch import Watch
+
+RECIPE = """
+batch_size = 32
+amp = "off"
+{top}
+[[phases]]
+epochs = 2
+resolution = {resolution}
+[optimizer]
+learning_rate = 0.05
+"""
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schema"
+
+
+@pytest.fixture
+def few(random_images, tiny_spec, monkeypatch):
+    """CIFAR-10 is a few random images, and every net a tiny one."""
+    counts = {"train": 130, "validation": 40, "test": 60}
+    monkeypatch.setattr(cifar10, "require", lambda data: None)
+    monkeypatch.setattr(splits, "load", lambda split, cifar: random_images(counts[split], split))
+    monkeypatch.setattr(step, "spec_of", lambda name: tiny_spec("se", name=name))
+
+
+@pytest.fixture
+def train(few, tmp_path):
+    def start(out="out", *, top="", resolution=32, **options):
+        (tmp_path / "recipe.toml").write_text(RECIPE.format(top=top, resolution=resolution))
+        return step.train("resnet18", recipe=tmp_path / "recipe.toml", device="cpu", out=tmp_path / out, **options)
+    return start
+
+
+class Notes:
+    def __init__(self):
+        self.said = []
+
+    def task(self, what, total):
+        from edge_se.core.progress import SILENT
+        return SILENT.task(what, total)
+
+    def note(self, message):
+        self.said.append(message)
+
+
+def test_the_folder_of_a_run(train, tmp_path):
+    notes = Notes()
+    card = train(progress=notes)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["card.json", "checkpoint.pt", "log.csv",
+                                                                         "run.json", "weights.safetensors"]
+    Draft202012Validator(json.loads((SCHEMAS / "card-1.json").read_text())).validate(card)
+    assert card["weights"]["sha256"] == sha256_of(tmp_path / "out" / "weights.safetensors")
+    assert (card["validation"]["n"], card["test"]["n"], card["input"]["size"], card["amp"]) == (40, 60, 32, "off")
+    assert "tta" not in card
+    with open(tmp_path / "out" / "log.csv", newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+    assert [note.split()[1] for note in notes.said] == ["1/2", "2/2"]
+    assert "min left" in notes.said[0] and "min left" not in notes.said[1]
+
+
+def test_the_manifest_says_what_the_run_is_made_of(train, tmp_path):
+    card, run = train(), json.loads((tmp_path / "out" / "run.json").read_text())
+    assert run["schema"] == "edge-se/run/1" and run["recipe"]["name"] == "recipe.toml"
+    assert {name: run[name] for name in ("model", "seed", "epochs", "hardware", "versions", "commit", "amp")} == {
+        name: card[name] for name in ("model", "seed", "epochs", "hardware", "versions", "commit", "amp")}
+    assert run["recipe"]["sha256"] == card["recipe"]["sha256"]
+    assert run["data"] == {name: card["splits"][name] for name in ("train", "validation")}
+    assert run["processes"] == 1 and len(run["started"]) == 1 and run["finished"] >= run["started"][0]
+    assert str(tmp_path) not in json.dumps(run)
+
+
+def test_a_run_that_was_stopped_has_a_manifest_and_goes_on(train, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "epoch", lambda watch, row: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train("stopped")
+    manifest = tmp_path / "stopped" / "run.json"
+    assert json.loads(manifest.read_text())["finished"] is None
+    with pytest.raises(TrainingError, match="holds the checkpoint of an earlier run; go on with --resume"):
+        train("stopped")
+    before = manifest.read_text()
+    with pytest.raises(TrainingError, match=r"run\.json: belongs to another run"):
+        train("stopped", resume=True, seed=5)
+    assert manifest.read_text() == before
+    resumed, whole, run = train("stopped", resume=True), train("whole"), json.loads(manifest.read_text())
+    assert len(run["started"]) == 2 and run["finished"]
+    assert (resumed["best_epoch"], resumed["test"]) == (whole["best_epoch"], whole["test"])
+    one, other = (load_file(tmp_path / name / "weights.safetensors") for name in ("stopped", "whole"))
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []  # the header's order is by chance
+
+
+def test_views_are_scored_apart(train):
+    plain, both = train("plain"), train("both", top='tta = "flip"')
+    assert both["tta"]["views"] == "flip" and both["tta"]["test"]["n"] == 60
+    assert both["test"] == plain["test"] and both["validation"] == plain["validation"]
+
+
+def test_the_mean_of_both_views_is_what_is_scored(tiny_net, random_images):
+    from edge_se.core.progress import SILENT
+
+    net, images = tiny_net("se"), random_images(200, "validation")
+    pixels = torch.from_numpy(next(images.batches(200)))
+    with torch.no_grad():
+        mean = (net(pixels) + net(pixels.flip(3))) / 2
+    main, views = step._scored(net, images, 32, "flip", SILENT)
+    assert views["top1"] == pytest.approx(100 * (mean.argmax(1).numpy() == images.labels).mean())
+    assert main == step._scored(net, images, 32, "none", SILENT)[0]
+
+
+def test_a_net_trained_at_another_resolution_is_scored_there_and_says_so(train):
+    notes = Notes()
+    card = train(resolution=64, progress=notes)
+    assert card["input"]["size"] == 64 and card["macs"] > 3 * train("native")["macs"]
+    assert "trained at 64 px, where 'resnet18' is exported at 32 px" in notes.said
+
+
+def test_tensorboard_is_written_where_asked(train, tmp_path):
+    pytest.importorskip("tensorboard")
+    train(tensorboard=True)
+    assert [path.name for path in (tmp_path / "out" / "tensorboard").iterdir()]
+
+
+def test_a_recipe_is_a_shipped_name_too(few, tmp_path):
+    card = step.train("resnet18", recipe="fast-cpu", epochs=1, device="cpu", out=tmp_path / "named")
+    assert json.loads((tmp_path / "named" / "run.json").read_text())["recipe"]["name"] == "fast-cpu.toml"
+    assert card["recipe"]["content"]["augmentation"]["translate"] == 2
+    with pytest.raises(RecipeError, match="did you mean 'fast-cpu'"):
+        step.train("resnet18", recipe="fast-cpo", device="cpu", out=tmp_path / "none")
+
+
+def test_a_net_of_other_classes_is_refused(monkeypatch, tiny_spec, tmp_path):
+    monkeypatch.setattr(step, "spec_of", lambda name: tiny_spec("se", name=name, classes=1000))
+    with pytest.raises(TrainingError, match="resnet50: has 1000 classes, and CIFAR-10 10"):
+        step.train("resnet50", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_the_first_process_writes_and_scores(train, tmp_path, monkeypatch):
+    from contextlib import contextmanager
+
+    from edge_se.training import distributed
+
+    second = distributed.Group(rank=1, size=2)
+
+    @contextmanager
+    def alone(device):
+        yield distributed.ALONE  # it trains everything, for want of a first one
+    monkeypatch.setattr(distributed, "own_place", lambda: second)
+    monkeypatch.setattr(distributed, "joined", alone)
+    said = train()
+    assert said == {"schema": "edge-se/card/1", "model": "resnet18", "out": str(tmp_path / "out"), "rank": 1}
+    assert not (tmp_path / "out" / "card.json").exists()
+
+
+@pytest.mark.parametrize(("done", "left"), [(1, 4 + 16 + 16), (2, 32), (3, 16)])
+def test_the_time_that_is_left_goes_by_pixels(monkeypatch, done, left):
+    clock = [0.0]
+    monkeypatch.setattr("edge_se.steps.train_watch.time.monotonic", lambda: clock[0])
+    recipe = Recipe(phases=({"epochs": 1, "resolution": 8}, {"epochs": 1, "resolution": 16},
+                            {"epochs": 2, "resolution": 32}), optimizer={"learning_rate": 0.1})
+    watch, costs = Watch(Notes(), recipe), (1, 4, 16, 16)
+    assert watch.seconds_left() is None
+    for epoch in range(done):
+        for number in range(1, 6):
+            clock[0] += costs[epoch]
+            watch.step(epoch, number, 5, 1.0)
+    assert watch.seconds_left() == pytest.approx(5 * left)
