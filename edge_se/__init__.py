@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edge_se.steps.explain import explain
     from edge_se.steps.export import export
     from edge_se.steps.gate import gate
+    from edge_se.steps.robustness import robustness
     from edge_se.steps.sensitivity import sensitivity
     from edge_se.steps.source import Preprocessing
     from edge_se.steps.train import train
@@ -28,6 +29,7 @@ _API = {  # name -> (module, attribute)
     "bench": ("edge_se.steps.bench", "bench"),
     "gate": ("edge_se.steps.gate", "gate"),
     "sensitivity": ("edge_se.steps.sensitivity", "sensitivity"),
+    "robustness": ("edge_se.steps.robustness", "robustness"),
     "verify": ("edge_se.steps.verify", "verify"),
     "explain": ("edge_se.steps.explain", "explain"),
     "doctor": ("edge_se.steps.doctor", "doctor"),
@@ -39,7 +41,7 @@ _API = {  # name -> (module, attribute)
 }
 
 __all__ = ["BenchOptions", "Budget", "EdgeSeError", "Preprocessing", "bench", "doctor", "explain", "export", "gate",
-           "sensitivity", "train", "verify"]
+           "robustness", "sensitivity", "train", "verify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Imports point one way: cli -> steps -> (training, quantization, evaluation, reporting) -> ... -> core."""
+"""Imports point one way: cli -> steps -> studies -> (training, quantization, evaluation, reporting) -> ... -> core."""
 
 import ast
 from pathlib import Path
@@ -13,6 +13,7 @@ LAYERS = (
     {"graph", "nets", "data", "remote"},
     {"backends", "measure"},
     {"training", "quantization", "evaluation", "reporting"},
+    {"studies"},
     {"steps"},
     {"cli"},
 )

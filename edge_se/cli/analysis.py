@@ -72,6 +72,8 @@ def report(builds: Annotated[Optional[list[str]], typer.Argument(
                help="A document of `bench --out`; repeatable. Default: bench.json in the builds' folders.")] = None,
            sensitivity: Annotated[Optional[list[Path]], typer.Option(
                help="A document of `sensitivity --out`; repeatable.")] = None,
+           robustness: Annotated[Optional[list[Path]], typer.Option(
+               help="A document of `robustness --out`; repeatable.")] = None,
            max_drop: Annotated[float, typer.Option(help="Margin of the verdicts, percentage points.")] = 0.5,
            data: Data = None,
            out: OutDocument = None,
@@ -80,8 +82,8 @@ def report(builds: Annotated[Optional[list[str]], typer.Argument(
     from edge_se.reporting.report.views import summary
     from edge_se.steps.report import report as step
 
-    document = step(builds or (), bench=bench or (), sensitivity=sensitivity or (), html=html, markdown=markdown,
-                    out=out, max_drop=max_drop, data=data, progress=progress_of(quiet))
+    document = step(builds or (), bench=bench or (), sensitivity=sensitivity or (), robustness=robustness or (),
+                    html=html, markdown=markdown, out=out, max_drop=max_drop, data=data, progress=progress_of(quiet))
     if printed_as_json(document, json):
         return
     table = summary(document)

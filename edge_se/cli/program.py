@@ -12,7 +12,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from edge_se.cli import analysis, bench, checks, export, gate, training, zoo
+from edge_se.cli import analysis, bench, checks, export, gate, robustness, study, training, zoo
 from edge_se.cli.options import Everywhere, Json, Quiet
 from edge_se.core.errors import EdgeSeError
 from edge_se.reporting.console import print_line
@@ -23,12 +23,15 @@ USER_ERROR, INTERRUPTED = 2, 130
 # In the order of `--help`: name, function, epilog.
 COMMANDS: tuple[tuple[str, Command, Optional[str]], ...] = (
     ("train", training.train, "Example: edge-se train --model se_resnet18 --epochs 3 --out runs/try"),
+    ("study", study.study, "Example: edge-se study bench/studies/placements.toml --workers 2"),
     ("export", export.export, "Example: edge-se export --model se_resnet18 --int8"),
     ("bench", bench.bench, "Examples: edge-se bench --model se_resnet18 --threads 1,2; edge-se bench --backend all; "
                            "edge-se bench --device jetson --host orin --batch 1,8,32; edge-se bench --estimate all"),
     ("gate", gate.gate, "Examples: edge-se gate --model se_resnet18 --max-drop 0.5; "
                         "edge-se gate --plan --max-drop 0.2"),
     ("sensitivity", analysis.sensitivity, "Example: edge-se sensitivity --model se_resnet18 --target cpu"),
+    ("robustness", robustness.robustness,
+     "Example: edge-se robustness --model se_resnet18 --severities 1,3,5 --out robustness.json"),
     ("explain", analysis.explain_layers,
      "Example: edge-se explain --layers int8.layers.json --profile int8.profile.json "
      "--baseline-profile fp16.profile.json --latency-ms 0.41 --baseline-latency-ms 0.52"),

@@ -1,0 +1,110 @@
+"""The work of a study's cell: train its net, then what the study measures of it; each is kept and not done twice.
+
+Heavy packages are imported when a cell runs, in its own process, whose environment says how many threads they use.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edge_se.core.files import alone_in, sha256_of, write_bytes, write_json
+from edge_se.core.progress import Progress
+from edge_se.studies.collect import Figure
+from edge_se.studies.finished import CARD, WEIGHTS, evaluation_file, evaluations_of, finished
+from edge_se.studies.plan import Cell, Evaluations
+
+WORK = "edge_se.steps.study_cell:run"
+METHOD, PLACEMENT = "mse", "se-float"  # of the INT8 file that sees corrupted images
+CHECKPOINT, GRAPH = "checkpoint.pt", "fp32.onnx"
+
+
+def arguments(cell: Cell, evaluations: Evaluations, folder: Path, *, device: str, data: Path | None) -> dict[str, Any]:
+    """Of `run`, as JSON: paths are absolute, since a worker may be elsewhere."""
+    return {"cell": asdict(cell) | {"recipe_file": str(cell.recipe_file.resolve())}, "device": device,
+            "evaluations": evaluations.model_dump(mode="json"), "folder": str(folder.resolve()),
+            "data": None if data is None else str(data.resolve())}
+
+
+def run(cell: dict[str, Any], evaluations: dict[str, Any], folder: str, device: str,
+        data: str | None) -> dict[str, Any]:
+    """Does what is left to do in `folder` and gives `finished`'s document. A second process waits for the first."""
+    from edge_se.reporting.console import ConsoleProgress
+
+    own = Cell(**cell | {"recipe_file": Path(cell["recipe_file"])})
+    wanted, where, images = Evaluations.model_validate(evaluations), Path(folder), None if data is None else Path(data)
+    with alone_in(where):
+        progress = ConsoleProgress()
+        if not (where / CARD).is_file():
+            _train(own, where, device, images, progress)
+        for kind, settings in evaluations_of(wanted):
+            path = evaluation_file(where, kind, settings)
+            if not path.is_file():
+                write_json(path, {"settings": settings, "figures": _EVALUATE[kind](own, settings, where, images,
+                                                                                   progress)})
+        done = finished(own, wanted, where)
+    assert done is not None  # everything it asks for was just written
+    return done
+
+
+def _train(cell: Cell, folder: Path, device: str, data: Path | None, progress: Progress) -> None:
+    from edge_se.steps.train import train
+
+    train(cell.model, recipe=cell.recipe_file, epochs=cell.epochs, seed=cell.seed, device=device, out=folder,
+          resume=True, data=data, progress=progress)
+    (folder / CHECKPOINT).unlink(missing_ok=True)  # of a finished run; a grid of them would fill the disk
+
+
+def _graph(cell: Cell, folder: Path) -> Path:
+    """The cell's FP32 graph, exported from its weights once, for all evaluations."""
+    from edge_se.graph.onnx_model import OnnxModel
+    from edge_se.steps.source import Preprocessing, load_source
+
+    path = folder / GRAPH
+    told = OnnxModel.read(path).metadata if path.is_file() else None
+    if told is None or told.source_sha256 != sha256_of(folder / WEIGHTS):
+        write_bytes(path, load_source(cell.model, folder / WEIGHTS, Preprocessing()).model.content)
+    return path
+
+
+def _int8(cell: Cell, settings: dict[str, Any], folder: Path, data: Path | None,
+          progress: Progress) -> list[dict[str, Any]]:
+    from edge_se.graph.onnx_model import OnnxModel
+    from edge_se.steps.study_int8 import int8_figures
+
+    fp32 = OnnxModel.read(_graph(cell, folder))
+    return [asdict(figure) for figure in int8_figures(fp32, settings, data, progress)]
+
+
+def _robustness(cell: Cell, settings: dict[str, Any], folder: Path, data: Path | None,
+                progress: Progress) -> list[dict[str, Any]]:
+    """Of FP32 and the target's INT8 file: top-1 (Wilson), drop in points (Tango, paired by image), flips."""
+    from edge_se.steps.export import export
+    from edge_se.steps.robustness import robustness
+
+    with tempfile.TemporaryDirectory(prefix="edge-se-study-") as name:
+        build = export(str(_graph(cell, folder)), int8=True, targets=[settings["target"]], effort="quick",
+                       method=METHOD, placement=PLACEMENT, data=data, out=Path(name) / "build", accuracy=False,
+                       progress=progress)
+        document = robustness(build.out, split="validation", images=settings["images"], data=data, progress=progress,
+                              corruptions=settings["corruptions"], severities=settings["severities"])
+    return [asdict(figure) for condition in document["conditions"] for row in condition["files"]
+            for figure in _of_condition(condition, row, document["n"])]
+
+
+def _of_condition(condition: dict[str, Any], row: dict[str, Any], n: int) -> list[Figure]:
+    where = {"file": row["file"], "corruption": condition["corruption"], "severity": condition["severity"]}
+
+    def figure(measure: str, value: float, interval: list[float] | None) -> Figure:
+        low, high = interval or (None, None)
+        return Figure(evaluation="robustness", measure=measure, value=value, low=low, high=high, n=n, conditions=where)
+
+    top1 = figure("top1", row["top1"], row["top1_ci"])
+    if row["drop_pp"] is None:  # FP32 itself
+        return [top1]
+    return [top1, figure("drop_pp", row["drop_pp"], row["ci_pp"]), figure("flips", float(row["flips"]), None)]
+
+
+_EVALUATE = {"int8": _int8, "robustness": _robustness}

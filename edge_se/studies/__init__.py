@@ -1,0 +1,1 @@
+"""Studies: a grid of nets, recipes and seeds, each cell trained once, compared in pairs by seed."""

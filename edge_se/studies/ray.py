@@ -1,0 +1,118 @@
+"""Jobs on a Ray cluster (the extra `cluster`): one that runs already, by its address, or a local one for the while.
+
+The runs folder must be one that every node sees at the same path, for what a job has done lies there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from typing import Any
+
+from edge_se.core import environment
+from edge_se.core.errors import UnavailableError
+from edge_se.studies.executor import ATTEMPTS, ENDED, Job, Outcome, answer, path_for_workers, thread_variables
+
+PATIENCE_SECONDS = 60.0  # for an interrupted task to save its checkpoint
+
+
+class RayExecutor:
+    """A Ray task per job. `address`: as `ray.init` takes it, else $RAY_ADDRESS, else a cluster of this machine."""
+
+    name = "ray"
+
+    def __init__(self, workers: int | None = None, jobs: int = 1, address: str | None = None, gpus: int = 0) -> None:
+        """Of a local cluster `workers` tasks run at once; a running cluster decides by its processors and GPUs."""
+        try:
+            import ray
+        except ModuleNotFoundError as missing:
+            raise UnavailableError("Ray is not installed", where="--executor ray",
+                                   fix="pip install 'edge-se[cluster]', or use --executor local") from missing
+        self._ray, self._address = ray, address or os.environ.get("RAY_ADDRESS")
+        processors = environment.cpu_count()
+        self.workers = min(workers or max(1, min(processors, jobs)), processors)
+        self.threads, self._gpus = processors // self.workers, gpus
+
+    def run(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
+        """An outcome per job, in the order in which they end."""
+        with ExitStack() as stack:
+            self._connect(stack)
+            task = self._ray.remote(
+                num_cpus=self.threads, num_gpus=self._gpus, max_retries=0,
+                max_calls=1,  # a fresh process per job, as elsewhere: threads are set before libraries are read in
+                runtime_env={"env_vars": thread_variables(self.threads) | self._path()})(_logged_answer)
+            pending = {self._submit(task, job): (job, 1) for job in jobs}
+            stack.callback(self._cancel, pending)
+            while pending:
+                done, _ = self._ray.wait(list(pending), num_returns=1)
+                job, attempt = pending.pop(done[0])
+                try:
+                    found = self._ray.get(done[0])
+                except self._ray.exceptions.RayError as error:  # killed, out of memory, its node gone
+                    if attempt < ATTEMPTS:
+                        pending[self._submit(task, job)] = (job, attempt + 1)
+                        continue
+                    found = {"result": None, "error": f"{ENDED} {attempt} times ({type(error).__name__}); "
+                                                      f"see {job.log}"}
+                yield Outcome(job=job, result=found["result"], error=found["error"], attempts=attempt)
+
+    def _connect(self, stack: ExitStack) -> None:
+        """Joins or starts the cluster and leaves or ends it with `stack`."""
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent home unless the user says so
+        before = signal.getsignal(signal.SIGTERM)
+        if self._address:
+            _require_answer(self._address)
+        where: dict[str, Any] = {"address": self._address} if self._address else {
+            "address": "local", "num_cpus": self.workers * self.threads, "include_dashboard": False}
+        try:
+            self._ray.init(**where, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise _no_cluster(self._address or "--executor ray", error) from error
+        stack.callback(self._ray.shutdown)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)  # Ray takes it for itself
+
+    def _submit(self, task: Any, job: Job) -> Any:
+        return task.remote(job.work, job.arguments, str(job.log))
+
+    def _cancel(self, pending: dict[Any, Any]) -> None:
+        """Interrupts what still runs, as Ctrl-C would, and waits until it has saved what it did."""
+        for reference in pending:
+            with suppress(self._ray.exceptions.RayError):
+                self._ray.cancel(reference, force=False)
+        if pending:
+            self._ray.wait(list(pending), num_returns=len(pending), timeout=PATIENCE_SECONDS)
+
+    def _path(self) -> dict[str, str]:
+        """On this machine workers find what this process does; other machines have their own installation."""
+        return {} if self._address else {"PYTHONPATH": path_for_workers()}
+
+
+def _require_answer(address: str) -> None:
+    """UnavailableError where nothing listens at `HOST:PORT`; Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdigit():  # `auto` and its like, which Ray resolves
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> UnavailableError:
+    return UnavailableError(f"no Ray cluster answers ({str(error).splitlines()[0]})", where=address,
+                            fix="check --address, or leave it out for a local cluster")
+
+
+def _logged_answer(work: str, arguments: dict[str, Any], log: str) -> dict[str, Any]:
+    """`answer`, with what it prints appended to the job's log."""
+    path = Path(log)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file, redirect_stdout(file), redirect_stderr(file):
+        return answer(work, arguments)
