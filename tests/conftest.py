@@ -106,6 +106,21 @@ def tiny_plain_onnx(tiny_net):
 
 
 @pytest.fixture(scope="session")
+def family_onnx(tiny_spec):
+    """(attention, changes of the spec) -> FP32 graph of a small untrained net, wide enough for every attention."""
+    from edge_se.nets.untrained import build_untrained
+
+    made = {}
+
+    def make(attention, **changes):
+        key = (attention, *sorted(changes.items()))
+        if key not in made:
+            made[key] = _exported(build_untrained(tiny_spec(attention, **{"widths": (32, 32, 64, 64)} | changes)))
+        return made[key]
+    return make
+
+
+@pytest.fixture(scope="session")
 def zoo_net(tiny_spec, tiny_net, tmp_path_factory):
     """(spec, weights file, FP32 file made from it) of a tiny net, as `export` makes them of a net of the zoo."""
     from edge_se.core.files import sha256_of

@@ -90,7 +90,7 @@ def _source_of(model: OnnxModel) -> tuple[ModelSpec, Path]:
                          fix="torch runs what `edge-se export --model NAME` wrote")
     if metadata.model not in MODELS:
         raise ModelError(f"was made from '{metadata.model}', which is not in the zoo", where=model.file_name,
-                         fix=f"torch runs {', '.join(MODELS)}")
+                         fix="torch runs the nets of `edge-se models list`")
     path = weights_of(metadata.model)
     if not path.is_file():
         raise ModelError("no such weights", where=path, fix="install edge-se with its models")

@@ -45,6 +45,9 @@ def export(model: Annotated[str, typer.Option(
            std: Annotated[Optional[str], typer.Option(help="The same for the standard deviation.")] = None,
            input_size: Annotated[Optional[int], typer.Option(
                min=8, help="Of a torchvision model; default 224.")] = None,
+           untrained: Annotated[bool, typer.Option(
+               "--untrained", help="A net of the zoo with random weights: its structure, size and latency, no "
+                                   "accuracy. Writes build/NAME-untrained.")] = False,
            bundle: Annotated[bool, typer.Option(
                "--bundle", help="Also write a folder that runs on a device without edge-se.")] = False,
            json: Json = False, quiet: Quiet = False) -> None:
@@ -58,10 +61,11 @@ def export(model: Annotated[str, typer.Option(
     build = step(model, weights=weights, fp16=fp16, int8=int8, targets=names(target), calibration=calibration,
                  effort=effort, method=method, placement=placement, data=data, out=out, accuracy=accuracy,
                  budget=Budget(max_drop_pp=max_drop, seconds=search_seconds), preprocessing=given, bundle=bundle,
-                 progress=progress_of(quiet))
+                 untrained=untrained, progress=progress_of(quiet))
     if printed_as_json(build.document(), json):
         return
     columns, rows = build_rows(build)
     print_table(columns, rows, left=3)
     calibrated = f", calibrated on {build.calibration['name']}" if build.calibration else ""
-    print_line(f"\nwritten to {build.out}{calibrated}; evaluated on {build.artifacts[0].dataset}")
+    random = "untrained, accuracy not measured; " if build.source["kind"] == "untrained" else ""
+    print_line(f"\n{random}written to {build.out}{calibrated}; evaluated on {build.artifacts[0].dataset}")

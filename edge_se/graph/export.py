@@ -14,13 +14,17 @@ from torch import nn
 
 from edge_se.graph.metadata import ModelMetadata, write_metadata
 from edge_se.graph.rewrites import lower_opset, prepare
+from edge_se.nets.competitive import with_folded_views
 
 INPUT, OUTPUT = "images", "logits"
 
 
 def to_onnx(net: nn.Module, metadata: ModelMetadata, size: int) -> onnx.ModelProto:
-    """The FP32 graph of `net` in evaluation mode: `images` (batch, 3, size, size) -> `logits` (batch, classes)."""
-    net = net.eval().to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    """The FP32 graph of `net` in evaluation mode: `images` (batch, 3, size, size) -> `logits` (batch, classes).
+
+    Competitive SE's re-image convolutions become the one affine kernel that they amount to.
+    """
+    net = with_folded_views(net).to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     batch = torch.export.Dim("batch")
     with _quiet():
         program = torch.onnx.export(net, (torch.zeros(2, 3, size, size),), dynamo=True, input_names=[INPUT],

@@ -1,11 +1,17 @@
-"""Channel attention: what rescales the residual branch."""
+"""Channel attention and its place in a residual unit: one table of variants."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
+
+from edge_se.nets.competitive import DoubleFc, FoldedView, PairView1x1, PairView2x1
+
+Place = Literal["branch", "input", "output", "shortcut", "both"]
 
 
 class SqueezeExcitation(nn.Module):
@@ -34,4 +40,26 @@ def _none(channels: int, reduction: int, bias: bool) -> nn.Module:
     return nn.Identity()
 
 
-ATTENTION: dict[str, Callable[[int, int, bool], nn.Module]] = {"none": _none, "se": SqueezeExcitation}
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """(channels, reduction, bias) -> a module, and what it is applied to in the unit relu(F(x) + S(x)).
+
+    `branch`: F(x); `input`: the x that F reads, while S reads it as it is; `output`: the whole unit's; `shortcut`:
+    S(x) after its projection; `both`: called with F(x) and S(x), it scales F(x). The four of SE: SENet, section 6.5.
+    """
+
+    make: Callable[[int, int, bool], nn.Module]
+    place: Place
+
+
+ATTENTION: dict[str, Variant] = {
+    "none": Variant(make=_none, place="branch"),
+    "se": Variant(make=SqueezeExcitation, place="branch"),
+    "pre": Variant(make=SqueezeExcitation, place="input"),
+    "post": Variant(make=SqueezeExcitation, place="output"),
+    "identity": Variant(make=SqueezeExcitation, place="shortcut"),
+    "double_fc": Variant(make=DoubleFc, place="both"),
+    "pair2x1": Variant(make=PairView2x1, place="both"),
+    "pair1x1": Variant(make=PairView1x1, place="both"),
+    "folded": Variant(make=FoldedView, place="both"),
+}

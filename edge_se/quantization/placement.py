@@ -71,16 +71,20 @@ def residual_inputs(model: onnx.ModelProto) -> list[tuple[str, str]]:
     """(output, residual input) of every Add of two computed tensors.
 
     The residual input is the one that fewer nodes lie behind: the shortcut, projected or not. The other branch
-    ends in the convolution that TensorRT fuses with the Add.
+    ends in the convolution that TensorRT fuses with the Add. The inside of SE gates does not count: a gate on the
+    shortcut is longer than the branch.
     """
     view = GraphView(model)
     depth = {value.name: 0 for value in model.graph.input}
+    inside = {name for gate in find_se_gates(model) for name in (*gate.squeezes, *gate.inner)}
     for node in model.graph.node:
+        if node.output[0] in inside:
+            continue
         behind = max((depth.get(name, 0) for name in node.input), default=0)
         depth.update(dict.fromkeys(node.output, behind + 1))
     found = []
     for node in model.graph.node:
         branches = view.data_inputs(node)
-        if node.op_type == "Add" and len(branches) == 2:
+        if node.op_type == "Add" and len(branches) == 2 and node.output[0] not in inside:
             found.append((node.output[0], min(branches, key=lambda name: depth[name])))
     return found

@@ -1,7 +1,8 @@
 """Finds squeeze-and-excitation gates in an ONNX graph, whoever exported it.
 
 The pattern: u -> pool or mean -> conv/gemm/matmul -> activation -> conv/gemm/matmul -> (hard) sigmoid -> Mul with u,
-with reshapes, transposes or a bias Add anywhere in between.
+with reshapes, transposes or a bias Add anywhere in between. A competitive gate (CMPE-SE) reads a second pool too, of
+the tensor that the product is added to, and has a third weighted layer: the second squeeze's or the re-image kernel.
 """
 
 from __future__ import annotations
@@ -17,58 +18,87 @@ WEIGHTED = ("Conv", "Gemm", "MatMul")
 ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "PRelu", "HardSwish", "Sigmoid", "Mul", "Add", "Div")
 GATES = ("Sigmoid", "HardSigmoid")
 POOLS = ("GlobalAveragePool", "ReduceMean")
+JOINS = ("Concat",)
 LONGEST_GATE = 24  # nodes; a chain that is longer is no SE gate
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeGate:
-    """One gate: `squeeze` pools u, `inner` computes the gate from it, `scale` multiplies u by it."""
+    """One gate: `squeezes` pool u (and its shortcut), `inner` computes the gate from them, `scale` multiplies u by it.
 
-    squeeze: str
+    Nodes by the name of their first output; that of u's pool comes first.
+    """
+
+    squeezes: tuple[str, ...]
     inner: tuple[str, ...]
     scale: str
 
 
 def find_se_gates(model: onnx.ModelProto) -> list[SeGate]:
-    """All gates in graph order; nodes are given by the name of their first output."""
+    """All gates in graph order."""
     view = GraphView(model)
     found = []
     for node in model.graph.node:
         if node.op_type == "Mul":
             for scaled, gate in (tuple(node.input), tuple(reversed(node.input))):
-                chain = _gate_chain(gate, scaled, view)
-                if chain is not None:
-                    found.append(SeGate(squeeze=chain[-1], inner=tuple(chain[:-1]), scale=node.output[0]))
+                chain = _gate_chain(gate, view)
+                squeezes = chain and _squeezes(chain, scaled, node, view)
+                if chain and squeezes:
+                    found.append(SeGate(squeezes=squeezes, inner=tuple(chain.inner), scale=node.output[0]))
                     break
     return found
 
 
-def _gate_chain(gate: str, scaled: str, view: GraphView) -> list[str] | None:
-    """Nodes from the gate back to the squeeze of `scaled`, or None when this is no SE gate."""
+@dataclass(kw_only=True)
+class _Chain:
+    """Nodes from a gate back to the pools, and what each pool pools."""
+
+    inner: list[str]
+    pooled: dict[str, str]  # input of the pool -> its output
+    weighted: int
+
+
+def _gate_chain(gate: str, view: GraphView) -> _Chain | None:
+    """What computes `gate` from pools alone, or None where something else does."""
     node = _skip_shapes(gate, view)
     if node is None or node.op_type not in GATES:
         return None
-    chain: list[str] = []
-    pending, weighted, squeeze = [gate], 0, None
+    chain = _Chain(inner=[], pooled={}, weighted=0)
+    pending = [gate]
     while pending:
         producer = view.producer.get(pending.pop())
-        if producer is None or len(chain) > LONGEST_GATE:
+        if producer is None or len(chain.inner) > LONGEST_GATE:
             return None
         name = producer.output[0]
         if producer.op_type in POOLS:
-            if producer.input[0] != scaled or squeeze not in (None, name):
+            if chain.pooled.setdefault(producer.input[0], name) != name:
                 return None
-            squeeze = name
             continue
-        if name in chain:
+        if name in chain.inner:
             continue
-        if producer.op_type not in (*SHAPE_ONLY, *WEIGHTED, *ACTIVATIONS, *GATES):
+        if producer.op_type not in (*SHAPE_ONLY, *WEIGHTED, *ACTIVATIONS, *GATES, *JOINS):
             return None
-        weighted += producer.op_type in WEIGHTED
-        chain.append(name)
+        chain.weighted += producer.op_type in WEIGHTED
+        chain.inner.append(name)
         # A shape that is computed from u (for the batch size) is no path of values.
         pending.extend(producer.input[:1] if producer.op_type in SHAPE_ONLY else view.data_inputs(producer))
-    return [*chain, squeeze] if squeeze is not None and weighted == 2 else None
+    return chain
+
+
+def _squeezes(chain: _Chain, scaled: str, scale: onnx.NodeProto, view: GraphView) -> tuple[str, ...]:
+    """The pools of a gate on `scaled`, none when `chain` is no gate."""
+    others = chain.pooled.keys() - {scaled}
+    if scaled not in chain.pooled or chain.weighted != 2 + len(others) or others - {_added_to(scale.output[0], view)}:
+        return ()
+    return chain.pooled[scaled], *(chain.pooled[name] for name in others)
+
+
+def _added_to(name: str, view: GraphView) -> str | None:
+    """What the one Add that reads `name` adds to it."""
+    add = view.only_consumer(name)
+    if add is None or add.op_type != "Add":
+        return None
+    return next((other for other in add.input if other != name), None)
 
 
 def _skip_shapes(name: str, view: GraphView) -> onnx.NodeProto | None:

@@ -18,14 +18,14 @@ from edge_se.core.files import write_text
 from edge_se.quantization.effort import EFFORTS
 from edge_se.quantization.placement import PLACEMENTS
 from edge_se.quantization.targets import TARGETS
-from edge_se.reporting import devices, estimates, gate_errors, referee
+from edge_se.reporting import devices, estimates, gate_errors, nets, referee
 from edge_se.reporting.console import table_text
 from edge_se.reporting.tables import DASH, accuracy, build_rows, markdown, measurement_rows
 from edge_se.reporting.verdict import explain
 
 MODELS = ("resnet18", "se_resnet18")
 DOCUMENTS = ("README.md", "docs/benchmarking.md", "docs/estimates.md", "docs/gate.md", "docs/jetson.md",
-             "docs/peers.md", "docs/quantization.md")
+             "docs/models.md", "docs/peers.md", "docs/quantization.md")
 TARGETS_SHOWN = ("cpu", "openvino", "tensorrt")
 PLACE = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end figures -->)", re.DOTALL)
 
@@ -206,7 +206,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "estimate-kernels": estimates.kernels_table, "estimate-speedups": estimates.speedups_table,
     "gate-errors": gate_errors.error_table, "gate-errors-sentence": gate_errors.error_sentence,
     "referee": referee.referee_table, "referee-sentence": referee.referee_sentence,
-    "over-ssh": devices.over_ssh_table, "arm64": devices.arm64_table}
+    "nets": nets.nets_table, "over-ssh": devices.over_ssh_table, "arm64": devices.arm64_table}
 
 
 def _result(name: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from edge_se.core import environment
 from edge_se.core.assets import asset, cache_dir
 from edge_se.core.probes import TIMEOUT_S, Answer, ask
 from edge_se.core.progress import SILENT, Progress
-from edge_se.nets.zoo import MODELS
+from edge_se.nets.zoo import BUNDLED
 
 SCHEMA = "edge-se/doctor/1"
 LEAST_BYTES = 500 * 2**20  # a build of a bundled net with all targets takes 140 MiB, and twice that while it is written
@@ -200,10 +200,10 @@ def _package(package: Package, answer: Answer) -> Check:
 
 
 def _data(answers: Mapping[str, Answer]) -> Iterator[Check]:
-    shipped = {"weights": [asset("models", name, "weights.safetensors") for name in MODELS],
+    shipped = {"weights": [asset("models", name, "weights.safetensors") for name in BUNDLED],
                "calibration": [asset("calibration", "synthetic-256.npz")]}
     lacks = [str(path) for paths in shipped.values() for path in paths if not path.is_file()]
-    yield Check(check="shipped files", found=f"no {lacks[0]}" if lacks else f"weights of {', '.join(MODELS)}, "
+    yield Check(check="shipped files", found=f"no {lacks[0]}" if lacks else f"weights of {', '.join(BUNDLED)}, "
                 "calibration images", status="missing" if lacks else "ok", fix=_AGAIN if lacks else None)
     answer = answers["CIFAR-10"]
     if answer.failure is not None:

@@ -35,21 +35,26 @@ from edge_se.quantization.targets import targets_for
 from edge_se.steps.bundle import write_bundle
 from edge_se.steps.source import Preprocessing, Source, load_source
 
+ENLARGED = 32  # images that suffice for an untrained net
 SLOWER = 1.05  # within five percent is as fast
 NOT_MEASURED = ("accuracy was not measured: CIFAR-10 is not here. Agreement with FP32 is on the calibration images.\n"
                 "To measure it: " + cifar10.HOW_TO_GET)
+UNTRAINED = ("untrained: the weights are random, so accuracy was not measured and agreement with FP32 says nothing. "
+             "Structure, size and latency are those of the trained net.")
 
 
 def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8: bool = False,
            targets: Sequence[str] | None = None, calibration: str | None = None, effort: str = "default",
            method: str | None = None, placement: str | None = None, budget: Budget | None = None,
            data: Path | None = None, out: Path | None = None, accuracy: bool = True, bundle: bool = False,
-           preprocessing: Preprocessing | None = None, progress: Progress = SILENT) -> Build:
+           preprocessing: Preprocessing | None = None, untrained: bool = False,
+           progress: Progress = SILENT) -> Build:
     """Writes `fp32.onnx` and what was asked for to `out` (build/NAME) and returns the manifest.
 
     Everything is made and measured in memory first and written at the end, so an interrupted or failed export
     leaves the old build. With `accuracy` False nothing is evaluated but agreement on the calibration images.
-    `method` and `placement` take precedence over those of `effort`.
+    `method` and `placement` take precedence over those of `effort`. With `untrained` a net of the zoo gets random
+    weights, and NAME-untrained is what the build says everywhere.
     """
     chosen = effort_of(effort)
     method, placement = require_method(method or chosen.method), placement or chosen.placement
@@ -57,7 +62,7 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
     table = Path(calibration) if calibration and is_table(Path(calibration)) else None
     started = time.monotonic()
     with progress.task("exporting to ONNX", 1) as advance:
-        source = load_source(model, weights, preprocessing or Preprocessing())
+        source = load_source(model, weights, preprocessing or Preprocessing(), untrained)
         advance(1)
     made = [_Made(model=source.model, seconds=time.monotonic() - started)]
     images = _calibration_images(source, None if table else calibration, cifar)
@@ -77,7 +82,9 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
         _warn_of_slow(made, progress)
     judged = splits.load("test", cifar) if cifar and accuracy and source.is_cifar10 else images
     artifacts = _measured(made, judged, progress)
-    if not source.is_cifar10:
+    if source.is_untrained:
+        progress.note(UNTRAINED)
+    elif not source.is_cifar10:
         progress.note("accuracy was not measured: this is no CIFAR-10 classifier. Agreement with FP32 is on the "
                       "calibration images.")
     elif cifar is None:
@@ -101,7 +108,10 @@ def _calibration_images(source: Source, name: str | None, cifar: cifar10.Cifar10
     """The calibration set at the model's size, with the model's normalisation."""
     height, width = source.model.input_shape[2:]
     assert height and width  # every source has a fixed image size
-    images = calibration_sets.load(name, cifar, height=height, width=width)
+    if source.is_untrained and name is None and (height, width) != (32, 32):
+        images = calibration_sets.enlarged(calibration_sets.load(None, None).first(ENLARGED), height)
+    else:
+        images = calibration_sets.load(name, cifar, height=height, width=width)
     return replace(images, mean=source.metadata.mean, std=source.metadata.std)
 
 

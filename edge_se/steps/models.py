@@ -8,6 +8,7 @@ from typing import Any
 from edge_se.core.assets import asset
 from edge_se.core.errors import ArtifactError
 from edge_se.core.files import read_json
+from edge_se.nets.arithmetic import size_of
 from edge_se.nets.zoo import MODELS, spec_of
 
 SCHEMA = "edge-se/models/1"
@@ -19,8 +20,11 @@ def list_models() -> dict[str, Any]:
 
 
 def show_model(name: str) -> dict[str, Any]:
-    """One net: its spec and its whole card."""
-    return {"schema": SCHEMA, "model": name, "architecture": asdict(spec_of(name)), "card": _card(name)}
+    """One net: its spec, its size at its own resolution and at 224 pixels, and its whole card (None: never trained)."""
+    spec = spec_of(name)
+    own = size_of(spec)
+    return {"schema": SCHEMA, "model": name, "architecture": asdict(spec), "params": own.params, "macs": own.macs,
+            "macs_at_224": size_of(spec, 224).macs, "card": _card(name)}
 
 
 def _card(name: str) -> dict[str, Any] | None:
@@ -30,7 +34,8 @@ def _card(name: str) -> dict[str, Any] | None:
 
 def _summary(name: str) -> dict[str, Any]:
     spec, card = MODELS[name], _card(name) or {}
+    size = size_of(spec)
     return {"name": name, "about": spec.about, "input": f"3x{spec.input_size}x{spec.input_size}",
-            "classes": spec.classes, "params": card.get("params"), "macs": card.get("macs"),
+            "classes": spec.classes, "params": size.params, "macs": size.macs,
             "weights": asset("models", name, "weights.safetensors").is_file(),
             "test_top1": card.get("test", {}).get("top1"), "test_n": card.get("test", {}).get("n")}

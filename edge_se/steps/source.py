@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TORCH_TOLERANCE = 1e-3  # of logits of order 10: float32 sums in another order, batch norm folded
 PARITY_IMAGES = 64
 TORCHVISION = "torchvision:"
+UNTRAINED = "untrained"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Reference = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -57,6 +58,11 @@ class Source:
         return found
 
     @property
+    def is_untrained(self) -> bool:
+        """Whether its weights are random."""
+        return bool(self.origin["kind"] == UNTRAINED)
+
+    @property
     def is_cifar10(self) -> bool:
         """Whether CIFAR-10 tells its accuracy."""
         return self.metadata.labels == CLASSES and self.model.input_shape[1:] == (3, 32, 32)
@@ -80,8 +86,10 @@ class Source:
                                   "of": images.name}}
 
 
-def load_source(model: str, weights: Path | None, preprocessing: Preprocessing) -> Source:
-    """The FP32 graph of a net's name, `torchvision:NAME` or an .onnx file."""
+def load_source(model: str, weights: Path | None, preprocessing: Preprocessing, untrained: bool = False) -> Source:
+    """The FP32 graph of a net's name (with random weights if `untrained`), `torchvision:NAME` or an .onnx file."""
+    if untrained:
+        return _untrained(model, weights)
     if model.endswith(".onnx"):
         return _from_file(Path(model), weights, preprocessing)
     if model.startswith(TORCHVISION):
@@ -93,14 +101,35 @@ def _from_zoo(name: str, weights: Path | None) -> Source:
     spec = spec_of(name)
     path = weights or asset("models", name, "weights.safetensors")
     if not path.is_file():
+        train = f"run `edge-se train --model {name}`, " if spec.classes == len(CLASSES) else ""
         raise ModelError("no such weights", where=path,
-                         fix=f"give them with --weights, or run `edge-se train --model {name}`")
+                         fix=f"{train}give them with --weights, or try the net's structure, size and latency with "
+                             "--untrained")
     net = build(spec)
     from edge_se.training.checkpoint import load_weights
 
     load_weights(net, path)
-    metadata = ModelMetadata(model=name, source_sha256=sha256_of(path), params=_params(net))
+    mean, std = _normalisation(Preprocessing(), spec.input_size)
+    metadata = ModelMetadata(model=name, labels=_labels(spec.classes, spec.input_size), mean=mean, std=std,
+                             source_sha256=sha256_of(path), params=_params(net))
     return _from_net(net, metadata, spec.input_size, {"kind": "zoo", "weights": path.name})
+
+
+def _untrained(name: str, weights: Path | None) -> Source:
+    """A net of the zoo with random weights. It has no labels, so nothing measures its accuracy or gates it."""
+    if weights is not None:
+        raise ModelError("has weights and is to be untrained", where="--untrained", fix="leave one of them out")
+    if name.endswith(".onnx") or name.startswith(TORCHVISION):
+        raise ModelError(f"'{name}' is not in the zoo", where="--untrained", fix="take a name of `edge-se models list`")
+    spec = spec_of(name)
+    build(spec)  # says what to install when torch is not here
+    from edge_se.nets.untrained import SEED, build_untrained, state_sha256
+
+    net = build_untrained(spec)
+    mean, std = _normalisation(Preprocessing(), spec.input_size)
+    metadata = ModelMetadata(model=f"{name}-{UNTRAINED}", labels=(), mean=mean, std=std,
+                             source_sha256=state_sha256(net), params=_params(net))
+    return _from_net(net, metadata, spec.input_size, {"kind": UNTRAINED, "weights": None, "seed": SEED})
 
 
 def _from_torchvision(name: str, weights: Path | None, preprocessing: Preprocessing) -> Source:

@@ -108,7 +108,7 @@ BAD_INPUT = {
     "train: missing recipe": (["train", "--model", "resnet18", "--recipe", "no.toml"], "no.toml"),
     "train: broken recipe": (["train", "--model", "resnet18", "--recipe", "{garbage}.toml"], "TOML"),
     "train: no data": (["train", "--model", "resnet18", "--device", "cpu"], "data fetch"),
-    "models: unknown": (["models", "show", "resnet"], "did you mean 'resnet18'?"),
+    "models: unknown": (["models", "show", "resnet81"], "did you mean 'resnet18'?"),
     "data: nothing to verify": (["data", "verify"], "data fetch"),
     "data: too few images": (["data", "synthesize", "--model", "se_resnet18", "--images", "3"], "images"),
 }

@@ -5,14 +5,32 @@ import sys
 
 import pytest
 
+from edge_se.core.assets import asset
 from edge_se.core.errors import ModelError, UnavailableError
-from edge_se.nets.zoo import MODELS, build, spec_of
+from edge_se.nets.zoo import BUNDLED, MODELS, build, spec_of
 
 
 def test_names_are_their_specs():
     assert all(name == spec.name == spec_of(name).name for name, spec in MODELS.items())
     assert {"resnet18", "se_resnet18"} <= MODELS.keys()
     assert all(spec.about for spec in MODELS.values())
+    assert len({spec.about for spec in MODELS.values()}) == len(MODELS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_name_says_what_the_net_is(name):
+    spec = MODELS[name]
+    stem = next((stem for stem in ("imagenet7", "paper3s2") if name.endswith(stem)), "cifar3")
+    assert spec.stem == ("imagenet7" if "resnet50" in name else stem)
+    variant = next((word for word in ("pre", "post", "identity", "double_fc", "pair2x1", "pair1x1", "folded")
+                    if f"_{word}" in name.replace("_preact", "")), "se" if "se" in name.split("_") else "none")
+    assert spec.attention == variant
+    assert spec.preact == name.endswith("_preact")
+    assert ("cmpe" in name) == (name.startswith("cmpe_") and variant in ("double_fc", "pair2x1", "pair1x1", "folded"))
+
+
+def test_the_bundled_nets_are_those_with_weights():
+    assert set(BUNDLED) == {name for name in MODELS if asset("models", name, "weights.safetensors").is_file()}
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
@@ -22,7 +40,9 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_net_is_built_in_training_mode(name):
-    assert build(MODELS[name]).training
+    torch = pytest.importorskip("torch")
+    with torch.device("meta"):  # no memory, no initial values: quick
+        assert build(MODELS[name]).training
 
 
 def test_building_without_torch_says_what_to_install(monkeypatch):

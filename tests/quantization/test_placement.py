@@ -37,6 +37,29 @@ def test_the_residual_inputs_of_a_net_are_its_shortcuts(tiny_onnx):
                for _, name in residual_inputs(tiny_onnx.proto))
 
 
+@pytest.mark.parametrize("attention", ["se", "pre", "post", "identity", "double_fc", "folded"])
+def test_the_residual_input_is_the_shortcut_whatever_is_gated(family_onnx, attention):
+    proto = family_onnx(attention).proto
+    producer = {node.output[0]: node for node in proto.graph.node}
+    found = residual_inputs(proto)
+    assert len(found) == 4
+    for _, name in found[1:]:  # the first shortcut is the identity
+        node = producer[name]
+        if attention == "identity":  # the scaled shortcut
+            assert node.op_type == "Mul"
+            node = producer[next(read for read in node.input if producer[read].op_type == "Conv")]
+        assert "downsample" in node.input[1]
+
+
+def test_an_add_inside_a_gate_has_no_shortcut(graph_of):
+    gate = [("GlobalAveragePool", ["x"], ["s"]), ("Conv", ["s", "w"], ["a"]), ("Relu", ["a"], ["b"]),
+            ("Add", ["a", "b"], ["ab"]), ("Conv", ["ab", "w"], ["c"]), ("Sigmoid", ["c"], ["g"]),
+            ("Mul", ["x", "g"], ["xg"])]
+    model = graph_of([*gate, ("Conv", ["xg", "w"], ["d"]), ("Add", ["d", "xg"], ["y"])], W)
+    assert len(find_se_gates(model)) == 1
+    assert residual_inputs(model) == [("y", "xg")]
+
+
 def float_nodes(model, placement):
     """By the name of their first output."""
     nodes = [] if placement == "all" else [name for gate in find_se_gates(model) for name in gate.inner]

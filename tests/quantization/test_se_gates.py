@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
+from edge_se.graph.view import GraphView
 from edge_se.quantization.se_gates import find_se_gates
 
 U = ("Conv", ["x", "w"], ["u"])  # 3 -> 8 channels
@@ -37,6 +38,18 @@ GATES = {
                                              *UNSQUEEZE, SCALE],
 }
 V = ("Conv", ["x", "w"], ["v"])
+POOLS = [POOL, ("GlobalAveragePool", ["v"], ["t"])]
+ADDED = [("Mul", ["u", "g"], ["ug"]), ("Add", ["ug", "v"], ["y"])]
+DOUBLE = [("Conv", ["s", "w1"], ["a"]), ("Relu", ["a"], ["b"]), ("Conv", ["t", "w1"], ["a2"]), ("Relu", ["a2"], ["b2"]),
+          ("Concat", ["b", "b2"], ["bb"], {"axis": 1}), ("Conv", ["bb", "w4"], ["c"]), ("Sigmoid", ["c"], ["g"])]
+PAIRED = [("Concat", ["s", "t"], ["st"], {"axis": 3}), ("Reshape", ["st", "to_pairs"], ["i"]),
+          ("Conv", ["i", "w5"], ["m"]), ("Reshape", ["m", "to_image"], ["f"]), ("Conv", ["f", "w1"], ["a"]), *CONV[1:]]
+COMPETITIVE = {
+    "two squeezes": [U, V, *POOLS, *DOUBLE, *ADDED],
+    "gate first, shortcut first": [U, V, *POOLS, *DOUBLE, ("Mul", ["g", "u"], ["ug"]), ("Add", ["v", "ug"], ["y"])],
+    "pairs under one kernel": [U, V, *POOLS, *PAIRED, *ADDED],
+    "shortcut's pool first": [U, V, *reversed(POOLS), *PAIRED, *ADDED],
+}
 NO_GATES = {
     "product of two branches": [U, V, ("Mul", ["u", "v"], ["y"])],
     "swish": [U, ("Sigmoid", ["u"], ["g"]), SCALE],
@@ -51,6 +64,16 @@ NO_GATES = {
     "no sigmoid": [U, POOL, *CONV[:3], ("Mul", ["u", "c"], ["y"])],
     "added instead of multiplied": [U, POOL, *CONV, ("Add", ["u", "g"], ["y"])],
     "constant factor": [U, ("Mul", ["u", "factor"], ["y"])],
+    "two pools, the product is not added to the second's": [U, V, *POOLS, *DOUBLE, ("Mul", ["u", "g"], ["y"])],
+    "two pools, added to another tensor": [U, V, ("Conv", ["x", "w"], ["o"]), *POOLS, *DOUBLE, ADDED[0],
+                                           ("Add", ["ug", "o"], ["y"])],
+    "two pools, added and read elsewhere": [U, V, *POOLS, *DOUBLE, ADDED[0], ("Add", ["ug", "v"], ["z"]),
+                                            ("Add", ["z", "ug"], ["y"])],
+    "two pools under two linear maps": [U, V, *POOLS, ("Concat", ["s", "t"], ["st"], {"axis": 1}),
+                                        ("Conv", ["st", "w6"], ["a"]), *CONV[1:], *ADDED],
+    "three pools": [U, V, *POOLS, ("Conv", ["x", "w"], ["o"]), ("GlobalAveragePool", ["o"], ["p"]),
+                    ("Add", ["t", "p"], ["tp"]), *[(op, ["tp" if name == "t" else name for name in read], *rest)
+                                                   for op, read, *rest in DOUBLE], *ADDED],
     "another tensor is scaled": [U, V, POOL, *CONV, ("Mul", ["v", "g"], ["y"])],
 }
 
@@ -61,6 +84,8 @@ def model_of(graph_of):
     constants = {
         "w": random.standard_normal((8, 3, 1, 1), np.float32), "w1": random.standard_normal((2, 8, 1, 1), np.float32),
         "w2": random.standard_normal((8, 2, 1, 1), np.float32), "w3": random.standard_normal((8, 8, 1, 1), np.float32),
+        "w4": random.standard_normal((8, 4, 1, 1), np.float32), "w5": random.standard_normal((1, 1, 1, 2), np.float32),
+        "w6": random.standard_normal((2, 16, 1, 1), np.float32), "to_pairs": np.array([-1, 1, 8, 2]),
         "m1": random.standard_normal((8, 2), np.float32), "m2": random.standard_normal((2, 8), np.float32),
         "bias": random.standard_normal(8, np.float32), "bias2": random.standard_normal(2, np.float32),
         "axes": np.array([2, 3]), "to_flat": np.array([-1, 8]), "to_image": np.array([-1, 8, 1, 1]),
@@ -83,11 +108,21 @@ def test_gates(model_of, run_onnx, form):
     run_onnx(model, np.zeros((2, 3, 8, 8), np.float32))  # the form itself is sound
     (gate,) = find_se_gates(model)
     squeezes = [node[2][0] for node in nodes if node[0] in ("GlobalAveragePool", "ReduceMean")]
-    assert ([gate.squeeze], gate.scale) == (squeezes, "y")
+    assert (list(gate.squeezes), gate.scale) == (squeezes, "y")
     computed = {"Conv", "Gemm", "MatMul", "Relu", "HardSwish", "Sigmoid", "HardSigmoid"}
     inner = {node[2][0] for node in nodes if node[0] in computed} - {"u"}
     assert inner <= set(gate.inner)
-    assert not {"u", "x", "y", gate.squeeze} & set(gate.inner)
+    assert not {"u", "x", "y", *gate.squeezes} & set(gate.inner)
+
+
+@pytest.mark.parametrize("form", COMPETITIVE)
+def test_competitive_gates(model_of, run_onnx, form):
+    model = model_of(COMPETITIVE[form])
+    run_onnx(model, np.zeros((2, 3, 8, 8), np.float32))
+    (gate,) = find_se_gates(model)
+    assert (gate.squeezes, gate.scale) == (("s", "t"), "ug")  # u's own pool first
+    made = {node.output[0] for node in model.graph.node}
+    assert set(gate.inner) == made - {"u", "v", "s", "t", "ug", "y"}
 
 
 @pytest.mark.parametrize("form", NO_GATES)
@@ -102,5 +137,19 @@ def test_every_gate_of_a_net_is_found_in_order(tiny_onnx, tiny_plain_onnx):
     assert [len(gate.inner) for gate in gates] == [4] * 4
     order = [node.output[0] for node in tiny_onnx.proto.graph.node]
     assert [order.index(gate.scale) for gate in gates] == sorted(order.index(gate.scale) for gate in gates)
-    assert len({name for gate in gates for name in (*gate.inner, gate.squeeze, gate.scale)}) == 24
+    assert len({name for gate in gates for name in (*gate.inner, *gate.squeezes, gate.scale)}) == 24
     assert find_se_gates(tiny_plain_onnx.proto) == []
+
+
+@pytest.mark.parametrize("attention", ["pre", "post", "identity", "double_fc", "pair2x1", "pair1x1", "folded"])
+def test_gates_of_every_placement_and_competitor(family_onnx, attention):
+    proto = family_onnx(attention).proto
+    gates, view = find_se_gates(proto), GraphView(proto)
+    assert len(gates) == 4
+    for gate in gates:
+        assert len(gate.squeezes) == (1 if attention in ("pre", "post", "identity") else 2)
+        assert all(view.producer[name].op_type == "GlobalAveragePool" for name in gate.squeezes)
+        assert set(view.producer[gate.scale].input) == {view.producer[gate.squeezes[0]].input[0], gate.inner[0]}
+    left = [node.op_type for node in proto.graph.node if node.op_type in ("Sigmoid", "Mul", "Concat", "Reshape")]
+    held = [view.producer[name].op_type for gate in gates for name in (*gate.inner, gate.scale)]
+    assert all(held.count(kind) == left.count(kind) for kind in set(left))

@@ -207,7 +207,7 @@ def test_nothing_is_quantized_inside_a_gate(quantized, source, target, placement
             for read in node.input:
                 value = view.constant(read)
                 assert (value.dtype in (np.float32, np.float16)) if value is not None else (
-                    read in gate.inner or is_dequantized(read, view) or read == gate.squeeze), read
+                    read in gate.inner or is_dequantized(read, view) or read in gate.squeezes), read
             if name != gate.inner[0]:  # the gate's own output may be quantized for the Mul on the CPU
                 assert all(reader.op_type not in QDQ for reader in view.consumers[name])
 
@@ -216,7 +216,7 @@ def test_nothing_is_quantized_inside_a_gate(quantized, source, target, placement
 def test_on_tensorrt_a_gate_is_float_from_its_pool_to_its_scale(quantized, source, placement):
     view = GraphView(quantized("tensorrt", placement).proto)
     for gate in find_se_gates(source.proto):
-        for name in (gate.squeeze, *gate.inner, gate.scale):
+        for name in (*gate.squeezes, *gate.inner, gate.scale):
             assert not any(is_dequantized(read, view) for read in view.producer[name].input)
             assert all(reader.op_type not in QDQ for reader in view.consumers[name])
 
@@ -224,7 +224,7 @@ def test_on_tensorrt_a_gate_is_float_from_its_pool_to_its_scale(quantized, sourc
 def test_on_the_cpu_pool_and_scale_stay_int8(quantized, source):
     view = GraphView(quantized("cpu", "se-float").proto)
     for gate in find_se_gates(source.proto):
-        assert is_dequantized(view.producer[gate.squeeze].input[0], view)
+        assert is_dequantized(view.producer[gate.squeezes[0]].input[0], view)
         assert all(is_dequantized(read, view) for read in view.producer[gate.scale].input)
 
 
