@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 test: install  ## lint, type check and the whole test suite
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install  ## lint and type check
 	$(BIN)/ruff check .

@@ -66,7 +66,8 @@ PACKAGES = {package.module: package for package in (
     Package(module="torchvision", extra="torch"), Package(module="onnxscript", extra="torch"),
     Package(module="tensorrt", extra="tensorrt"), Package(module="tensorrt_rtx", extra="rtx"),
     Package(module="matplotlib", extra="plots"), Package(module="jinja2", extra="report"),
-    Package(module="mlperf_loadgen", extra="referee"))}
+    Package(module="mlperf_loadgen", extra="referee"), Package(module="tensorboard", extra="tensorboard"),
+    Package(module="ray", extra="cluster"), Package(module="mkdocs", extra="docs"))}
 BASE = tuple(name for name, package in PACKAGES.items() if package.extra is None)
 MAIN_JOB = "quantize, bench and verify ONNX files"
 # Job -> the checks that must be ok; of a tuple, one.
@@ -74,6 +75,8 @@ JOBS: dict[str, tuple[str | tuple[str, ...], ...]] = {
     MAIN_JOB: (*BASE, "shipped files", "folder for builds"),
     "export the bundled nets": (*BASE, "torch", "onnxscript", "shipped files", "folder for builds"),
     "train": (*BASE, "torch", "CIFAR-10", "folder for builds"),
+    "train --tensorboard": (*BASE, "torch", "CIFAR-10", "tensorboard"),
+    "study --executor ray": (*BASE, "torch", "CIFAR-10", "ray"),
     "accuracy and gate": (*BASE, "CIFAR-10"),
     "bench in OpenVINO": (*BASE, "openvino"),
     "bench --referee": (*BASE, "mlperf_loadgen"),
