@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 MODEL ?= se_resnet18
+WORKERS := -n 2 --dist loadfile
 
-.PHONY: export install test lint format bench matrix arm64 docs clean help
+.PHONY: export install test test-slow lint format bench matrix arm64 docs clean help
 
 export: install  ## install, then write FP32 and INT8 ONNX of $(MODEL) and print the table
 	$(BIN)/edge-se export --model $(MODEL) --int8
@@ -16,10 +17,13 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,rtx]'
 	touch $@
 
-test: install  ## lint, type check and the whole test suite
+test: install  ## lint, type check and the test suite but for its slow tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow"
+
+test-slow: install  ## the tests that take more than ten seconds; CI runs these, too
+	$(BIN)/python -m pytest $(WORKERS) -m slow
 
 lint: install  ## lint and type check
 	$(BIN)/ruff check .

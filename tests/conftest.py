@@ -34,12 +34,6 @@ settings.register_profile("edge-se", deadline=None, derandomize=True)  # slow ma
 settings.load_profile("edge-se")
 
 
-def pytest_collection_modifyitems(items):
-    """Files with slow tests first: `make test` gives whole files to two workers, and a long one must not come last."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
     """Nothing is read from or left in the user's cache, unless $EDGE_SE_CACHE asks for a shared one."""

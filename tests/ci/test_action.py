@@ -109,6 +109,7 @@ def test_the_workflow_gives_inputs_that_exist() -> None:
     assert steps and all(set(step["with"]) <= set(ACTION["inputs"]) for step in steps)
 
 
+@pytest.mark.slow
 def test_what_a_user_did_wrong_fails_before_the_gate(environment, tmp_path) -> None:
     code, outputs, summary, output = run_steps(tmp_path, environment, only=("Export", "Gate"), model="se_resnet81")
     assert code == 2 and outputs == {} and summary == ""

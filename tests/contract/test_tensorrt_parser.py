@@ -39,6 +39,7 @@ def statistics(source):
     return collect(*source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["tensorrt", "tensorrt-fp16"])
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_int8_for_tensorrt_parses_and_builds(source, statistics, target, placement) -> None:

@@ -31,6 +31,7 @@ def test_tiny_nets_count_as_in_torch(tiny_net, tiny_onnx, tiny_plain_onnx, atten
     assert (counts.int8_macs, counts.int8_mac_share) == (0, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "macs"), [("resnet18", 555_422_720), ("se_resnet18", 555_509_760)])
 def test_the_nets_of_the_zoo_have_the_macs_of_the_specification(name, macs):
     net = build(MODELS[name])

@@ -48,6 +48,7 @@ def test_nothing_but_the_package_at_the_top(wheel) -> None:
     assert not [name for name in names if name.endswith((".onnx", ".bin"))]
 
 
+@pytest.mark.slow
 def test_works_without_torch_from_the_wheel(installed, tiny_onnx, calibration_npz, tmp_path) -> None:
     (tmp_path / "tiny.onnx").write_bytes(tiny_onnx.content)
     environment = {key: value for key, value in os.environ.items() if key != "EDGE_SE_DATA"}

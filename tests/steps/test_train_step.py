@@ -84,6 +84,7 @@ def test_the_manifest_says_what_the_run_is_made_of(train, tmp_path):
     assert str(tmp_path) not in json.dumps(run)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_has_a_manifest_and_goes_on(train, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Watch, "epoch", lambda watch, row: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -104,6 +105,7 @@ def test_a_run_that_was_stopped_has_a_manifest_and_goes_on(train, tmp_path, monk
     assert [name for name in one if not torch.equal(one[name], other[name])] == []  # the header's order is by chance
 
 
+@pytest.mark.slow
 def test_views_are_scored_apart(train):
     plain, both = train("plain"), train("both", top='tta = "flip"')
     assert both["tta"]["views"] == "flip" and both["tta"]["test"]["n"] == 60
@@ -122,6 +124,7 @@ def test_the_mean_of_both_views_is_what_is_scored(tiny_net, random_images):
     assert main == step._scored(net, images, 32, "none", SILENT)[0]
 
 
+@pytest.mark.slow
 def test_a_net_trained_at_another_resolution_is_scored_there_and_says_so(train):
     notes = Notes()
     card = train(resolution=64, progress=notes)

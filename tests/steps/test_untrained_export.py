@@ -47,6 +47,7 @@ def test_every_line_and_the_manifest_say_untrained(tiny, calibration_npz, capsys
         assert item["top1"] is None and item["params"] == size_of(MODELS[tiny]).params
 
 
+@pytest.mark.slow
 def test_two_exports_are_equal_bytes(tiny, calibration_npz):
     settings = {"int8": True, "targets": ["cpu"], "effort": "quick", "calibration": str(calibration_npz)}
     first, second = (export(tiny, untrained=True, out=Path(name), **settings) for name in ("a", "b"))

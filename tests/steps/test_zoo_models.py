@@ -39,6 +39,7 @@ def test_card_fits_its_schema_and_its_weights(name) -> None:
     assert card["test"]["top1"] >= 90
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUNDLED)
 def test_without_cifar10_it_quantizes_on_the_synthetic_set(name, tmp_path, monkeypatch) -> None:
     monkeypatch.delenv("EDGE_SE_DATA", raising=False)

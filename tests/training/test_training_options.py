@@ -163,6 +163,7 @@ def test_compiling_needs_a_compiler(run, monkeypatch):
         run(compile=True)
 
 
+@pytest.mark.slow
 def test_images_are_enlarged_on_the_device_step_by_step(made):
     run, seen = made(phases=({"epochs": 1, "resolution": 224},)), []
     run.net.register_forward_pre_hook(lambda net, inputs: seen.append(inputs[0]))
