@@ -56,12 +56,16 @@ def test_without_cifar10_it_quantizes_on_the_synthetic_set(name, tmp_path, monke
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """(name) -> its build with CIFAR-10, made once: each file's accuracy takes a third of a minute."""
+    """(name) -> its build with CIFAR-10, made once: the accuracy of a file takes half a minute.
+
+    `tensorrt` only of one net: onnxruntime runs it slowly on x86, and both nets are of the same operators.
+    """
     folder = tmp_path_factory.mktemp("zoo")
 
     @cache
     def make(name):
-        return export(name, int8=True, out=folder / name)
+        targets = ["cpu", "tensorrt"] if name == "se_resnet18" else ["cpu"]
+        return export(name, int8=True, targets=targets, out=folder / name)
     return make
 
 
@@ -72,15 +76,14 @@ def test_int8_keeps_accuracy_on_the_test_set_and_passes_the_gate(name, cifar, ex
     card = json.loads(asset("models", name, "card.json").read_text())
     fp32 = build.find("fp32")
     assert abs(fp32.top1 - card["test"]["top1"]) <= 0.05  # two runtimes, a few ties
-    for target in ("cpu", "tensorrt"):
-        item = build.find("int8", target)
+    for item in build.artifacts[1:]:
         assert item.top1_n == 10_000 and item.dataset == "cifar10-test10k"
         assert fp32.top1 - item.top1 <= 0.15
         assert item.flips < 39  # onnxruntime's default recipe on the same images, docs/peers.md
         assert item.int8_mac_share > 0.99
     document = gate(str(build.folder))
     Draft202012Validator(json.loads((SCHEMAS / "gate-1.json").read_text())).validate(document)
-    assert document["verdict"] == "pass" and len(document["targets"]) == 2
+    assert document["verdict"] == "pass" and len(document["targets"]) == len(build.artifacts) - 1
 
 
 @pytest.mark.slow
