@@ -53,8 +53,17 @@ def _train(cell: Cell, folder: Path, device: str, data: Path | None, progress: P
     from edge_se.steps.train import train
 
     train(cell.model, recipe=cell.recipe_file, epochs=cell.epochs, seed=cell.seed, device=device, out=folder,
-          resume=True, data=data, progress=progress)
+          resume=True, data=data, test=False, progress=progress)
     (folder / CHECKPOINT).unlink(missing_ok=True)  # of a finished run; a grid of them would fill the disk
+
+
+def _test(cell: Cell, settings: dict[str, Any], folder: Path, data: Path | None,
+          progress: Progress) -> list[dict[str, Any]]:
+    from edge_se.steps.train import test_figure
+
+    found = test_figure(cell.model, folder, data=data, progress=progress)
+    low, high = found["ci95"]
+    return [asdict(Figure(evaluation="test", measure="top1", value=found["top1"], low=low, high=high, n=found["n"]))]
 
 
 def _graph(cell: Cell, folder: Path) -> Path:
@@ -107,4 +116,4 @@ def _of_condition(condition: dict[str, Any], row: dict[str, Any], n: int) -> lis
     return [top1, figure("drop_pp", row["drop_pp"], row["ci_pp"]), figure("flips", float(row["flips"]), None)]
 
 
-_EVALUATE = {"int8": _int8, "robustness": _robustness}
+_EVALUATE = {"test": _test, "int8": _int8, "robustness": _robustness}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_se.core import environment
-from edge_se.core.errors import TrainingError, UnavailableError
-from edge_se.core.files import sha256_of, write_json
+from edge_se.core.errors import ArtifactError, TrainingError, UnavailableError
+from edge_se.core.files import read_json, sha256_of, write_json
 from edge_se.core.progress import SILENT, Progress
 from edge_se.core.recipes import Recipe, find_recipe, read_recipe, recipe_of
 from edge_se.data import cifar10, splits
@@ -25,16 +25,18 @@ if TYPE_CHECKING:
     from edge_se.training.loop import TrainedNet
 
 SCHEMA = "edge-se/card/1"
+CARD, WEIGHTS = "card.json", "weights.safetensors"
 RUNS = Path("runs")
 
 
 def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = None, seed: int | None = None,
           device: str = "auto", out: Path | None = None, resume: bool = False, data: Path | None = None,
-          tensorboard: bool = False, progress: Progress = SILENT) -> dict[str, Any]:
+          tensorboard: bool = False, test: bool = True, progress: Progress = SILENT) -> dict[str, Any]:
     """Trains, then writes `weights.safetensors` (fp16), `card.json`, `run.json` and `log.csv` to `out`
     (runs/NAME-sSEED). `recipe` is a file or the name of a shipped one; without it the net's own, else `fast-cpu`.
 
-    The card's figures are those of the fp16 weights that were written, read back; the test set is read once, here.
+    The card's figures are those of the fp16 weights that were written, read back; the test set is read once, here, or,
+    without `test`, not at all.
     Of the processes that torchrun starts the first one writes and returns the card, the others just say their `rank`.
     """
     spec = spec_of(model)
@@ -64,7 +66,8 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
                              watcher=watch, group=group)
     if not place.first:
         return {"schema": SCHEMA, "model": spec.name, "out": str(folder), "rank": place.rank}
-    card = _finish(spec, plan, trained, images, validation, splits.load("test", cifar), folder, progress)
+    scored = (validation, splits.load("test", cifar)) if test else (validation,)
+    card = _finish(spec, plan, trained, images, scored, folder, progress)
     finish_run(folder)
     return card | {"out": str(folder)}
 
@@ -86,21 +89,36 @@ def _recipe(path: Path, epochs: int | None, seed: int | None) -> Recipe:
     return recipe if seed is None else recipe.model_copy(update={"seed": seed})
 
 
-def _finish(spec: ModelSpec, recipe: Recipe, trained: TrainedNet, images: ImageSet, validation: ImageSet,
-            test: ImageSet, folder: Path, progress: Progress) -> dict[str, Any]:
+def test_figure(model: str, folder: Path, *, data: Path | None = None,
+                progress: Progress = SILENT) -> dict[str, Any]:
+    """Test top-1 of the run in `folder` that was trained without `test`, as its card would have told it."""
+    resolution = read_json(folder / CARD, ArtifactError)["input"]["size"]
+    images = splits.load("test", cifar10.require(data))
+    return _scored(_net(spec_of(model), folder / WEIGHTS), images, resolution, "none", progress)[0]
+
+
+def _net(spec: ModelSpec, weights: Path) -> nn.Module:
+    from edge_se.training.checkpoint import load_weights
+
+    net = build(spec)
+    load_weights(net, weights)
+    return net
+
+
+def _finish(spec: ModelSpec, recipe: Recipe, trained: TrainedNet, images: ImageSet, scored: tuple[ImageSet, ...],
+            folder: Path, progress: Progress) -> dict[str, Any]:
     from edge_se.graph.counting import count
     from edge_se.graph.export import to_onnx
     from edge_se.graph.metadata import ModelMetadata
-    from edge_se.training.checkpoint import load_weights, save_weights
+    from edge_se.training.checkpoint import save_weights
     from edge_se.training.logs import write_log
 
-    weights, resolution = folder / "weights.safetensors", recipe.resolutions[-1]
+    weights, resolution = folder / WEIGHTS, recipe.resolutions[-1]
     if resolution != spec.input_size:
         progress.note(f"trained at {resolution} px, where '{spec.name}' is exported at {spec.input_size} px")
     save_weights(weights, trained.state, {"model": spec.name, "recipe_sha256": recipe.sha256})
-    net = build(spec)
-    load_weights(net, weights)
-    scores = {kind.split: _scored(net, kind, resolution, recipe.tta, progress) for kind in (validation, test)}
+    net = _net(spec, weights)
+    scores = {kind.split: _scored(net, kind, resolution, recipe.tta, progress) for kind in scored}
     card = {
         "schema": SCHEMA, "model": spec.name, "architecture": asdict(spec),
         "params": sum(parameter.numel() for parameter in net.parameters()),
@@ -110,7 +128,7 @@ def _finish(spec: ModelSpec, recipe: Recipe, trained: TrainedNet, images: ImageS
         "weights": {"file": weights.name, "sha256": sha256_of(weights), "dtype": "float16"},
         "recipe": {"sha256": recipe.sha256, "content": recipe.model_dump(mode="json")},
         "splits": {kind.split: {"name": kind.name, "n": len(kind), "sha256": kind.sha256}
-                   for kind in (images, validation, test)},
+                   for kind in (images, *scored)},
         **{split: figures[0] for split, figures in scores.items()},
         "best_epoch": trained.best_epoch, "epochs": recipe.epochs, "seed": recipe.seed,
         "seconds": round(trained.seconds, 1), "device": trained.device, "amp": trained.amp,
@@ -119,7 +137,7 @@ def _finish(spec: ModelSpec, recipe: Recipe, trained: TrainedNet, images: ImageS
     if recipe.tta != "none":  # another figure, of twice the work per image: never in the place of the main one
         card["tta"] = {"views": recipe.tta, **{split: figures[1] for split, figures in scores.items()}}
     write_log(folder, trained.history)
-    write_json(folder / "card.json", card)
+    write_json(folder / CARD, card)
     return card
 
 

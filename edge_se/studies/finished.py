@@ -39,7 +39,6 @@ class _Card(_Read):
     """Of the card that `train` writes."""
 
     validation: _Score
-    test: _Score
     weights: _Hashed
     recipe: _Hashed
     seconds: float
@@ -56,7 +55,8 @@ class _Card(_Read):
 def evaluations_of(wanted: Evaluations) -> list[tuple[str, dict[str, Any]]]:
     """Those that have files of their own, (kind, settings)."""
     content = wanted.model_dump(mode="json")
-    return [(kind, content[kind]) for kind in ("int8", "robustness") if content[kind] is not None]
+    test: list[tuple[str, dict[str, Any]]] = [("test", {})] if wanted.test else []
+    return test + [(kind, content[kind]) for kind in ("int8", "robustness") if content[kind] is not None]
 
 
 def evaluation_file(folder: Path, kind: str, settings: dict[str, Any]) -> Path:
@@ -65,19 +65,16 @@ def evaluation_file(folder: Path, kind: str, settings: dict[str, Any]) -> Path:
 
 
 def finished(cell: Cell, evaluations: Evaluations, folder: Path) -> dict[str, Any] | None:
-    """Figures, curve and provenance of a cell whose every part is done, else None; ArtifactError for altered files.
-
-    The test set's figure is in every card, for training writes it; it is looked at only where the study asks.
-    """
+    """Figures, curve and provenance of a cell whose every part is done, else None; ArtifactError for altered files."""
     files = [evaluation_file(folder, kind, settings) for kind, settings in evaluations_of(evaluations)]
     if not (folder / CARD).is_file() or not all(path.is_file() for path in files):
         return None
     card, curve = _card(folder / CARD), _curve(folder / LOG)
     if sha256_of(folder / WEIGHTS) != card.weights.sha256:
         raise ArtifactError("differ from those that their card tells of", where=folder / WEIGHTS, fix=FIX)
-    figures = [_scored("validation", card.validation)]
-    if evaluations.test:
-        figures.append(_scored("test", card.test))
+    low, high = card.validation.ci95
+    figures = [Figure(evaluation="validation", measure="top1", value=card.validation.top1, low=low, high=high,
+                      n=card.validation.n)]
     if evaluations.volatility:
         if len(curve) != card.epochs:
             raise ArtifactError(f"has {len(curve)} lines for {card.epochs} epochs", where=folder / LOG, fix=FIX)
@@ -121,8 +118,3 @@ def _broken(path: Path, invalid: ValidationError) -> ArtifactError:
     problem = invalid.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
     return ArtifactError(f"'{place}': {problem['msg'][:1].lower()}{problem['msg'][1:]}", where=path, fix=FIX)
-
-
-def _scored(split: str, score: _Score) -> Figure:
-    low, high = score.ci95
-    return Figure(evaluation=split, measure="top1", value=score.top1, low=low, high=high, n=score.n)

@@ -21,12 +21,13 @@ def folder(tmp_path):
     (tmp_path / "weights.safetensors").write_bytes(b"weights")
     score = {"top1": 50.0, "n": 100, "ci95": [40.0, 60.0]}
     (tmp_path / "card.json").write_text(json.dumps({
-        "validation": score, "test": score | {"top1": 48.0}, "seconds": 1.0, "epochs": 4, "best_epoch": 4,
+        "validation": score, "seconds": 1.0, "epochs": 4, "best_epoch": 4,
         "weights": {"sha256": sha256_of(tmp_path / "weights.safetensors")}, "recipe": {"sha256": "1" * 64},
         "params": 10, "macs": 20, "device": "cpu", "commit": None, "hardware": {"cpu": "x"}, "versions": {}}))
     (tmp_path / "log.csv").write_text("epoch,validation_top1\n1,10\n2,30\n3,40\n4,60\n")
-    (kind, settings), = evaluations_of(ALL)
-    evaluation_file(tmp_path, kind, settings).write_text(json.dumps({"figures": [FIGURE]}))
+    figures = {"int8": FIGURE, "test": FIGURE | {"evaluation": "test", "value": 48.0, "conditions": {}}}
+    for kind, settings in evaluations_of(ALL):
+        evaluation_file(tmp_path, kind, settings).write_text(json.dumps({"figures": [figures[kind]]}))
     return tmp_path
 
 
