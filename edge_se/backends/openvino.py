@@ -30,7 +30,7 @@ def installed() -> bool:
 
 @cache
 def _core() -> Any:
-    """One for the life of the process.
+    """One for the life of the process, ready for several threads.
 
     On processors with AMX each sets a signal stack of its own, and when it goes restores the one it found: of two that
     overlapped, the second restores the first's, which is gone, and the next signal, Ctrl-C for instance, is a
@@ -38,6 +38,9 @@ def _core() -> Any:
     """
     import openvino
 
+    # What shows a tensor as an array is set up at its first use, under a lock that drops and retakes the interpreter's:
+    # two threads whose first use it is can wait for each other for ever (OpenVINO 2026.4).
+    _ = openvino.Tensor(np.zeros(1, np.float32)).data
     return openvino.Core()
 
 

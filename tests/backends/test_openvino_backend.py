@@ -4,9 +4,6 @@ import os
 import subprocess
 import sys
 import textwrap
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +16,26 @@ from edge_se.backends.table import first_that_runs
 from edge_se.core.errors import UnavailableError
 from edge_se.graph.onnx_model import OnnxModel
 
+PREPARED = """
+    import gc, os, signal, sys
+    from concurrent.futures import ThreadPoolExecutor
+    from contextlib import ExitStack, suppress
+    from pathlib import Path
+    from threading import Event, Thread
+    import numpy as np
+    from edge_se.backends.base import Device
+    from edge_se.backends.openvino import OpenVino
+    from edge_se.graph.onnx_model import OnnxModel
+    model, images = OnnxModel(content=Path(sys.argv[1]).read_bytes()), np.zeros((1, 3, 32, 32), np.float32)
+"""
 installed = pytest.mark.skipif(not module.installed(), reason=f"openvino is missing: {module.INSTALL}")
+
+
+def alone(code, model, folder):
+    """`code` with `model` and `images` in a process of its own, killed after a minute."""
+    (folder / "tiny.onnx").write_bytes(model.content)
+    return subprocess.run([sys.executable, "-c", textwrap.dedent(PREPARED) + textwrap.dedent(code),
+                           folder / "tiny.onnx"], capture_output=True, text=True, timeout=60)
 
 
 @installed
@@ -55,40 +71,61 @@ def test_without_the_package_it_says_how_to_get_it(tiny_onnx, monkeypatch):
 @installed
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2,
                     reason="one processor, or a system that does not tell")
-def test_streams_may_use_every_processor(tiny_onnx):
-    images, seen = np.zeros((1, 3, 32, 32), np.float32), []
+def test_streams_may_use_every_processor(tiny_onnx, tmp_path):
+    done = alone("""
+        with ExitStack() as stack:
+            sessions = [stack.enter_context(OpenVino().open(model, Device(threads=1, streams=2))) for _ in range(2)]
+            for session in sessions:
+                session.prepare(images)  # a thread is bound for as long as it compiles
+            threads = stack.enter_context(ThreadPoolExecutor(2))
+            runs = [threads.submit(lambda own=session: [own.run(images) for _ in range(300)]) for session in sessions]
+            seen = set()
+            while not all(run.done() for run in runs):
+                with suppress(ProcessLookupError):
+                    seen |= {len(os.sched_getaffinity(int(task.name))) for task in Path("/proc/self/task").iterdir()}
+        sys.exit(17 if seen and min(seen) > 1 else f"processors of a thread: {seen}")
+    """, tiny_onnx, tmp_path)  # in a process of its own: sessions of other tests bind the threads that call them
+    assert done.returncode == 17, done.stderr
 
-    def threads_here():
-        return {int(task.name) for task in Path("/proc/self/task").iterdir()}
 
-    bound = {thread for thread in threads_here() if len(os.sched_getaffinity(thread)) == 1}  # by other tests' sessions
+@installed
+def test_two_threads_may_be_the_first_to_run(tiny_onnx, tmp_path):
+    # The second is at its first run when the first lets go of the interpreter to set up arrays. It was a deadlock in
+    # five of eight processes.
+    code = """
+        with ExitStack() as stack:
+            one, other = [stack.enter_context(OpenVino().open(model, Device(threads=1, streams=2))) for _ in range(2)]
+            one.prepare(images), other.prepare(images)
+            ready, go = Event(), False
 
-    def allowed():  # of each thread, while two streams run
-        return {len(os.sched_getaffinity(thread)) for thread in threads_here() - bound}
+            def second():
+                ready.set()
+                while not go:
+                    pass
+                other.run(images)
 
-    with OpenVino().open(tiny_onnx, Device(threads=1, streams=2)) as one, \
-            OpenVino().open(tiny_onnx, Device(threads=1, streams=2)) as other, ThreadPoolExecutor(2) as threads:
-        for session in (one, other):
-            session.prepare(images)  # a thread is bound for as long as it compiles
-        runs = [threads.submit(lambda session=session: [session.run(images) for _ in range(300)])
-                for session in (one, other)]
-        while not all(run.done() for run in runs):
-            with suppress(ProcessLookupError):
-                seen.append(min(allowed()))
-    assert seen and min(seen) > 1
+            def first():
+                global go
+                ready.wait()
+                sum(range(100_000))  # until the other spins
+                go = True
+                one.run(images)
+
+            threads = [Thread(target=task, daemon=True) for task in (second, first)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(20)
+            os._exit(17 if not any(thread.is_alive() for thread in threads) else 1)
+    """
+    for _ in range(4):
+        done = alone(code, tiny_onnx, tmp_path)
+        assert done.returncode == 17, done.stderr
 
 
 @installed
 def test_an_interrupt_after_openvino_is_an_interrupt(tiny_onnx, tmp_path):
-    (tmp_path / "tiny.onnx").write_bytes(tiny_onnx.content)
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent("""
-        import gc, os, signal, sys
-        import numpy as np
-        from pathlib import Path
-        from edge_se.backends.base import Device
-        from edge_se.backends.openvino import OpenVino
-        from edge_se.graph.onnx_model import OnnxModel
-        model, images = OnnxModel(content=Path(sys.argv[1]).read_bytes()), np.zeros((1, 3, 32, 32), np.float32)
+    done = alone("""
         for _ in range(3):
             with OpenVino().open(model, Device(threads=1)) as one, OpenVino().open(model, Device(threads=1)) as other:
                 one.run(images), other.run(images)
@@ -98,5 +135,5 @@ def test_an_interrupt_after_openvino_is_an_interrupt(tiny_onnx, tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
         except KeyboardInterrupt:
             sys.exit(17)
-    """), tmp_path / "tiny.onnx"], capture_output=True, text=True)
+    """, tiny_onnx, tmp_path)
     assert done.returncode == 17, done.stderr

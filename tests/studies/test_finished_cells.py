@@ -38,7 +38,7 @@ def change(path, **changes):
 def test_a_whole_cell_gives_its_figures(folder):
     found = finished(CELL, ALL, folder)
     assert [(row["evaluation"], row["value"]) for row in found["figures"]] == [
-        ("validation", 50.0), ("test", 48.0), ("volatility", pytest.approx(7.0710678)), ("int8", 50.0)]
+        ("validation", 50.0), ("volatility", pytest.approx(7.0710678)), ("test", 48.0), ("int8", 50.0)]
     assert found["curve"] == [10.0, 30.0, 40.0, 60.0] and found["weights_sha256"] == sha256_of(
         folder / "weights.safetensors")
     alone = finished(CELL, Evaluations(), folder)
@@ -56,7 +56,7 @@ def test_settings_have_a_file_each(folder):
              for wanted in (ALL, Evaluations(int8={"images": 11}), Evaluations(int8={"images": 10, "latency": True}),
                             Evaluations(robustness={"corruptions": ["shot_noise"]}))
              for kind, settings in evaluations_of(wanted)}
-    assert len(names) == 4
+    assert len(names) == 5
 
 
 DAMAGES = {
