@@ -121,6 +121,7 @@ class Recipe(Part):
 
     `ema` is the decay of an exponential moving average of the weights, which is then validated and kept; 0: none.
     `tta` also scores the mean of the logits of an image and its mirror image, reported apart from the figure.
+    `compile` trains through torch.compile; "auto" does where the machine has what that needs.
     """
 
     ALWAYS_HASHED = frozenset({"batch_size", "label_smoothing", "amp", "seed", "phases"})
@@ -136,7 +137,7 @@ class Recipe(Part):
     ema: float = Field(default=0.0, ge=0, lt=1)
     tta: Literal["none", "flip"] = "none"
     channels_last: bool = True
-    compile: bool = False
+    compile: Literal[True, False, "auto"] = False
 
     @property
     def epochs(self) -> int:

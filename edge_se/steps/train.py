@@ -47,6 +47,7 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
     plan = _recipe(path, epochs, seed)
     loop = _loop()
     from edge_se.training import distributed, logs
+    from edge_se.training.compiling import compiles
     from edge_se.training.precision import pick_device
     from edge_se.training.run_folder import finish_run, start_run
 
@@ -62,6 +63,8 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
     with distributed.joined(where) as group, Watch(progress if group.first else SILENT, plan, board) as watch:
         if group.first:
             start_run(folder, spec, plan, path.name, (images, validation), where, group.size, resume)
+            if compiles(plan):
+                progress.note("compiles the net in the first step at each resolution, which may take a minute or more")
         trained = loop.train(spec, plan, images, validation, folder=folder, device=where, resume=resume,
                              watcher=watch, group=group)
     if not place.first:
@@ -132,8 +135,8 @@ def _finish(spec: ModelSpec, recipe: Recipe, trained: TrainedNet, images: ImageS
         **{split: figures[0] for split, figures in scores.items()},
         "best_epoch": trained.best_epoch, "epochs": recipe.epochs, "seed": recipe.seed,
         "seconds": round(trained.seconds, 1), "device": trained.device, "amp": trained.amp,
-        "hardware": environment.hardware(), "versions": environment.versions(), "commit": environment.commit(),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        "compiled": trained.compiled, "hardware": environment.hardware(), "versions": environment.versions(),
+        "commit": environment.commit(), "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     if recipe.tta != "none":  # another figure, of twice the work per image: never in the place of the main one
         card["tta"] = {"views": recipe.tta, **{split: figures[1] for split, figures in scores.items()}}
     write_log(folder, trained.history)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,10 +20,11 @@ from edge_se.data.splits import ImageSet
 from edge_se.nets.zoo import ModelSpec, build
 from edge_se.training.averaging import average_of
 from edge_se.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from edge_se.training.compiling import compiled
+from edge_se.training.compiling import compiled, compiles
 from edge_se.training.distributed import ALONE, Group, shared
 from edge_se.training.interrupts import Interrupts
 from edge_se.training.logs import write_log
+from edge_se.training.losses import Losses
 from edge_se.training.optimizers import optimizer_of
 from edge_se.training.precision import AMP_NAMES, amp_type, device_name
 from edge_se.training.schedule import learning_rate_factor
@@ -38,7 +38,7 @@ class Watcher(Protocol):
     """What is told of the progress; the command line shows it, tests ignore it."""
 
     def step(self, epoch: int, step: int, steps_per_epoch: int, loss: float) -> None:
-        """After step `step` (from 1) of epoch `epoch` (from 0)."""
+        """After step `step` (from 1) of epoch `epoch` (from 0); on a GPU several steps are told at once."""
         ...
 
     def epoch(self, row: dict[str, float]) -> None:
@@ -65,6 +65,7 @@ class TrainedNet:
     history: list[dict[str, float]]
     seconds: float
     amp: str = "off"
+    compiled: bool = False
     device: str = "cpu"
 
 
@@ -85,7 +86,8 @@ def train(spec: ModelSpec, recipe: Recipe, images: ImageSet, validation: ImageSe
     run.to_the_end(watcher)
     assert run.state.best_model is not None  # the last phase always ends with an evaluated epoch
     return TrainedNet(state=run.state.best_model, best_epoch=run.state.best_epoch, history=run.state.history,
-                      seconds=run.state.seconds, amp=AMP_NAMES[run.amp], device=device_name(device))
+                      seconds=run.state.seconds, amp=AMP_NAMES[run.amp],
+                      compiled=compiles(recipe), device=device_name(device))
 
 
 class _Run:
@@ -97,6 +99,7 @@ class _Run:
             raise TrainingError("training needs labelled images", where=images.name)
         self.recipe, self.folder, self.device, self.group = recipe, folder, device, group
         self.rows = group.rows(recipe.batch_size)
+        self.losses = Losses(group, device, folder)
         self._consistent = True  # whether the net is where `state` says
         self.amp = amp_type(recipe, device)
         self.labels = torch.from_numpy(images.labels.astype(np.int64)).to(device)
@@ -143,7 +146,10 @@ class _Run:
             with interrupts.deferred():
                 self._steps(watcher, interrupts)
         except KeyboardInterrupt:
-            if self._consistent:  # else the net is half a step ahead of `state`: the last checkpoint serves
+            # Where the net is half a step ahead of `state`, or the others will not join a read, the last one serves.
+            if self._consistent and (self.group.size == 1 or not self.losses.waiting):
+                if self.losses.waiting:
+                    self.losses.read(self.state, self.state.step, interrupts)
                 self._save()
             raise
 
@@ -156,8 +162,8 @@ class _Run:
             interrupts.check()
             if self.state.step == self.steps_per_epoch:
                 self._end_of_epoch(watcher)
-            elif time.monotonic() - saved < CHECKPOINT_SECONDS:
-                continue
+            elif self.losses.waiting or time.monotonic() - saved < CHECKPOINT_SECONDS:
+                continue  # what is saved has a finite loss
             self._save()
             saved = time.monotonic()
             interrupts.check()
@@ -173,17 +179,12 @@ class _Run:
         self.net.train()
         self._consistent = False  # from here on batch norms and weights change
         loss = self._loss(batch)
-        total, asked = self.group.sums((float(loss.detach()), interrupts.asked), self.device)
-        value = total / self.group.size
-        if self.group.size > 1:
-            interrupts.agree(asked > 0)
-        if not math.isfinite(value):
-            raise TrainingError(f"the loss became {value} in epoch {state.epoch + 1}, step {state.step + 1}",
-                                where=self.folder, fix="lower optimizer.learning_rate, or set amp = \"off\"")
+        read = self.losses.add(loss, state, interrupts, last=state.step + 1 == self.steps_per_epoch)
         self._update(loss)
-        state.step, state.loss_sum = state.step + 1, state.loss_sum + value
+        state.step += 1
         self._consistent = True
-        watcher.step(state.epoch, state.step, self.steps_per_epoch, value)
+        for number, value in enumerate(read, state.step + 1 - len(read)):
+            watcher.step(state.epoch, number, self.steps_per_epoch, value)
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         with self._autocast():

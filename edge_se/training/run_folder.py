@@ -15,6 +15,7 @@ from edge_se.core.files import read_json, write_json
 from edge_se.core.recipes import Recipe
 from edge_se.data.splits import ImageSet
 from edge_se.nets.zoo import ModelSpec
+from edge_se.training.compiling import compiles
 from edge_se.training.precision import AMP_NAMES, amp_type, device_name
 
 SCHEMA = "edge-se/run/1"
@@ -25,21 +26,28 @@ def start_run(folder: Path, spec: ModelSpec, recipe: Recipe, recipe_name: str, i
               device: torch.device, processes: int, resume: bool) -> None:
     """Writes the manifest; a resumed run keeps its times of starting. TrainingError when it was another run."""
     path = folder / MANIFEST
-    before: list[str] = []
-    if resume and path.exists():
-        left = read_json(path, TrainingError)
-        if left.get("model") != spec.name or recipe.sha256 not in str(left.get("recipe")):
-            raise TrainingError("belongs to another run: its model or recipe is not this one", where=path,
-                                fix="resume with the same model, recipe and data, or use another --out")
-        before = left["started"] if isinstance(left.get("started"), list) else []
+    before = _times(path, spec, recipe) if resume and path.exists() else []
     write_json(path, {
         "schema": SCHEMA, "model": spec.name, "architecture": asdict(spec),
         "recipe": {"name": recipe_name, "sha256": recipe.sha256, "content": recipe.model_dump(mode="json")},
         "data": {kind.split: {"name": kind.name, "n": len(kind), "sha256": kind.sha256} for kind in images},
         "seed": recipe.seed, "epochs": recipe.epochs, "device": device_name(device),
-        "amp": AMP_NAMES[amp_type(recipe, device)], "processes": processes, "hardware": environment.hardware(),
-        "versions": environment.versions(), "commit": environment.commit(), "started": [*before, _now()],
-        "finished": None})
+        "amp": AMP_NAMES[amp_type(recipe, device)], "compiled": compiles(recipe), "processes": processes,
+        "hardware": environment.hardware(), "versions": environment.versions(), "commit": environment.commit(),
+        "started": [*before, _now()], "finished": None})
+
+
+def _times(path: Path, spec: ModelSpec, recipe: Recipe) -> list[str]:
+    """When the run to be resumed was started."""
+    left = read_json(path, TrainingError)
+    before, told = left.get("started"), left.get("recipe")
+    if not isinstance(told, dict) or not isinstance(before, list) or not all(isinstance(time, str) for time in before):
+        raise TrainingError("is not the manifest of a run", where=path,
+                            fix="delete it and resume: checkpoint.pt has all that the run needs")
+    if left.get("model") != spec.name or told.get("sha256") != recipe.sha256:
+        raise TrainingError("belongs to another run: its model or recipe is not this one", where=path,
+                            fix="resume with the same model, recipe and data, or use another --out")
+    return before
 
 
 def finish_run(folder: Path) -> None:

@@ -109,6 +109,15 @@ def test_a_recipe_of_the_first_version_keeps_its_hash():
     assert Recipe.model_validate(card["content"]).sha256 == card["sha256"]
 
 
+def test_compile_auto_changes_no_hash_of_those_that_compile_or_not():
+    """The first two are from when `compile` was true or false."""
+    hashes = [Recipe(phases=({"epochs": 1},), optimizer={"learning_rate": 0.1}, compile=choice).sha256
+              for choice in (False, True, "auto")]
+    assert hashes[:2] == ["aac12bd195166b87387f0dd2d750357d8be2713ec45bf4dd840b15f3dad6ca8a",
+                          "3b71cf2184c182b163debb2e59c872be04feff7f26b987838d3592e54ee44768"]
+    assert hashes[2] not in hashes[:2]
+
+
 def newer_fields():
     def fields(table, place):
         for name, field in table.model_fields.items():
@@ -184,6 +193,7 @@ def test_a_misspelled_required_key_is_answered_with_the_nearest_too(read, old, n
     ("translate = 2", 'policy = "augmix"', r"'augmentation\.policy': .*'randaugment' or 'autoaugment'"),
     ("translate = 2", "erasing = 1.5", r"'augmentation\.erasing': .*less than or equal to 1"),
     ("batch_size = 64", "ema = 1.0", "'ema': .*less than 1"),
+    ("batch_size = 64", 'compile = "Auto"', "'compile': .*True, False or 'auto', found 'Auto'"),
 ])
 def test_a_wrong_value_is_named_with_what_was_found(read, old, new, message):
     with pytest.raises(RecipeError, match=message):

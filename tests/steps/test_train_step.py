@@ -1,6 +1,7 @@
 """The `train` step on few images: what lies in the folder, what the card and run.json say, what is refused."""
 
 import csv
+import functools
 import json
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import torch
 from jsonschema import Draft202012Validator
 from safetensors.torch import load_file
 
-from edge_se.core.errors import RecipeError, TrainingError
+from edge_se.core.errors import RecipeError, TrainingError, UnavailableError
 from edge_se.core.files import sha256_of
 from edge_se.core.recipes import Recipe
 from edge_se.data import cifar10, splits
 from edge_se.steps import train as step
 from edge_se.steps.train_watch import Watch
+from edge_se.training import compiling
 
 RECIPE = """
 batch_size = 32
@@ -27,6 +29,7 @@ resolution = {resolution}
 learning_rate = 0.05
 """
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schema"
+RUN = Draft202012Validator(json.loads((SCHEMAS / "run-1.json").read_text()))
 
 
 @pytest.fixture
@@ -66,6 +69,7 @@ def test_the_folder_of_a_run(train, tmp_path):
     Draft202012Validator(json.loads((SCHEMAS / "card-1.json").read_text())).validate(card)
     assert card["weights"]["sha256"] == sha256_of(tmp_path / "out" / "weights.safetensors")
     assert (card["validation"]["n"], card["test"]["n"], card["input"]["size"], card["amp"]) == (40, 60, 32, "off")
+    assert card["compiled"] is False
     assert "tta" not in card
     with open(tmp_path / "out" / "log.csv", newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
@@ -76,12 +80,40 @@ def test_the_folder_of_a_run(train, tmp_path):
 def test_the_manifest_says_what_the_run_is_made_of(train, tmp_path):
     card, run = train(), json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["schema"] == "edge-se/run/1" and run["recipe"]["name"] == "recipe.toml"
-    assert {name: run[name] for name in ("model", "seed", "epochs", "hardware", "versions", "commit", "amp")} == {
-        name: card[name] for name in ("model", "seed", "epochs", "hardware", "versions", "commit", "amp")}
+    same = ("model", "seed", "epochs", "hardware", "versions", "commit", "amp", "compiled")
+    assert {name: run[name] for name in same} == {name: card[name] for name in same}
     assert run["recipe"]["sha256"] == card["recipe"]["sha256"]
     assert run["data"] == {name: card["splits"][name] for name in ("train", "validation")}
     assert run["processes"] == 1 and len(run["started"]) == 1 and run["finished"] >= run["started"][0]
     assert str(tmp_path) not in json.dumps(run)
+    assert not list(RUN.iter_errors(run))
+
+
+def test_the_manifest_of_a_run_that_goes_on_fits_its_schema_too(train, tmp_path, monkeypatch):
+    monkeypatch.setattr(Watch, "epoch", lambda watch, row: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert run["finished"] is None and not list(RUN.iter_errors(run))
+    for damage in ({"started": []}, {"finished": "now"}, {"amp": "fast"}, {"compiled": "yes"},
+                   {"data": {"train": run["data"]["train"]}}, {"recipe": {"name": "x"}}):
+        assert list(RUN.iter_errors(run | damage))
+
+
+@pytest.mark.parametrize("damage", [{"started": "x"}, {"started": [None]}, {"recipe": None}])
+def test_a_damaged_manifest_is_refused_with_the_way_out(train, tmp_path, monkeypatch, damage):
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "step", lambda watch, *place: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train()
+        manifest = tmp_path / "out" / "run.json"
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | damage))
+        with pytest.raises(TrainingError, match=r"run\.json: is not the manifest of a run; delete it and resume"):
+            train(resume=True)
+        manifest.unlink()
+        with pytest.raises(KeyboardInterrupt):
+            train(resume=True)
+    assert json.loads(manifest.read_text())["model"] == "resnet18"
 
 
 @pytest.mark.slow
@@ -138,7 +170,27 @@ def test_tensorboard_is_written_where_asked(train, tmp_path):
     assert [path.name for path in (tmp_path / "out" / "tensorboard").iterdir()]
 
 
-def test_a_recipe_is_a_shipped_name_too(few, tmp_path):
+@pytest.mark.parametrize("choice", ["true", '"auto"'])
+def test_card_and_manifest_say_whether_the_net_was_compiled(train, tmp_path, monkeypatch, choice):
+    monkeypatch.setattr(compiling.torch, "compile", functools.partial(torch.compile, backend="eager"))
+    monkeypatch.setattr(compiling, "why_not", lambda: None)
+    notes = Notes()
+    card = train(top=f"compile = {choice}", progress=notes)
+    assert card["compiled"] is json.loads((tmp_path / "out" / "run.json").read_text())["compiled"] is True
+    assert notes.said[0].startswith("compiles the net in the first step at each resolution")
+
+
+def test_without_a_compiler_auto_trains_eagerly_and_true_leaves_nothing_behind(train, tmp_path, monkeypatch):
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
+    card = train(top='compile = "auto"')
+    assert card["compiled"] is json.loads((tmp_path / "out" / "run.json").read_text())["compiled"] is False
+    with pytest.raises(UnavailableError, match=r"torch\.compile needs a C\+\+ compiler"):
+        train("refused", top="compile = true")
+    assert not (tmp_path / "refused").exists()
+
+
+def test_a_recipe_is_a_shipped_name_too(few, tmp_path, monkeypatch):
+    monkeypatch.setattr(compiling, "why_not", lambda: "nothing, but compiling is slow")
     card = step.train("resnet18", recipe="fast-cpu", epochs=1, device="cpu", out=tmp_path / "named")
     assert json.loads((tmp_path / "named" / "run.json").read_text())["recipe"]["name"] == "fast-cpu.toml"
     assert card["recipe"]["content"]["augmentation"]["translate"] == 2

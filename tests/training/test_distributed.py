@@ -17,6 +17,7 @@ sys.path.insert(0, {tests!r})
 import torch
 import test_training_loop as own
 from edge_se.training.distributed import joined
+from edge_se.training.losses import STEPS_PER_READ
 
 CPU, OUT = torch.device("cpu"), Path({out!r})
 AUGMENTATION = own.RECIPE.augmentation.model_copy(update={{"mixup": 0.4, "erasing": 0.3, "flip": "random"}})
@@ -44,6 +45,13 @@ if __name__ == "__main__":
                 run("stopped", group, watcher=OneIsAsked())
             except KeyboardInterrupt:
                 print("stopped", group.rank, flush=True)
+            STEPS_PER_READ["cpu"] = 3
+            windowed = run("windowed", group)
+            torch.save((windowed.state, windowed.history), OUT / f"windowed-{{group.rank}}.pt")
+            try:
+                run("windowed-stopped", group, watcher=OneIsAsked())
+            except KeyboardInterrupt:
+                print("windowed stopped", group.rank, flush=True)
 """
 
 
@@ -91,6 +99,17 @@ def test_a_signal_to_one_stops_both_after_the_same_step(out):
     assert "stopped 0" in said and "stopped 1" in said
     saved = read(out / "stopped" / "rank0" / "checkpoint.pt")
     assert (saved["epoch"], saved["step"]) == (1, 3)  # asked after step 2, agreed on in step 3
+
+
+def test_losses_read_three_at_once_change_nothing_and_a_signal_waits_for_the_read(out):
+    for rank in range(2):
+        (one, log), (two, log_of_two) = read(out / f"whole2-{rank}.pt"), read(out / f"windowed-{rank}.pt")
+        assert [name for name in one if not torch.equal(one[name], two[name])] == []
+        assert [(row["loss"], row["validation_top1"]) for row in log] == [
+            (row["loss"], row["validation_top1"]) for row in log_of_two]
+        assert f"windowed stopped {rank}" in (out / "said5").read_text()
+    saved = read(out / "windowed-stopped" / "rank0" / "checkpoint.pt")
+    assert (saved["epoch"], saved["step"]) == (1, 4)  # asked when step 2 was told, after the read of steps 1 to 3
 
 
 def test_rows_are_equal_parts_of_the_batch():

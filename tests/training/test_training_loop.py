@@ -13,7 +13,7 @@ from edge_se.core.errors import TrainingError
 from edge_se.core.recipes import Recipe
 from edge_se.data.splits import ImageSet
 from edge_se.nets.zoo import ModelSpec
-from edge_se.training import loop
+from edge_se.training import compiling, loop
 from edge_se.training.loop import Silent, train
 
 SPEC = ModelSpec(name="tiny", widths=(16, 16, 32, 32), blocks=(1, 1, 1, 1), reduction=4, attention="se")
@@ -26,6 +26,7 @@ EVERYTHING = Recipe(batch_size=64, label_smoothing=0.1, amp="fp16", seed=3, ema=
                     augmentation={"translate": 2, "flip": "random", "cutout": 4, "padding": "zero", "rotation": 15,
                                   "policy": "randaugment", "color_jitter": 0.2, "hue": 0.05, "sharpness": 0.2,
                                   "blur": 0.3, "erasing": 0.3, "mixup": 0.4})
+COMPILED = RECIPE.model_copy(update={"compile": "auto", "phases": RECIPE.phases[:1] * 3})  # a resolution compiles once
 STEPS = 300 // 64
 
 
@@ -186,8 +187,10 @@ def test_seconds_add_up_over_interruptions(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["RECIPE", "EVERYTHING"])
+@pytest.mark.parametrize("recipe", ["RECIPE", "EVERYTHING", "COMPILED"])
 def test_a_killed_run_resumes_bit_exactly(uninterrupted, tmp_path, recipe):
+    if recipe == "COMPILED" and (lacking := compiling.why_not()):
+        pytest.skip(f"torch.compile needs {lacking}")
     script = textwrap.dedent(f"""
         import os, signal, sys
         sys.path.insert(0, {str(__file__.rpartition("/")[0])!r})
@@ -204,8 +207,9 @@ def test_a_killed_run_resumes_bit_exactly(uninterrupted, tmp_path, recipe):
     assert killed.returncode == -signal.SIGKILL
     checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert (checkpoint["epoch"], checkpoint["step"]) == (1, 2)
-    expected = uninterrupted if recipe == "RECIPE" else run(tmp_path / "uninterrupted", recipe=EVERYTHING)
+    expected = uninterrupted if recipe == "RECIPE" else run(tmp_path / "uninterrupted", recipe=globals()[recipe])
     assert_same(expected, run(tmp_path, recipe=globals()[recipe], resume=True))
+    assert expected.compiled == (recipe == "COMPILED")
     if recipe == "EVERYTHING":
         ends = [torch.load(folder / "checkpoint.pt", weights_only=True) for folder in
                 (tmp_path, tmp_path / "uninterrupted")]

@@ -151,16 +151,49 @@ def test_the_memory_format_is_as_asked(made, wanted):
 
 def test_a_compiled_net_trains_the_same_weights(run, monkeypatch):
     monkeypatch.setattr(compiling.torch, "compile", functools.partial(torch.compile, backend="eager"))
-    calls = []
-    monkeypatch.setattr(compiling.shutil, "which", lambda name: calls.append(name) or "/usr/bin/g++")
-    compiled = run("compiled", compile=True)
-    assert calls and differing(compiled, run("plain")) == []
+    monkeypatch.setattr(compiling, "why_not", lambda: None)
+    plain = run("plain")
+    assert not plain.compiled
+    for choice in (True, "auto"):
+        compiled = run(f"compiled-{choice}", compile=choice)
+        assert compiled.compiled and differing(compiled, plain) == []
 
 
-def test_compiling_needs_a_compiler(run, monkeypatch):
+def test_every_resolution_is_compiled_not_only_as_many_as_torch_allows_by_default(run, monkeypatch):
+    graphs = []
+
+    def counting(graph, inputs):
+        graphs.append(tuple(inputs[0].shape) if inputs[0].ndim == 4 else graph)
+        return graph.forward
+    monkeypatch.setattr(compiling.torch, "compile", functools.partial(torch.compile, backend=counting))
+    monkeypatch.setattr(compiling, "why_not", lambda: None)
+    with torch._dynamo.config.patch(recompile_limit=2):
+        run(compile="auto", phases=tuple({"epochs": 1, "resolution": size} for size in (8, 12, 16, 20)))
+        assert len(graphs) == 4
+    with torch._dynamo.config.patch(recompile_limit=1):
+        for number in range(2):  # what earlier runs compiled does not count against the limit
+            run(f"again-{number}", compile="auto")
+    assert len(graphs) == 6
+
+
+def test_compiling_needs_a_compiler_and_auto_goes_without(run, monkeypatch, tmp_path):
     monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
-    with pytest.raises(UnavailableError, match=r"compile: torch\.compile needs a C\+\+ compiler.*compile = false"):
+    with pytest.raises(UnavailableError, match=r"compile: torch\.compile needs a C\+\+ compiler, and there is no '.+'; "
+                                               r'install .*compile = false or "auto"'):
         run(compile=True)
+    assert not (tmp_path / "run").exists()
+    eager = run("eager", compile="auto")
+    assert not eager.compiled and differing(eager, run("plain")) == []
+
+
+def test_compiling_needs_pythons_headers_and_the_compiler_that_torch_calls(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: asked.append(name) or f"/usr/bin/{name}")
+    monkeypatch.setattr(compiling.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    monkeypatch.setenv("CXX", "my-c++")
+    assert compiling.why_not() == "Python's C headers, and there are none"
+    (tmp_path / "Python.h").touch()
+    assert compiling.why_not() is None and asked == ["my-c++"] * 2
 
 
 @pytest.mark.slow
