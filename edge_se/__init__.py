@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edge_se.steps.robustness import robustness
     from edge_se.steps.sensitivity import sensitivity
     from edge_se.steps.source import Preprocessing
+    from edge_se.steps.study import Options as StudyOptions
+    from edge_se.steps.study import study
     from edge_se.steps.train import train
     from edge_se.steps.verify import verify
 
@@ -34,14 +36,16 @@ _API = {  # name -> (module, attribute)
     "explain": ("edge_se.steps.explain", "explain"),
     "doctor": ("edge_se.steps.doctor", "doctor"),
     "train": ("edge_se.steps.train", "train"),
+    "study": ("edge_se.steps.study", "study"),
     "BenchOptions": ("edge_se.steps.bench", "Options"),
     "Budget": ("edge_se.quantization.search", "Budget"),
     "Preprocessing": ("edge_se.steps.source", "Preprocessing"),
+    "StudyOptions": ("edge_se.steps.study", "Options"),
     "EdgeSeError": ("edge_se.core.errors", "EdgeSeError"),
 }
 
-__all__ = ["BenchOptions", "Budget", "EdgeSeError", "Preprocessing", "bench", "doctor", "explain", "export", "gate",
-           "robustness", "sensitivity", "train", "verify"]
+__all__ = ["BenchOptions", "Budget", "EdgeSeError", "Preprocessing", "StudyOptions", "bench", "doctor", "explain",
+           "export", "gate", "robustness", "sensitivity", "study", "train", "verify"]
 
 
 def __getattr__(name: str) -> Any:

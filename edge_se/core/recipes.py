@@ -14,6 +14,8 @@ from edge_se.core.errors import RecipeError, did_you_mean
 from edge_se.core.toml_files import Table, read_toml
 
 DEFAULT = "fast-cpu"
+LONGEST = 100_000  # epochs; far beyond any training, and a list of them still takes no time
+LARGEST_SEED = 2**63 - 1  # torch takes one bit more
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -40,7 +42,7 @@ class Part(Table):
 class Phase(Table):
     """Epochs trained at one resolution; progressive resizing is several phases of growing resolution."""
 
-    epochs: StrictInt = Field(gt=0)
+    epochs: StrictInt = Field(gt=0, le=LONGEST)
     resolution: StrictInt = Field(default=32, ge=8, le=224)
 
 
@@ -129,7 +131,7 @@ class Recipe(Part):
     batch_size: StrictInt = Field(default=128, gt=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     amp: Literal["auto", "bf16", "fp16", "off"] = "auto"
-    seed: StrictInt = Field(default=0, ge=0)
+    seed: StrictInt = Field(default=0, ge=0, le=LARGEST_SEED)
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     optimizer: Optimizer
     schedule: Schedule = Schedule()
@@ -154,10 +156,18 @@ class Recipe(Part):
         """Hash of the validated content: comments, key order and newer keys at their default do not count."""
         return hashlib.sha256(self.model_dump_json(exclude=self.unhashed()).encode()).hexdigest()
 
+    def seeded(self, seed: int) -> Recipe:
+        """The same recipe with another seed."""
+        if not 0 <= seed <= LARGEST_SEED:
+            raise RecipeError(f"{seed} is no seed", where="--seed", fix=f"give 0 to {LARGEST_SEED:,}")
+        return self.model_copy(update={"seed": seed})
+
     def shortened(self, epochs: int) -> Recipe:
         """The same recipe for `epochs` in all, phases in proportion (each that keeps a share keeps at least one)."""
         if epochs < 1:
             raise RecipeError(f"{epochs} epochs train nothing", where="--epochs", fix="give 1 or more")
+        if epochs > LONGEST:
+            raise RecipeError(f"{epochs} epochs never end", where="--epochs", fix=f"give {LONGEST:,} at most")
         if epochs >= self.epochs:
             last = self.phases[-1]
             grown = last.model_copy(update={"epochs": last.epochs + epochs - self.epochs})

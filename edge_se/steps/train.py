@@ -62,7 +62,10 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
     board = logs.TensorBoard(folder) if tensorboard and place.first else None
     with distributed.joined(where) as group, Watch(progress if group.first else SILENT, plan, board) as watch:
         if group.first:
-            start_run(folder, spec, plan, path.name, (images, validation), where, group.size, resume)
+            other = start_run(folder, spec, plan, path.name, (images, validation), where, group.size, resume)
+            if other:
+                progress.note(f"goes on with another value of {', '.join(other)} than it began with: its weights will "
+                              "not be those of a run without the interruption")
             if compiles(plan):
                 progress.note("compiles the net in the first step at each resolution, which may take a minute or more")
         trained = loop.train(spec, plan, images, validation, folder=folder, device=where, resume=resume,
@@ -89,7 +92,7 @@ def _recipe(path: Path, epochs: int | None, seed: int | None) -> Recipe:
     recipe = read_recipe(path)
     if epochs is not None:
         recipe = recipe.shortened(epochs)
-    return recipe if seed is None else recipe.model_copy(update={"seed": seed})
+    return recipe if seed is None else recipe.seeded(seed)
 
 
 def test_figure(model: str, folder: Path, *, data: Path | None = None,

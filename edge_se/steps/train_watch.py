@@ -19,9 +19,10 @@ class Watch:
     def __init__(self, progress: Progress, recipe: Recipe, board: TensorBoard | None = None) -> None:
         self._progress, self._recipe, self._board = progress, recipe, board
         self._stack, self._bar, self._epoch, self._done = ExitStack(), None, -1, 0
-        self._started, self._pixels = time.monotonic(), 0
+        self._started, self._pixels = None, 0
 
     _bar: Advance | None
+    _started: float | None
 
     def __enter__(self) -> Watch:
         return self
@@ -40,7 +41,10 @@ class Watch:
         assert self._bar is not None
         self._bar(step - self._done)
         self._done = step
-        self._pixels += self._recipe.resolutions[epoch] ** 2
+        if self._started is None:  # the first step may have compiled, which those after it do not
+            self._started = time.monotonic()
+        else:
+            self._pixels += self._recipe.resolutions[epoch] ** 2
 
     def epoch(self, row: dict[str, float]) -> None:
         """One line per epoch, for terminals and logs alike."""
@@ -56,10 +60,10 @@ class Watch:
     def seconds_left(self) -> float | None:
         """Time for the epochs after this one at the pace so far, in pixels: they may be of another resolution.
 
-        None before the first step and after the last.
+        None before there are two steps to tell by, and in the last epoch.
         """
         coming = self._recipe.resolutions[self._epoch + 1 :]
-        if not self._pixels or not coming:
+        if self._started is None or not self._pixels or not coming:
             return None
         pixels = self._steps_per_epoch * sum(resolution**2 for resolution in coming)
         return (time.monotonic() - self._started) * pixels / self._pixels

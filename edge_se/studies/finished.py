@@ -7,15 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from edge_se.core.errors import ArtifactError
 from edge_se.core.files import read_json, sha256_of
 from edge_se.studies.collect import CONDITIONS, Figure, volatility
 from edge_se.studies.plan import Cell, Evaluations, digest
+from edge_se.studies.tables import MEASURES
 
 CARD, LOG, WEIGHTS = "card.json", "log.csv", "weights.safetensors"
 FIX = "delete the folder; the cell is then trained again"
+LARGEST = 1e9  # of a figure: milliseconds, points, flips; far below where a mean or a square overflows
 _FIGURES = TypeAdapter(list[Figure], config=ConfigDict(allow_inf_nan=False))
 
 
@@ -25,14 +27,23 @@ class _Read(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 
 
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
 class _Score(_Read):
-    top1: float
-    n: int
-    ci95: Annotated[list[float], Field(min_length=2, max_length=2)]
+    top1: Percent
+    n: int = Field(ge=1)
+    ci95: Annotated[list[Percent], Field(min_length=2, max_length=2)]
 
 
 class _Hashed(_Read):
     sha256: str
+
+
+def _told(hardware: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(hardware.get("cpu"), str):
+        raise ValueError("names no cpu")
+    return hardware
 
 
 class _Card(_Read):
@@ -41,14 +52,14 @@ class _Card(_Read):
     validation: _Score
     weights: _Hashed
     recipe: _Hashed
-    seconds: float
-    epochs: int
+    seconds: float = Field(ge=0)
+    epochs: int = Field(ge=1)
     best_epoch: int
     params: int
     macs: int
     device: str
     commit: str | None
-    hardware: dict[str, Any]
+    hardware: Annotated[dict[str, Any], AfterValidator(_told)]
     versions: dict[str, str]
 
 
@@ -66,8 +77,8 @@ def evaluation_file(folder: Path, kind: str, settings: dict[str, Any]) -> Path:
 
 def finished(cell: Cell, evaluations: Evaluations, folder: Path) -> dict[str, Any] | None:
     """Figures, curve and provenance of a cell whose every part is done, else None; ArtifactError for altered files."""
-    files = [evaluation_file(folder, kind, settings) for kind, settings in evaluations_of(evaluations)]
-    if not (folder / CARD).is_file() or not all(path.is_file() for path in files):
+    files = {kind: evaluation_file(folder, kind, settings) for kind, settings in evaluations_of(evaluations)}
+    if not (folder / CARD).is_file() or not all(path.is_file() for path in files.values()):
         return None
     card, curve = _card(folder / CARD), _curve(folder / LOG)
     if sha256_of(folder / WEIGHTS) != card.weights.sha256:
@@ -80,7 +91,7 @@ def finished(cell: Cell, evaluations: Evaluations, folder: Path) -> dict[str, An
             raise ArtifactError(f"has {len(curve)} lines for {card.epochs} epochs", where=folder / LOG, fix=FIX)
         figures.append(Figure(evaluation="volatility", measure="sd_of_differences_pp",
                               value=volatility(curve[cell.curve_start:])))
-    figures += [figure for path in files for figure in _figures(path)]
+    figures += [figure for kind, path in files.items() for figure in _figures(path, kind)]
     return {"figures": [asdict(figure) for figure in figures], "curve": curve,
             "weights_sha256": card.weights.sha256, "recipe_sha256": card.recipe.sha256,
             **card.model_dump(include={"seconds", "epochs", "best_epoch", "params", "macs", "device", "commit",
@@ -94,24 +105,42 @@ def _card(path: Path) -> _Card:
         raise _broken(path, invalid) from None
 
 
-def _figures(path: Path) -> list[Figure]:
+def _figures(path: Path, kind: str) -> list[Figure]:
     try:
         found = _FIGURES.validate_python(read_json(path).get("figures"))
     except ValidationError as invalid:
         raise _broken(path, invalid) from None
-    strange = sorted({name for figure in found for name in figure.conditions} - set(CONDITIONS))
-    if strange:
-        raise ArtifactError(f"names a condition '{strange[0]}'", where=path, fix="delete the file")
+    for figure in found:
+        if strange := _strange(figure, kind):
+            raise ArtifactError(strange, where=path, fix="delete the file")
     return found
+
+
+def _strange(figure: Figure, kind: str) -> str | None:
+    """What is not as an evaluation of this kind writes it."""
+    if figure.evaluation != kind or figure.measure not in MEASURES:
+        return f"holds a figure '{figure.measure}' of '{figure.evaluation}'"
+    if abs(figure.value) > LARGEST:
+        return f"tells a {figure.measure} of {figure.value}"
+    for name, value in figure.conditions.items():
+        if name not in CONDITIONS:
+            return f"names a condition '{name}'"
+        if isinstance(value, int) != (name == "severity"):
+            return f"has '{name}' {value!r}"
+    return None
 
 
 def _curve(path: Path) -> list[float]:
     """Validation top-1 in percent of each epoch."""
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            return [float(row["validation_top1"]) for row in csv.DictReader(file)]
+            curve = [float(row["validation_top1"]) for row in csv.DictReader(file)]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise ArtifactError(f"is no log of a training run ({error!r:.80})", where=path, fix=FIX) from error
+    for value in curve:
+        if not 0 <= value <= 100:  # nor NaN
+            raise ArtifactError(f"tells a validation top-1 of {value} %", where=path, fix=FIX)
+    return curve
 
 
 def _broken(path: Path, invalid: ValidationError) -> ArtifactError:

@@ -17,7 +17,7 @@ from pydantic import Field, StrictInt
 
 from edge_se.core.assets import asset
 from edge_se.core.errors import EdgeSeError, RecipeError, did_you_mean
-from edge_se.core.recipes import Recipe, read_recipe, recipe_of, shipped_recipes
+from edge_se.core.recipes import LARGEST_SEED, LONGEST, Recipe, read_recipe, recipe_of, shipped_recipes
 from edge_se.core.toml_files import Table, read_toml
 from edge_se.data.splits import SPLITS, read_manifest
 from edge_se.nets.zoo import ModelSpec, spec_of
@@ -63,10 +63,10 @@ class Study(Table):
     question: str = Field(min_length=1)
     models: Names
     recipes: Names
-    seeds: Annotated[tuple[Annotated[StrictInt, Field(ge=0)], ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Annotated[StrictInt, Field(ge=0, le=LARGEST_SEED)], ...], Field(min_length=1)]
     baseline: str
     baseline_recipe: str | None = None
-    epochs: StrictInt | None = Field(default=None, gt=0)
+    epochs: StrictInt | None = Field(default=None, gt=0, le=LONGEST)
     evaluations: Evaluations = Evaluations()
 
     @property

@@ -6,8 +6,8 @@ import os
 import shutil
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -40,7 +40,7 @@ def compiles(recipe: Recipe) -> bool:
     return lacking is None
 
 
-def compiled(net: nn.Module, recipe: Recipe) -> Any:
+def compiled(net: nn.Module, recipe: Recipe) -> Callable[[torch.Tensor], torch.Tensor]:
     """`net` as it is, or compiled where `compiles` says so: once per resolution, sharing parameters."""
     if not compiles(recipe):
         return net
@@ -51,4 +51,18 @@ def compiled(net: nn.Module, recipe: Recipe) -> Any:
     _dynamo.reset()
     limits = _dynamo.config
     limits.recompile_limit = max(limits.recompile_limit, 2 * len(set(recipe.resolutions)))
-    return torch.compile(net, dynamic=False)
+    return _told(torch.compile(net, dynamic=False))
+
+
+def _told(step: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """`step`, which compiles when it is first called, with what can go wrong then as UnavailableError."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    def call(images: torch.Tensor) -> torch.Tensor:
+        try:
+            return step(images)
+        except TorchDynamoException as error:
+            why = str(getattr(error, "inner_exception", error)).strip().partition("\n")[0]
+            raise UnavailableError(f"torch.compile failed ({why})", where="compile",
+                                   fix="mend the C++ compiler, or set compile = false in the recipe") from error
+    return call

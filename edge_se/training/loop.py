@@ -20,7 +20,7 @@ from edge_se.data.splits import ImageSet
 from edge_se.nets.zoo import ModelSpec, build
 from edge_se.training.averaging import average_of
 from edge_se.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from edge_se.training.compiling import compiled, compiles
+from edge_se.training.compiling import compiled
 from edge_se.training.distributed import ALONE, Group, shared
 from edge_se.training.interrupts import Interrupts
 from edge_se.training.logs import write_log
@@ -87,7 +87,7 @@ def train(spec: ModelSpec, recipe: Recipe, images: ImageSet, validation: ImageSe
     assert run.state.best_model is not None  # the last phase always ends with an evaluated epoch
     return TrainedNet(state=run.state.best_model, best_epoch=run.state.best_epoch, history=run.state.history,
                       seconds=run.state.seconds, amp=AMP_NAMES[run.amp],
-                      compiled=compiles(recipe), device=device_name(device))
+                      compiled=run.compiled, device=device_name(device))
 
 
 class _Run:
@@ -121,8 +121,9 @@ class _Run:
         self.average = average_of(self.net, self.recipe.ema) if self.recipe.ema else None
         self.optimizer = optimizer_of(self.net, self.recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp == torch.float16)
-        # What is called in a step; its parameters are those of `net`.
-        self.trained = compiled(shared(self.net, self.group, self.device), self.recipe)
+        eager = shared(self.net, self.group, self.device)
+        self.trained = compiled(eager, self.recipe)  # what a step calls; its parameters are those of `net`
+        self.compiled = self.trained is not eager
 
     def restore(self) -> None:
         """Goes on from the checkpoint, if there is one."""

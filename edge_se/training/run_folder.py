@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,25 +21,31 @@ from edge_se.training.precision import AMP_NAMES, amp_type, device_name
 
 SCHEMA = "edge-se/run/1"
 MANIFEST = "run.json"
+ARITHMETIC = ("device", "amp", "compiled", "processes")  # what rounds sums otherwise, and may change with the machine
 
 
 def start_run(folder: Path, spec: ModelSpec, recipe: Recipe, recipe_name: str, images: Iterable[ImageSet],
-              device: torch.device, processes: int, resume: bool) -> None:
-    """Writes the manifest; a resumed run keeps its times of starting. TrainingError when it was another run."""
+              device: torch.device, processes: int, resume: bool) -> list[str]:
+    """Writes the manifest; a resumed run keeps its times of starting. TrainingError when it was another run.
+
+    Returns in what of ARITHMETIC a resumed run differs from its beginning: it does not end bit for bit the same then.
+    """
     path = folder / MANIFEST
-    before = _times(path, spec, recipe) if resume and path.exists() else []
-    write_json(path, {
+    left = _left(path, spec, recipe) if resume and path.exists() else {}
+    document = {
         "schema": SCHEMA, "model": spec.name, "architecture": asdict(spec),
         "recipe": {"name": recipe_name, "sha256": recipe.sha256, "content": recipe.model_dump(mode="json")},
         "data": {kind.split: {"name": kind.name, "n": len(kind), "sha256": kind.sha256} for kind in images},
         "seed": recipe.seed, "epochs": recipe.epochs, "device": device_name(device),
         "amp": AMP_NAMES[amp_type(recipe, device)], "compiled": compiles(recipe), "processes": processes,
         "hardware": environment.hardware(), "versions": environment.versions(), "commit": environment.commit(),
-        "started": [*before, _now()], "finished": None})
+        "started": [*left.get("started", []), _now()], "finished": None}
+    write_json(path, document)
+    return [name for name in ARITHMETIC if name in left and left[name] != document[name]]
 
 
-def _times(path: Path, spec: ModelSpec, recipe: Recipe) -> list[str]:
-    """When the run to be resumed was started."""
+def _left(path: Path, spec: ModelSpec, recipe: Recipe) -> dict[str, Any]:
+    """The manifest of the run to be resumed."""
     left = read_json(path, TrainingError)
     before, told = left.get("started"), left.get("recipe")
     if not isinstance(told, dict) or not isinstance(before, list) or not all(isinstance(time, str) for time in before):
@@ -47,7 +54,7 @@ def _times(path: Path, spec: ModelSpec, recipe: Recipe) -> list[str]:
     if left.get("model") != spec.name or told.get("sha256") != recipe.sha256:
         raise TrainingError("belongs to another run: its model or recipe is not this one", where=path,
                             fix="resume with the same model, recipe and data, or use another --out")
-    return before
+    return left
 
 
 def finish_run(folder: Path) -> None:

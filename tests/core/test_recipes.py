@@ -216,6 +216,16 @@ def test_a_missing_recipe(tmp_path):
         read_recipe(tmp_path / "recipe.toml")
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63, 10**30])
+def test_a_seed_that_torch_does_not_take(read, seed):
+    recipe = read(GOOD)
+    assert recipe.seeded(2**63 - 1).seed == 2**63 - 1 and recipe.seeded(5) == recipe.model_copy(update={"seed": 5})
+    with pytest.raises(RecipeError, match=f"--seed: {seed} is no seed; give 0 to 9,223,372,036,854,775,807"):
+        recipe.seeded(seed)
+    with pytest.raises(RecipeError, match=r"'seed': .*than or equal to"):
+        read(f"seed = {seed}\n" + GOOD)
+
+
 plans = st.lists(st.tuples(st.integers(1, 60), st.sampled_from([8, 16, 24, 32])), min_size=1, max_size=5)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import more_readers as more
 import mutations
 import numpy as np
+import training_readers as training
 
 BENCH = {"schema": "edge-se/bench/1", "device": "cpu", "environment": {"device": {"name": "x", "power_mode": None}},
          "measurements": [{"model": "tiny", "precision": precision, "target": "any", "backend": "onnxruntime",
@@ -31,6 +32,7 @@ ROBUSTNESS = {"schema": "edge-se/robustness/1", "split": "test", "dataset": "x",
                            "excess_pp": None, "excess_ci_pp": None},
                           {"file": "int8.cpu.onnx", "top1": 49.0, "top1_ci": [39.0, 59.0], "drop_pp": 1.0,
                            "ci_pp": [-1.0, 3.0], "excess_pp": 0.0, "excess_ci_pp": [-1.0, 1.0]}]}
+CELL = ("card.json", "log.csv", "figures.json", "weights.safetensors", "test.json", "robustness.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +191,13 @@ KINDS = {
     "jpeg": Kind(name="images/two.jpg", damage=mutations.bytes_of, read=more.read_image_file),
     "bundle": Kind(name="bundle/bundle.json", damage=mutations.json_file, read=more.read_bundle,
                    beside=("bundle/pixels.npy", "bundle/fp32.onnx", "bundle/int8.cpu.onnx")),
+    "whole-recipe": Kind(name="own.toml", damage=mutations.toml_file, read=read_training_recipe),
+    "run": Kind(name="run.json", damage=mutations.json_file, read=training.read_run),
+    "study": Kind(name="study.toml", damage=mutations.toml_file, read=training.read_study, beside=("own.toml",)),
+    **{f"cell-{part}": Kind(name=f"cell/{name}", damage=damage, read=training.read_cell,
+                            beside=tuple(f"cell/{other}" for other in CELL if other != name))
+       for part, name, damage in (("card", "card.json", mutations.json_file), ("log", "log.csv", mutations.bytes_of),
+                                  ("figures", "figures.json", mutations.json_file))},
 }
 
 

@@ -196,3 +196,62 @@ def test_latencies_whose_ratio_no_number_holds(tmp_path, p50):
     path.write_text(json.dumps({"schema": "edge-se/bench/1", "measurements": [row]}))
     with pytest.raises(EdgeSeError, match="a latency is not a positive number"):
         latency_verdicts(None, [], 0.9, path)
+
+
+def test_epochs_without_end(tmp_path):
+    from edge_se.studies.plan import read_plan
+
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("[optimizer]\nlearning_rate = 0.1\n[[phases]]\nepochs = 99999999999999999999\n")
+    with pytest.raises(RecipeError, match=r"'phases\.0\.epochs': .*less than or equal to 100000"):
+        read_recipe(recipe)
+    recipe.write_text(recipe.read_text().replace("9" * 20, "2"))
+    with pytest.raises(RecipeError, match="--epochs: 100001 epochs never end; give 100,000 at most"):
+        read_recipe(recipe).shortened(100_001)
+    (tmp_path / "s.toml").write_text('name = "s"\nquestion = "?"\nmodels = ["mini"]\nrecipes = ["r.toml"]\n'
+                                     'seeds = [0]\nbaseline = "mini"\nepochs = 99999999999999999999\n')
+    with pytest.raises(EdgeSeError, match=r"s\.toml: 'epochs': .*less than or equal to 100000"):
+        read_plan(tmp_path / "s.toml")
+
+
+@pytest.fixture
+def cell(tmp_path):
+    """(what is changed in the card, log or figures) -> what a study reads of that cell."""
+    from edge_se.core.files import sha256_of
+    from edge_se.studies.finished import evaluation_file, finished
+    from edge_se.studies.plan import Cell, Evaluations
+
+    wanted = Evaluations(volatility=True, int8={"images": 10})
+    plan = Cell(model="mini", recipe="r", recipe_file=Path("r.toml"), epochs=4, seed=0, curve_start=0, key="0" * 64)
+    (tmp_path / "weights.safetensors").write_bytes(b"weights")
+    card = {"validation": {"top1": 50.0, "n": 100, "ci95": [40.0, 60.0]}, "seconds": 1.0, "epochs": 4, "best_epoch": 4,
+            "weights": {"sha256": sha256_of(tmp_path / "weights.safetensors")}, "recipe": {"sha256": "1"}, "params": 10,
+            "macs": 20, "device": "cpu", "commit": None, "hardware": {"cpu": "x"}, "versions": {}}
+    figure = {"evaluation": "int8", "measure": "top1", "value": 50.0, "conditions": {"target": "cpu"}}
+
+    def read(card_changes=None, log="10\n20\n30\n40", **changes):
+        (tmp_path / "card.json").write_text(json.dumps(card | (card_changes or {})))
+        (tmp_path / "log.csv").write_text(f"validation_top1\n{log}\n")
+        path = evaluation_file(tmp_path, "int8", wanted.model_dump(mode="json")["int8"])
+        path.write_text(json.dumps({"figures": [figure | changes]}))
+        return finished(plan, wanted, tmp_path)
+    return read
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"card_changes": {"hardware": {}}}, "'hardware': .*names no cpu"),
+    ({"card_changes": {"hardware": {"cpu": ["x"]}}}, "'hardware': .*names no cpu"),
+    ({"card_changes": {"validation": {"top1": 1e308, "n": 100, "ci95": [40.0, 60.0]}}}, r"'validation\.top1'"),
+    ({"card_changes": {"seconds": -1.0}}, "'seconds'"),
+    ({"log": "10\n20\nnan\n40"}, r"log\.csv: tells a validation top-1 of nan %"),
+    ({"log": "10\n20\n1e300\n40"}, r"log\.csv: tells a validation top-1 of 1e\+300 %"),
+    ({"measure": "top"}, "holds a figure 'top' of 'int8'"),
+    ({"evaluation": "test"}, "holds a figure 'top1' of 'test'"),
+    ({"value": 1e308}, r"tells a top1 of 1e\+308"),
+    ({"conditions": {"severity": "high"}}, "has 'severity' 'high'"),
+    ({"conditions": {"target": 3}}, "has 'target' 3"),
+])
+def test_a_cell_whose_files_no_table_can_hold(cell, changes, message):
+    assert len(cell()["figures"]) == 3
+    with pytest.raises(ArtifactError, match=message):
+        cell(**changes)

@@ -22,7 +22,8 @@ CASES = {  # the slow ones
     "onnx": 120, "safetensors": 200, "manifest": 200, "report-bench": 150, "report-sensitivity": 150}
 KINDS = ("onnx", "safetensors", "recipe", "board", "manifest", "indices", "cifar10", "table", "images", "layers",
          "profile", "bench", "settings", "baseline", "latencies", "report-bench", "report-sensitivity",
-         "candidates", "checkpoint", "state-dict", "logits", "png", "jpeg", "bundle", "robustness")
+         "candidates", "checkpoint", "state-dict", "logits", "png", "jpeg", "bundle", "robustness", "whole-recipe",
+         "run", "study", "cell-card", "cell-log", "cell-figures")
 
 
 def readers():
@@ -69,6 +70,7 @@ def originals(tiny_onnx, tiny_net, tiny_spec, calibration_npz, random_images, tm
                              how={"indices": indices.tolist()})
     (folder / "indices.json").write_text(json.dumps(manifest))
     readers().more.write_originals(folder, read_build(folder), tiny_net)
+    readers().training.write_originals(folder, tiny_spec("se"))
     return folder
 
 

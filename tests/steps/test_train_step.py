@@ -100,6 +100,22 @@ def test_the_manifest_of_a_run_that_goes_on_fits_its_schema_too(train, tmp_path,
         assert list(RUN.iter_errors(run | damage))
 
 
+def test_a_run_that_goes_on_with_other_arithmetic_says_so(train, tmp_path, monkeypatch):
+    monkeypatch.setattr(compiling.torch, "compile", functools.partial(torch.compile, backend="eager"))
+    said, run = {}, {}
+    for choice, lacking in (("first", None), ("same", None), ("other", "a C++ compiler")):
+        monkeypatch.setattr(compiling, "why_not", lambda lacking=lacking: lacking)
+        notes = Notes()
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Watch, "step", lambda watch, *place: (_ for _ in ()).throw(KeyboardInterrupt))
+            train(top='compile = "auto"', resume=choice != "first", progress=notes)
+        said[choice] = [note for note in notes.said if note.startswith("goes on with another value of compiled ")]
+        run[choice] = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert [len(notes) for notes in said.values()] == [0, 0, 1]
+    assert [document["compiled"] for document in run.values()] == [True, True, False]
+    assert len(run["other"]["started"]) == 3
+
+
 @pytest.mark.parametrize("damage", [{"started": "x"}, {"started": [None]}, {"recipe": None}])
 def test_a_damaged_manifest_is_refused_with_the_way_out(train, tmp_path, monkeypatch, damage):
     with monkeypatch.context() as patch:
@@ -229,6 +245,7 @@ def test_the_time_that_is_left_goes_by_pixels(monkeypatch, done, left):
     recipe = Recipe(phases=({"epochs": 1, "resolution": 8}, {"epochs": 1, "resolution": 16},
                             {"epochs": 2, "resolution": 32}), optimizer={"learning_rate": 0.1})
     watch, costs = Watch(Notes(), recipe), (1, 4, 16, 16)
+    clock[0] = 60.0  # the first step compiles, which is no pace
     assert watch.seconds_left() is None
     for epoch in range(done):
         for number in range(1, 6):

@@ -9,6 +9,8 @@ import torch
 from edge_se.core.errors import TrainingError
 from edge_se.core.recipes import Recipe
 from edge_se.training import loop, losses
+from edge_se.training.checkpoint import Checkpoint
+from edge_se.training.distributed import ALONE
 from edge_se.training.loop import Silent, train
 
 CPU = torch.device("cpu")
@@ -146,6 +148,33 @@ def test_an_interrupt_between_reads_saves_nothing_of_a_loss_that_is_no_number(ru
     with pytest.raises(TrainingError, match=r"step 2 \(read with those of steps 1 to 3\)"):
         run("wrong")
     assert not (tmp_path / "wrong" / "checkpoint.pt").exists()
+
+
+def test_a_run_that_died_resumes_bit_exactly_from_the_last_read(run, four, tmp_path, monkeypatch):
+    def die(watcher, epoch, step, steps_per_epoch, loss):
+        if (epoch, step) == (1, 5):
+            raise RuntimeError("died")
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+        patch.setattr(Silent, "step", die)
+        with pytest.raises(RuntimeError, match="died"):
+            run("died")
+    assert (saved(tmp_path / "died")["epoch"], saved(tmp_path / "died")["step"]) == (1, 4)
+    assert_same(run("whole"), run("died", resume=True))
+
+
+@pytest.mark.parametrize(("device", "together"), [("cpu", 1), ("cuda", 16)])
+def test_how_many_are_read_at_once_goes_by_the_device(device, together, tmp_path):
+    state = Checkpoint(model_name="", recipe_sha256="", data_sha256="", epoch=0, step=0, seconds=0.0, loss_sum=0.0,
+                       model={}, optimizer={})
+    unread, reads = losses.Losses(ALONE, torch.device(device), tmp_path), []
+    for step in range(20):
+        state.step = step
+        read = unread.add(torch.tensor(float(step)), state, loop.Interrupts(), last=step == 19)
+        assert unread.waiting is not bool(read)
+        reads += [read] if read else []
+    assert [len(read) for read in reads] == [together] * (20 // together) + [20 % together] * (20 % together > 0)
+    assert [loss for read in reads for loss in read] == list(range(20)) and state.loss_sum == sum(range(20))
 
 
 def test_checkpoints_between_reads_wait_for_the_next(run, four, tmp_path, monkeypatch):

@@ -186,6 +186,15 @@ def test_compiling_needs_a_compiler_and_auto_goes_without(run, monkeypatch, tmp_
     assert not eager.compiled and differing(eager, run("plain")) == []
 
 
+def test_a_compiler_that_fails_is_told_with_the_way_out(run, monkeypatch):
+    def broken(graph, inputs):
+        raise RuntimeError("no such instruction\nmore of it")
+    monkeypatch.setattr(compiling.torch, "compile", functools.partial(torch.compile, backend=broken))
+    monkeypatch.setattr(compiling, "why_not", lambda: None)
+    with pytest.raises(UnavailableError, match=r"^compile: torch\.compile failed \(no such instruction\); .*= false"):
+        run(compile="auto")
+
+
 def test_compiling_needs_pythons_headers_and_the_compiler_that_torch_calls(monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr(compiling.shutil, "which", lambda name: asked.append(name) or f"/usr/bin/{name}")
