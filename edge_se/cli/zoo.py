@@ -14,14 +14,15 @@ from edge_se.steps import completion
 
 def models_list(json: Json = False, quiet: Quiet = False) -> None:
     """Every network with its size and accuracy."""
+    from edge_se.reporting.nets import top1_text, weights_text
     from edge_se.steps.models import list_models
 
     document = list_models()
     if printed_as_json(document, json):
         return
-    rows = [[item["name"], item["input"], "bundled" if item["weights"] else "none", item["about"],
-             _count(item["params"]), _count(item["macs"]),
-             "–" if item["test_top1"] is None else f"{item['test_top1']:.2f}"] for item in document["models"]]
+    rows = [[item["name"], item["input"], weights_text(item["weights"], item["card"]), item["about"],
+             _count(item["params"]), _count(item["macs"]), top1_text(item["test_top1"], item["validation_top1"])]
+            for item in document["models"]]
     print_table(["model", "input", "weights", "about", "params", "MACs", "test top-1 %"], rows, left=4)
 
 

@@ -18,14 +18,14 @@ from edge_se.core.files import write_text
 from edge_se.quantization.effort import EFFORTS
 from edge_se.quantization.placement import PLACEMENTS
 from edge_se.quantization.targets import TARGETS
-from edge_se.reporting import devices, estimates, gate_errors, nets, referee
+from edge_se.reporting import devices, estimates, gate_errors, nets, referee, se_cost, se_studies, training_speed
 from edge_se.reporting.console import table_text
 from edge_se.reporting.tables import DASH, accuracy, build_rows, markdown, measurement_rows
 from edge_se.reporting.verdict import explain
 
 MODELS = ("resnet18", "se_resnet18")
 DOCUMENTS = ("README.md", "docs/benchmarking.md", "docs/estimates.md", "docs/gate.md", "docs/jetson.md",
-             "docs/models.md", "docs/peers.md", "docs/quantization.md")
+             "docs/models.md", "docs/peers.md", "docs/quantization.md", "docs/se.md", "docs/training.md")
 TARGETS_SHOWN = ("cpu", "openvino", "tensorrt")
 PLACE = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end figures -->)", re.DOTALL)
 
@@ -206,7 +206,12 @@ FIGURES: dict[str, Callable[[], str]] = {
     "estimate-kernels": estimates.kernels_table, "estimate-speedups": estimates.speedups_table,
     "gate-errors": gate_errors.error_table, "gate-errors-sentence": gate_errors.error_sentence,
     "referee": referee.referee_table, "referee-sentence": referee.referee_sentence,
-    "nets": nets.nets_table, "over-ssh": devices.over_ssh_table, "arm64": devices.arm64_table}
+    "se-figure": se_cost.figure_line, "se-shares": se_cost.shares_table, "se-times": se_cost.times_table,
+    "se-gates": se_cost.gates_table, "se-controls": se_cost.controls,
+    "se-placements": se_studies.placements_table, "se-int8": se_studies.int8_table, "se-noise": se_studies.noise_table,
+    "training-speed": training_speed.speed_table,
+    "nets": nets.nets_table, "zoo-export": nets.exports_table, "over-ssh": devices.over_ssh_table,
+    "arm64": devices.arm64_table}
 
 
 def _result(name: str) -> dict[str, Any]:

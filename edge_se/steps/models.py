@@ -1,4 +1,7 @@
-"""`models`: what the zoo holds, from its table and the cards; needs no torch."""
+"""`models`: what the zoo holds, from its table and the cards; needs no torch.
+
+A net is bundled with weights and card, or has a card alone, which says how to train it again, or neither.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ from dataclasses import asdict
 from typing import Any
 
 from edge_se.core.assets import asset
-from edge_se.core.errors import ArtifactError
-from edge_se.core.files import read_json
+from edge_se.core.errors import ArtifactError, RecipeError
+from edge_se.core.recipes import Recipe, read_recipe, shipped_recipes
 from edge_se.nets.arithmetic import size_of
 from edge_se.nets.zoo import MODELS, spec_of
+from edge_se.reporting.nets import card_of, top1_of
 
 SCHEMA = "edge-se/models/1"
+NOT_SHIPPED = "the weights of this card are not shipped"
 
 
 def list_models() -> dict[str, Any]:
@@ -20,22 +25,53 @@ def list_models() -> dict[str, Any]:
 
 
 def show_model(name: str) -> dict[str, Any]:
-    """One net: its spec, its size at its own resolution and at 224 pixels, and its whole card (None: never trained)."""
-    spec = spec_of(name)
-    own = size_of(spec)
+    """One net: its spec, its size at its own resolution and at 224 pixels, and its whole card (None: never trained).
+
+    `note` and `train_again`, the command, tell of a card without weights what to do; both are None of other nets, and
+    the command is where no recipe that comes with edge-se is the card's.
+    """
+    spec, card, weights = spec_of(name), card_of(name), _has_weights(name)
+    own, note, command = size_of(spec), None, None
+    if card is not None and not weights:
+        command = _command(name, card)
+        note = f"{NOT_SHIPPED}; train them again " + (f"with `{command}`" if command else "by the recipe in it")
     return {"schema": SCHEMA, "model": name, "architecture": asdict(spec), "params": own.params, "macs": own.macs,
-            "macs_at_224": size_of(spec, 224).macs, "card": _card(name)}
+            "macs_at_224": size_of(spec, 224).macs, "weights": weights, "note": note, "train_again": command,
+            "card": card}
 
 
-def _card(name: str) -> dict[str, Any] | None:
-    path = asset("models", name, "card.json")
-    return read_json(path, ArtifactError) if path.is_file() else None
+def _has_weights(name: str) -> bool:
+    return asset("models", name, "weights.safetensors").is_file()
+
+
+def _command(name: str, card: dict[str, Any]) -> str | None:
+    """What trains by the recipe of a card: the net's own or a shipped one whose hash, so shortened, is the card's."""
+    try:
+        epochs, seed, wanted = int(card["epochs"]), int(card["seed"]), card["recipe"]["sha256"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"does not tell how it was trained ({error!r})", where=asset("models", name, "card.json"),
+                            fix="write it again") from error
+    recipes = {f" --recipe {recipe}": path for recipe, path in shipped_recipes().items()}
+    own = asset("models", name, "recipe.toml")
+    for option, path in ({"": own} | recipes if own.is_file() else recipes).items():
+        if _hash(read_recipe(path), epochs, seed) == wanted:
+            return f"edge-se train --model {name}{option} --epochs {epochs} --seed {seed}"
+    return None
+
+
+def _hash(recipe: Recipe, epochs: int, seed: int) -> str | None:
+    """Of the recipe as `train` with these options takes it; None where it takes no such number of epochs."""
+    try:
+        return recipe.shortened(epochs).model_copy(update={"seed": seed}).sha256
+    except RecipeError:
+        return None
 
 
 def _summary(name: str) -> dict[str, Any]:
-    spec, card = MODELS[name], _card(name) or {}
-    size = size_of(spec)
+    spec, card = MODELS[name], card_of(name)
+    size, test, validation = size_of(spec), top1_of(card, "test"), top1_of(card, "validation")
     return {"name": name, "about": spec.about, "input": f"3x{spec.input_size}x{spec.input_size}",
             "classes": spec.classes, "params": size.params, "macs": size.macs,
-            "weights": asset("models", name, "weights.safetensors").is_file(),
-            "test_top1": card.get("test", {}).get("top1"), "test_n": card.get("test", {}).get("n")}
+            "weights": _has_weights(name), "card": card is not None,
+            "test_top1": test[0], "test_n": test[1],
+            "validation_top1": validation[0], "validation_n": validation[1]}
