@@ -17,7 +17,7 @@ from edge_se.steps.study import STUDIES, Options, study
 from edge_se.studies import documents
 
 HERE = Path(__file__).parent
-NAMES = ("placements", "stems", "learning-rate", "noise", "quantization")
+NAMES = ("placements", "noise", "quantization", "quantization-tensorrt", "stems", "learning-rate")
 
 
 def main() -> None:

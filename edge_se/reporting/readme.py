@@ -15,6 +15,7 @@ from typing import Any
 from edge_se.core.artifacts import Build, build_of
 from edge_se.core.assets import asset
 from edge_se.core.files import write_text
+from edge_se.nets.zoo import BUNDLED
 from edge_se.quantization.effort import EFFORTS
 from edge_se.quantization.placement import PLACEMENTS
 from edge_se.quantization.targets import TARGETS
@@ -23,7 +24,7 @@ from edge_se.reporting.console import table_text
 from edge_se.reporting.tables import DASH, accuracy, build_rows, markdown, measurement_rows
 from edge_se.reporting.verdict import explain
 
-MODELS = ("resnet18", "se_resnet18")
+MODELS = BUNDLED
 DOCUMENTS = ("README.md", "docs/benchmarking.md", "docs/estimates.md", "docs/gate.md", "docs/jetson.md",
              "docs/models.md", "docs/peers.md", "docs/quantization.md", "docs/se.md", "docs/training.md")
 TARGETS_SHOWN = ("cpu", "openvino", "tensorrt")
@@ -98,16 +99,20 @@ def weights_table() -> str:
         test, validation = card["test"], card["validation"]
         rows.append([f"`{model}`", accuracy(test["top1"], test["ci95"]), f"{test['n']:,}",
                      accuracy(validation["top1"], validation["ci95"]), str(card["epochs"]), str(card["seed"]),
-                     f"{card['seconds'] / 60:.0f} min on {card['hardware']['cores']} cores"
-                     if card["device"] == "cpu" else f"{card['seconds'] / 60:.0f} min on {card['device']}"])
+                     f"{card['seconds'] / 60:.0f} min on {_trained_on(card)}"])
     return markdown(["weights", "test top-1 % (95 % CI)", "n", "validation top-1 % (95 % CI)", "epochs", "seed",
                      "training"], rows)
+
+
+def _trained_on(card: dict[str, Any]) -> str:
+    cores = card["hardware"]["cores"]
+    return card["device"] if card["device"] != "cpu" else f"{cores} core{'' if cores == 1 else 's'}"
 
 
 def peers_table() -> str:
     """Each peer's file: accuracy, flips, latency in two runtimes, and what quantizing took."""
     parts = []
-    for model in (name for name in MODELS if asset("bench", "results", f"peers-{name}.json").is_file()):
+    for model in _models_with("peers"):
         document = _result(f"peers-{model}")
         fp32 = document["fp32"]
         columns = ["file", "top-1 %", "drop, points (95 % CI)", "flips", "onnxruntime ms", "OpenVINO ms",
@@ -129,7 +134,7 @@ def peers_table() -> str:
 def ablation_table() -> str:
     """Methods and placements per target, on held-out images."""
     parts = []
-    for model in MODELS:
+    for model in _models_with("ablation"):
         document = _result(f"ablation-{model}")
         default = document["default_placement"]
         columns = ["target", "placement", "method", "calibration", "SQNR dB", "flips", "drop, points (95 % CI)", "ms"]
@@ -212,6 +217,11 @@ FIGURES: dict[str, Callable[[], str]] = {
     "training-speed": training_speed.speed_table,
     "nets": nets.nets_table, "zoo-export": nets.exports_table, "over-ssh": devices.over_ssh_table,
     "arm64": devices.arm64_table}
+
+
+def _models_with(kind: str) -> list[str]:
+    """The bundled nets of which that was measured."""
+    return [name for name in MODELS if asset("bench", "results", f"{kind}-{name}.json").is_file()]
 
 
 def _result(name: str) -> dict[str, Any]:
