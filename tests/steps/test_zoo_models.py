@@ -19,8 +19,8 @@ from edge_se.steps.export import export
 from edge_se.steps.gate import gate
 
 BUNDLED = sorted(name for name in MODELS if asset("models", name, "weights.safetensors").is_file())
-PARAMS = {"resnet18": 11_173_962, "se_resnet18": 11_261_002}
-MACS = {"resnet18": 555_422_720, "se_resnet18": 555_509_760}
+PARAMS = {"resnet18": 11_173_962, "se_resnet18": 11_261_002, "slim_se": 4_696_362}
+MACS = {"resnet18": 555_422_720, "se_resnet18": 555_509_760, "slim_se": 233_705_856}
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schema"
 
 

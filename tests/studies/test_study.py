@@ -182,7 +182,7 @@ def test_what_is_done_is_not_done_again(ran, monkeypatch):
 def test_a_further_evaluation_or_seed_runs_that_alone(ran, monkeypatch):
     folder = ran[0]
     (folder / "more.toml").write_text(STUDY.replace("seeds = [0, 1]", "seeds = [0, 1, 2]"))
-    (folder / "less.toml").write_text(STUDY.partition("[evaluations]")[0] + "[evaluations]\ntest = true\n")
+    (folder / "less.toml").write_text(STUDY.partition("[evaluations]")[0])
     asked = []
 
     def interrupted(executor, jobs, progress):
@@ -196,7 +196,20 @@ def test_a_further_evaluation_or_seed_runs_that_alone(ran, monkeypatch):
     assert len(asked) == 2 and all("-s2-" in name for name in asked)
     asked.clear()
     less = step.study(folder / "less.toml", out=folder / "less", options=step.Options(cells=folder / "cells"))
-    assert not asked and [row["n"] for row in less["rows"] if row["evaluation"] == "test"] == [50] * 4
+    assert not asked and {row["evaluation"] for row in less["rows"]} == {"validation"}
+
+
+def test_the_test_set_is_read_where_a_study_asks_and_nothing_is_trained_for_it(ran):
+    folder = ran[0]
+    (folder / "test.toml").write_text(STUDY.replace("seeds = [0, 1]", "seeds = [0]").partition("[evaluations]")[0]
+                                      + "[evaluations]\ntest = true\n")
+    cells = [folder / "cells" / cell.folder for cell in step.read_plan(folder / "test.toml").cells]
+    before = [(cell / name).stat().st_mtime_ns for cell in cells for name in ("card.json", "weights.safetensors")]
+    assert not any("test" in json.loads((cell / "card.json").read_text()) for cell in cells)
+    found = step.study(folder / "test.toml", out=folder / "test", options=step.Options(cells=folder / "cells"))
+    assert [row["n"] for row in found["rows"] if row["evaluation"] == "test"] == [50] * 2
+    assert before == [(cell / name).stat().st_mtime_ns for cell in cells
+                      for name in ("card.json", "weights.safetensors")]
 
 
 def test_altered_weights_are_found(ran, tmp_path):
