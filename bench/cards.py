@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from edge_se.core.assets import asset
+from edge_se.core.cards import CARD, WEIGHTS
 from edge_se.core.errors import ArtifactError, EdgeSeError
 from edge_se.core.files import read_json, sha256_of, write_json
 from edge_se.core.progress import Progress
 from edge_se.data.splits import SPLITS, read_manifest
 from edge_se.nets.zoo import BUNDLED, spec_of
 from edge_se.reporting.console import ConsoleProgress
-from edge_se.steps.train import CARD, SCHEMA, WEIGHTS, test_figure
+from edge_se.steps.train import SCHEMA, test_figure
 
 _CELL = re.compile(r"(?P<model>\w+)-e(?P<epochs>\d+)-s(?P<seed>\d+)-[0-9a-f]{10}")
 FIX = "run its study again, or name another cell"

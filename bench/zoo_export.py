@@ -36,6 +36,7 @@ from edge_se.backends.tensorrt import CAPABILITY, PACKAGE, compile_check
 from edge_se.core import environment
 from edge_se.core.artifacts import Artifact, Build, check_file, read_build
 from edge_se.core.assets import asset
+from edge_se.core.cards import WEIGHTS, has_weights
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.files import read_json, sha256_of, write_json
 from edge_se.data import calibration
@@ -95,7 +96,7 @@ def kept(name: str, work: Path) -> dict[str, Any] | None:
 
 
 def key_of(name: str) -> str:
-    weights, root = asset("models", name, "weights.safetensors"), Path(edge_se.__file__).parent
+    weights, root = asset("models", name, WEIGHTS), Path(edge_se.__file__).parent
     return digest({"schema": SCHEMA, "spec": asdict(spec_of(name)), "versions": environment.versions(),
                    "weights": sha256_of(weights) if weights.is_file() else None,
                    "code": [sha256_of(path) for part in CODE for path in sorted((root / part).glob("*.py"))]})
@@ -104,7 +105,7 @@ def key_of(name: str) -> str:
 def measured(name: str, work: Path) -> dict[str, Any]:
     """One row; `failed` with the command's own words where there is no build. The build is deleted."""
     folder, spec = work / "builds" / name, spec_of(name)
-    trained = asset("models", name, "weights.safetensors").is_file()
+    trained = has_weights(name)
     command = ["export", "--model", name, *OPTIONS, *([] if trained else ["--untrained"])]
     row: dict[str, Any] = {"model": name, "trained": trained, "input_size": spec.input_size,
                            "commit": environment.commit()}

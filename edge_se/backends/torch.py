@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edge_se.backends.base import Device, Session
 from edge_se.core.assets import asset
+from edge_se.core.cards import WEIGHTS
 from edge_se.core.environment import cpu_count
 from edge_se.core.errors import EdgeSeError, ModelError, UnavailableError
 from edge_se.core.files import sha256_of
@@ -40,7 +41,7 @@ def installed() -> bool:
 
 def weights_of(name: str) -> Path:
     """Where the weights of a net of the zoo lie."""
-    return asset("models", name, "weights.safetensors")
+    return asset("models", name, WEIGHTS)
 
 
 class Torch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edge_se.core.assets import asset
+from edge_se.core.cards import card_of, top1_of
 from edge_se.core.errors import ArtifactError
 from edge_se.core.files import read_json
 from edge_se.nets.arithmetic import size_of
@@ -25,18 +26,6 @@ def nets_table() -> str:
                      f"{large.macs:,}", weights_text(name in BUNDLED, card is not None),
                      top1_text(top1_of(card, "test")[0], top1_of(card, "validation")[0])])
     return markdown(columns, rows, left=2)
-
-
-def card_of(name: str) -> dict[str, Any] | None:
-    """What is told of a net's training, with its weights or without them; None: it has no card."""
-    path = asset("models", name, "card.json")
-    return read_json(path, ArtifactError) if path.is_file() else None
-
-
-def top1_of(card: dict[str, Any] | None, split: str) -> tuple[float | None, int | None]:
-    """Top-1 in percent and the number of images of "test" or "validation"; None where the card does not tell."""
-    found = (card or {}).get(split) or {}
-    return found.get("top1"), found.get("n")
 
 
 def top1_text(test: float | None, validation: float | None) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from edge_se.core.artifacts import Build, build_of
 from edge_se.core.assets import asset
+from edge_se.core.cards import card_of
 from edge_se.core.files import write_text
 from edge_se.nets.zoo import BUNDLED
 from edge_se.quantization.effort import EFFORTS
@@ -95,7 +96,8 @@ def weights_table() -> str:
     """The bundled weights, from their cards."""
     rows = []
     for model in MODELS:
-        card = json.loads(asset("models", model, "card.json").read_text())
+        card = card_of(model)
+        assert card is not None  # it is bundled
         test, validation = card["test"], card["validation"]
         rows.append([f"`{model}`", accuracy(test["top1"], test["ci95"]), f"{test['n']:,}",
                      accuracy(validation["top1"], validation["ci95"]), str(card["epochs"]), str(card["seed"]),

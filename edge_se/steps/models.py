@@ -9,11 +9,11 @@ from dataclasses import asdict
 from typing import Any
 
 from edge_se.core.assets import asset
+from edge_se.core.cards import CARD, card_of, has_weights, top1_of
 from edge_se.core.errors import ArtifactError, RecipeError
 from edge_se.core.recipes import Recipe, read_recipe, shipped_recipes
 from edge_se.nets.arithmetic import size_of
 from edge_se.nets.zoo import MODELS, spec_of
-from edge_se.reporting.nets import card_of, top1_of
 
 SCHEMA = "edge-se/models/1"
 NOT_SHIPPED = "the weights of this card are not shipped"
@@ -30,7 +30,7 @@ def show_model(name: str) -> dict[str, Any]:
     `note` and `train_again`, the command, tell of a card without weights what to do; both are None of other nets, and
     the command is where no recipe that comes with edge-se is the card's.
     """
-    spec, card, weights = spec_of(name), card_of(name), _has_weights(name)
+    spec, card, weights = spec_of(name), card_of(name), has_weights(name)
     own, note, command = size_of(spec), None, None
     if card is not None and not weights:
         command = _command(name, card)
@@ -40,16 +40,12 @@ def show_model(name: str) -> dict[str, Any]:
             "card": card}
 
 
-def _has_weights(name: str) -> bool:
-    return asset("models", name, "weights.safetensors").is_file()
-
-
 def _command(name: str, card: dict[str, Any]) -> str | None:
     """What trains by the recipe of a card: the net's own or a shipped one whose hash, so shortened, is the card's."""
     try:
         epochs, seed, wanted = int(card["epochs"]), int(card["seed"]), card["recipe"]["sha256"]
     except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"does not tell how it was trained ({error!r})", where=asset("models", name, "card.json"),
+        raise ArtifactError(f"does not tell how it was trained ({error!r})", where=asset("models", name, CARD),
                             fix="write it again") from error
     recipes = {f" --recipe {recipe}": path for recipe, path in shipped_recipes().items()}
     own = asset("models", name, "recipe.toml")
@@ -60,9 +56,9 @@ def _command(name: str, card: dict[str, Any]) -> str | None:
 
 
 def _hash(recipe: Recipe, epochs: int, seed: int) -> str | None:
-    """Of the recipe as `train` with these options takes it; None where it takes no such number of epochs."""
+    """Of the recipe as `train` with these options takes it; None where it takes no such number of epochs or seed."""
     try:
-        return recipe.shortened(epochs).model_copy(update={"seed": seed}).sha256
+        return recipe.shortened(epochs).seeded(seed).sha256
     except RecipeError:
         return None
 
@@ -72,6 +68,6 @@ def _summary(name: str) -> dict[str, Any]:
     size, test, validation = size_of(spec), top1_of(card, "test"), top1_of(card, "validation")
     return {"name": name, "about": spec.about, "input": f"3x{spec.input_size}x{spec.input_size}",
             "classes": spec.classes, "params": size.params, "macs": size.macs,
-            "weights": _has_weights(name), "card": card is not None,
+            "weights": has_weights(name), "card": card is not None,
             "test_top1": test[0], "test_n": test[1],
             "validation_top1": validation[0], "validation_n": validation[1]}

@@ -10,10 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edge_se.core.cards import CARD, WEIGHTS
 from edge_se.core.files import alone_in, sha256_of, write_bytes, write_json
 from edge_se.core.progress import Progress
 from edge_se.studies.collect import Figure
-from edge_se.studies.finished import CARD, WEIGHTS, evaluation_file, evaluations_of, finished
+from edge_se.studies.finished import evaluation_file, evaluations_of, finished
 from edge_se.studies.plan import Cell, Evaluations
 
 WORK = "edge_se.steps.study_cell:run"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_se.core import environment
+from edge_se.core.cards import CARD, WEIGHTS
 from edge_se.core.errors import ArtifactError, TrainingError, UnavailableError
 from edge_se.core.files import read_json, sha256_of, write_json
 from edge_se.core.progress import SILENT, Progress
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from edge_se.training.loop import TrainedNet
 
 SCHEMA = "edge-se/card/1"
-CARD, WEIGHTS = "card.json", "weights.safetensors"
 RUNS = Path("runs")
 
 

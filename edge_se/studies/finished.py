@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from edge_se.core.cards import CARD, WEIGHTS
 from edge_se.core.errors import ArtifactError
 from edge_se.core.files import read_json, sha256_of
 from edge_se.studies.collect import CONDITIONS, Figure, volatility
 from edge_se.studies.plan import Cell, Evaluations, digest
 from edge_se.studies.tables import MEASURES
 
-CARD, LOG, WEIGHTS = "card.json", "log.csv", "weights.safetensors"
+LOG = "log.csv"
 FIX = "delete the folder; the cell is then trained again"
 LARGEST = 1e9  # of a figure: milliseconds, points, flips; far below where a mean or a square overflows
 _FIGURES = TypeAdapter(list[Figure], config=ConfigDict(allow_inf_nan=False))

@@ -9,6 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from edge_se.cli import main
+from edge_se.core import cards
 from edge_se.core.assets import asset
 from edge_se.core.errors import ArtifactError, ModelError
 from edge_se.core.recipes import read_recipe, shipped_recipes
@@ -50,7 +51,7 @@ def test_cards_fit_their_schema_and_say_whether_their_weights_are_here(name):
 def card_of_mini_se(tmp_path, monkeypatch):
     """(changes of the card) -> models/mini_se/card.json, made from a bundled net's, beside the shipped recipes."""
     (tmp_path / "recipes").symlink_to(asset("models", "recipes"))
-    for module in (step, nets):
+    for module in (step, cards):
         monkeypatch.setattr(module, "asset", lambda *parts: tmp_path.joinpath(*parts[1:]))
 
     def make(**changes):

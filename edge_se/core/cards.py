@@ -1,0 +1,28 @@
+"""Cards: what is told of a net's training, in models/NAME with or without its weights, and in a run's folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge_se.core.assets import asset
+from edge_se.core.errors import ArtifactError
+from edge_se.core.files import read_json
+
+CARD, WEIGHTS = "card.json", "weights.safetensors"  # beside each other wherever both are
+
+
+def card_of(name: str) -> dict[str, Any] | None:
+    """The card that comes with edge-se of the net `name`; None: it has none."""
+    path = asset("models", name, CARD)
+    return read_json(path, ArtifactError) if path.is_file() else None
+
+
+def has_weights(name: str) -> bool:
+    """Whether the weights of the net `name` come with edge-se."""
+    return asset("models", name, WEIGHTS).is_file()
+
+
+def top1_of(card: dict[str, Any] | None, split: str) -> tuple[float | None, int | None]:
+    """Top-1 in percent and the number of images of "test" or "validation"; None where the card does not tell."""
+    found = (card or {}).get(split) or {}
+    return found.get("top1"), found.get("n")
