@@ -35,7 +35,7 @@ format: install  ## let ruff mend what it can
 bench: install  ## FP32 against INT8, interleaved, one thread; writes bench/results/
 	$(BIN)/python bench/int8_speedup.py
 
-matrix: install  ## both nets: FP32, FP16, INT8 in torch, onnxruntime, OpenVINO, with accuracy; build/report.html
+matrix: install  ## ResNet-18 and SE-ResNet-18: FP32, FP16, INT8 in torch, onnxruntime, OpenVINO, with accuracy; build/report.html
 	for model in resnet18 se_resnet18; do \
 	  $(BIN)/edge-se export --model $$model --fp16 --int8 --target cpu,openvino,tensorrt || exit; done
 	$(BIN)/edge-se bench --model resnet18,se_resnet18 --backend all --out build/bench.json --html build/report.html
