@@ -1,7 +1,7 @@
 """Measures what README quotes of the bundled nets: python bench/results.py [MODEL ...]
 
-About 15 minutes on two cores. Needs CIFAR-10 ($EDGE_SE_DATA). Writes bench/results/*.json of all bundled nets, or of those that are named, and
-refreshes the tables made from them. Ratios of INT8 to FP32 are always measured of all, in one run.
+About 15 minutes on two cores. Needs CIFAR-10 ($EDGE_SE_DATA). Writes bench/results/*.json of all bundled nets, or of
+those that are named, and refreshes the tables made from them. Ratios of INT8 to FP32 are of all builds in one run.
 """
 
 from __future__ import annotations

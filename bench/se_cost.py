@@ -4,9 +4,9 @@
     python bench/se_cost.py --exports-only     # so that the timing alone can wait for a quiet machine
 
 The nets are untrained; the time of dense layers should not depend on weights. Two controls of the same run tell how far
-that holds: the bundled weights in the same nets, and one file that is timed twice. In each repeat every file of a family
-is loaded anew and all are timed in turns of random order; figures are medians of the repeats' ratios. Exports stay in
-build/se-cost. Writes bench/results/se_cost.json, docs/figures/se-cost.svg and the tables of docs/se.md.
+that holds: the bundled weights in the same nets, and one file that is timed twice. In each repeat every file of a
+family is loaded anew and all are timed in turns of random order; figures are medians of the repeats' ratios. Exports
+stay in build/se-cost. Writes bench/results/se_cost.json, docs/figures/se-cost.svg and the tables of docs/se.md.
 """
 
 from __future__ import annotations
