@@ -1,7 +1,8 @@
-"""Jobs for executors, and documents of studies that nobody ran."""
+"""Jobs for executors, and waiting for the marks that they leave."""
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,15 @@ def job(tmp_path, monkeypatch):
 def environment_for_children():
     """Of a process that must find edge_se and study_work."""
     return os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, sys.path)])}
+
+
+@pytest.fixture
+def wait_for():
+    """(folder, pattern) -> the first file there that matches, once there is one."""
+    def wait(folder, pattern):
+        deadline = time.monotonic() + 30
+        while not (found := list(folder.glob(pattern))):
+            assert time.monotonic() < deadline, f"no {pattern}"
+            time.sleep(0.05)
+        return found[0]
+    return wait

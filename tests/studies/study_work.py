@@ -34,8 +34,8 @@ def killed(number, marks, times):
 def patient(number, marks):
     """Runs until it is interrupted, and leaves a mark then, as training leaves a checkpoint."""
     marks = Path(marks)
-    (marks / f"started-{number}-{os.getpid()}").touch()
     try:
+        (marks / f"started-{number}-{os.getpid()}").touch()  # from here on an interrupt may come
         for _ in range(600):
             time.sleep(0.1)
     except KeyboardInterrupt:

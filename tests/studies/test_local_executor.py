@@ -54,7 +54,7 @@ def test_a_killed_worker_is_replaced_once(job, tmp_path):
     assert sorted(path.name for path in tmp_path.glob("2-*")) == ["2-0", "2-1"]
 
 
-def test_closing_stops_the_workers_and_lets_them_save(job, tmp_path):
+def test_closing_stops_the_workers_and_lets_them_save(job, tmp_path, wait_for):
     run = LocalExecutor(2).run([job("patient", 1, marks=str(tmp_path)), job("square", 2)])
     assert next(run).job.name == "square-2"
     started = wait_for(tmp_path, "started-1-*")
@@ -63,7 +63,7 @@ def test_closing_stops_the_workers_and_lets_them_save(job, tmp_path):
     assert not alive(int(started.name.rpartition("-")[2]))
 
 
-def test_a_worker_that_does_not_stop_is_killed(job, tmp_path, monkeypatch):
+def test_a_worker_that_does_not_stop_is_killed(job, tmp_path, wait_for, monkeypatch):
     monkeypatch.setattr(local, "PATIENCE_SECONDS", 0.0)
     run = LocalExecutor(2).run([job("patient", 1, marks=str(tmp_path)), job("square", 2)])
     next(run)
@@ -73,7 +73,7 @@ def test_a_worker_that_does_not_stop_is_killed(job, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "SIGKILL"])
-def test_whatever_ends_the_parent_ends_its_workers(how, job, tmp_path, environment_for_children):
+def test_whatever_ends_the_parent_ends_its_workers(how, job, tmp_path, wait_for, environment_for_children):
     own = job("patient", 1, marks=str(tmp_path))
     code = (f"import json, pathlib, sys\nfrom edge_se.studies.executor import Job\n"
             f"from edge_se.studies.local import LocalExecutor\n"
@@ -102,14 +102,6 @@ def test_workers_share_the_processors(monkeypatch):
 def test_an_unknown_executor_gets_a_suggestion():
     with pytest.raises(EdgeSeError, match="unknown executor 'locl'; did you mean 'local'"):
         require_executor("locl")
-
-
-def wait_for(folder, pattern):
-    deadline = time.monotonic() + 30
-    while not (found := list(folder.glob(pattern))):
-        assert time.monotonic() < deadline, f"no {pattern}"
-        time.sleep(0.05)
-    return found[0]
 
 
 def alive(process):

@@ -37,11 +37,10 @@ def test_outcomes_errors_and_killed_workers(job, tmp_path):
     assert sorted(path.name for path in tmp_path.glob("2-*")) == ["2-0", "2-1"]
 
 
-def test_closing_interrupts_tasks_and_lets_them_save(job, tmp_path):
+def test_closing_interrupts_tasks_and_lets_them_save(job, tmp_path, wait_for):
     run = RayExecutor(2).run([job("patient", 1, marks=str(tmp_path)), job("square", 2)])
     assert next(run).job.name == "square-2"
-    while not list(tmp_path.glob("started-1-*")):
-        pass
+    wait_for(tmp_path, "started-1-*")
     run.close()
     assert (tmp_path / "saved-1").exists() and not ray.is_initialized()
 
