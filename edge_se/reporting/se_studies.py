@@ -150,7 +150,7 @@ def _conditions(document: Document) -> str:
     lost = len(document["cells"]) - len(done)
     epochs = ", ".join(str(number) for number in sorted({cell["epochs"] for cell in done}))
     return (f"{len(document['study']['seeds'])} seeds, {epochs} epochs; intervals tell of seeds "
-            f"(docs/studies/README.md).{f' Cells that failed: {lost}.' if lost else ''}\n")
+            f"([what that means](studies/README.md#what-comes-out)).{f' Cells that failed: {lost}.' if lost else ''}\n")
 
 
 def _plain(document: Document) -> str:

@@ -52,16 +52,25 @@ def page(document: dict[str, Any], figures: str = "") -> str:
     """The study as a Markdown page; `figures` is the way from the page to their folder, with its slash."""
     parts = [f"# {document['name']}\n\n{document['question']}\n\n{_conditions(document)}\n"]
     for evaluation in evaluations_of(document):
-        columns, rows = summary_rows(document, evaluation)
-        parts.append(f"## {TITLES[evaluation]}\n\n{markdown(columns, rows, left=columns.index('seeds'))}")
+        parts.append(f"## {TITLES[evaluation]}\n\n{_table(*summary_rows(document, evaluation))}")
         columns, rows = comparison_rows(document, evaluation)
         if rows:
-            parts.append(markdown(columns, rows, left=columns.index("seeds")))
+            parts.append(_table(columns, rows))
         parts += [f"![{TITLES[evaluation]}: {about}]({figures}{name})\n" for about, name in (
             ("means and seeds", f"{document['name']}-{evaluation}.svg"),
             ("curves", f"{document['name']}-{evaluation}-curves.svg")) if name in document["figures"]]
     parts.append(_legend(document))
     return "\n".join(parts)
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> str:
+    """As Markdown; what is the same in all rows, the figures excepted, is told once below the table."""
+    labels = columns.index("seeds") + 1
+    same = [place for place in range(1, labels) if len(rows) > 1 and len({row[place] for row in rows}) == 1]
+    told = f"\nIn all rows: {', '.join(f'{columns[place]} {rows[0][place]}' for place in same)}.\n" if same else ""
+    left = sum(place not in same for place in range(labels - 1))
+    kept = [place for place in range(len(columns)) if place not in same]
+    return markdown([columns[place] for place in kept], [[row[place] for place in kept] for row in rows], left) + told
 
 
 def _conditions(document: dict[str, Any]) -> str:
@@ -92,7 +101,8 @@ def _mean(row: dict[str, Any] | None, measure: str) -> str:
         return DASH
     digits = DIGITS.get(measure, 2)
     spread = "" if row["sd"] is None else f" ± {row['sd']:.{digits}f}"
-    return f"{row['mean']:.{digits}f}{spread}{_interval(row, f'.{digits}f')}"
+    interval = "" if measure == "flips" else _interval(row, f".{digits}f")  # of so small counts t's goes below zero
+    return f"{row['mean']:.{digits}f}{spread}{interval}"
 
 
 def _interval(row: dict[str, Any], form: str) -> str:

@@ -71,6 +71,22 @@ def test_columns_are_those_that_vary(document):
     assert rows[0][3] == f"{row['mean']:.2f} ± {row['sd']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
 
 
+def test_a_page_tells_once_what_is_the_same_in_all_rows(document):
+    text = page(document)
+    assert "| model | recipe | top-1 % |\n| --- | --- | ---: |\n" in text and "\nIn all rows: seeds 3.\n" in text
+    assert "| file | corruption | severity |" in text  # which vary
+    alone = document | {"summary": [row for row in document["summary"] if row["evaluation"] == "validation"][:1],
+                        "comparisons": []}
+    assert "| model | recipe | seeds | top-1 % |" in page(alone) and "In all rows" not in page(alone)
+
+
+def test_flips_have_no_interval():
+    row = {"model": "se", "recipe": "own", "evaluation": "int8", "n": 3, "mean": 9.0, "sd": 6.0, "low": -5.9,
+           "high": 23.9}
+    document = {"summary": [row | {"measure": "flips"}, row | {"measure": "drop_pp"}]}
+    assert summary_rows(document, "int8")[1] == [["se", "own", "3", "9.0 ± 6.0", "9.00 ± 6.00 (-5.90 to 23.90)"]]
+
+
 def test_comparisons_say_against_what(document):
     _, rows = comparison_rows(document, "validation")
     assert {(row[0], row[1], row[2]) for row in rows} == {
