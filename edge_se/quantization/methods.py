@@ -13,6 +13,7 @@ LEVELS = 256
 PERCENTILE = 99.99
 CANDIDATES = 96
 KL_STARTS = 96
+KL_KEEPS = 0.99  # of the values that are not zero; what is usually clipped is well below a thousandth
 
 
 def minmax(histogram: Histogram, symmetric: bool) -> tuple[float, float]:
@@ -48,14 +49,17 @@ def mse(histogram: Histogram, symmetric: bool) -> tuple[float, float]:
 def entropy(histogram: Histogram, symmetric: bool) -> tuple[float, float]:
     """The shrunk extremes whose 256-level version diverges least (Kullback-Leibler) from the original.
 
-    Migacz, 8-bit inference with TensorRT, 2017; applied to |x| for two-sided tensors.
+    Migacz, 8-bit inference with TensorRT, 2017; applied to |x| for two-sided tensors. Also, a range must keep
+    `KL_KEEPS`: one that ends in the bin of the smallest value has all of them there, before and after, and no
+    divergence. Gates of SE, which are bounded away from zero, got such ranges, and whole nets were lost.
     """
     folded, width = _folded(histogram)
     last = int(np.flatnonzero(folded)[-1]) + 1 if folded.any() else 1
     levels = LEVELS // 2  # 128 as in the source: with as many levels as bins, every clip would look free
+    enough = int(np.searchsorted(np.cumsum(folded), KL_KEEPS * folded.sum())) + 1
     best, chosen = np.inf, last
     for stop in np.unique(np.linspace(min(levels, last), last, KL_STARTS).astype(int)):
-        divergence = _divergence(folded, stop, levels)
+        divergence = _divergence(folded, stop, levels) if stop >= enough else np.inf
         if divergence < best:
             best, chosen = divergence, int(stop)
     border = chosen * width

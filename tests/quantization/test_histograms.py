@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from edge_se.quantization import methods
 from edge_se.quantization.histograms import BINS, Histogram
 from edge_se.quantization.methods import METHODS, PERCENTILE
 
@@ -68,6 +69,19 @@ def test_minmax_keeps_an_outlier_and_the_others_clip_it(outlier):
     tops = {name: method(outlier, True)[1] for name, method in METHODS.items()}
     assert tops.pop("minmax") == 100.0
     assert max(tops.values()) < 99 and tops["percentile"] < 5
+
+
+def test_entropy_does_not_clip_a_gate(monkeypatch):
+    """Sigmoids of an SE block: a value per image and channel, none near zero, the smallest in a range's last bin."""
+    random = np.random.default_rng(0)
+    gate = (random.uniform(0.4, 0.65, 16) + random.normal(0, 0.02, (512, 16))).clip(0.3, 0.7).ravel()
+    _, width = methods._folded(of(gate))
+    last = int(np.ceil(gate.max() / width))
+    stop = [stop for stop in np.linspace(128, last, methods.KL_STARTS).astype(int) if stop * width < 0.3][-1]
+    histogram = of(np.append(gate, (stop - 0.5) * width))
+    assert METHODS["entropy"](histogram, False)[1] >= np.quantile(gate, methods.KL_KEEPS)
+    monkeypatch.setattr(methods, "KL_KEEPS", 0.0)
+    assert METHODS["entropy"](histogram, False)[1] < 0.3  # all of it clipped, and no divergence: what the rule is for
 
 
 def test_percentile_leaves_out_as_much_as_it_says():
