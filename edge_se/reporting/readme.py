@@ -216,6 +216,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "se-figure": se_cost.figure_line, "se-shares": se_cost.shares_table, "se-times": se_cost.times_table,
     "se-gates": se_cost.gates_table, "se-controls": se_cost.controls,
     "se-placements": se_studies.placements_table, "se-int8": se_studies.int8_table, "se-noise": se_studies.noise_table,
+    "se-ranges": se_studies.ranges_table,
     "training-speed": training_speed.speed_table,
     "nets": nets.nets_table, "zoo-export": nets.exports_table, "over-ssh": devices.over_ssh_table,
     "arm64": devices.arm64_table}

@@ -41,6 +41,14 @@ def int8_table() -> str:
     return _block("quantization", _int8)
 
 
+def ranges_table() -> str:
+    """Kullback-Leibler ranges as the textbook has them and with edge-se's rule, of `bench/gate_ranges.py`."""
+    path = asset("bench", "results", "gate_ranges.json")
+    if not path.is_file():
+        return "Not measured yet: `python bench/gate_ranges.py`.\n"
+    return _ranges(json.loads(path.read_text()))
+
+
 def noise_table() -> str:
     """Nets with SE against the plain one on corrupted images, in FP32 and in INT8."""
     return _block("noise", _noise)
@@ -101,6 +109,21 @@ def _largest(drops: Sequence[Row]) -> str:
         return DASH
     images = "real" if worst["calibration"] == REAL else "synthetic"
     return f"{worst['mean']:+.2f} ({worst['placement']}, {worst['method']}, {images})"
+
+
+def _ranges(document: Document) -> str:
+    """A row per net: each seed's drop, in the order of the seeds."""
+    drops = [row for row in document["rows"] if row["measure"] == "drop_pp"]
+    columns = ["net", "SE", *(f"{'synthetic' if images == SYNTHETIC else 'real'} images, {rule}: drop of each seed"
+                              for images in document["settings"]["calibration"] for rule in document["rules"])]
+    rows = [[f"`{net}`", WHERE[spec_of(net).attention],
+             *(", ".join(f"{row['value']:+.2f}" for row in drops if (row["model"], row["rule"]) == (net, rule)
+                         and row["conditions"]["calibration"] == images)
+               for images in document["settings"]["calibration"] for rule in document["rules"])]
+            for net in dict.fromkeys(row["model"] for row in drops)]
+    return (f"{markdown(columns, rows, left=2)}\nPoints of top-1, target `cpu`, `se-float`, "
+            f"{document['settings']['images']:,} validation images. edge-se keeps "
+            f"{100 * document['rules']['edge-se']:.0f} % of a tensor's values at least.\n")
 
 
 def _noise(document: Document) -> str:

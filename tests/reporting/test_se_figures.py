@@ -156,6 +156,20 @@ def test_int8_tells_the_default_and_the_ranges(study):
     assert se_places.endswith("| +2.50 (+2.00 to +3.00) | +0.50 (+0.00 to +1.00) |")
 
 
+def test_ranges_stand_beside_each_other_seed_by_seed():
+    rows = [{"model": model, "measure": "drop_pp", "rule": rule, "conditions": {"calibration": images},
+             "value": (10.0 if (model, rule, images) == ("mini_se", "textbook", REAL) else 0.0) + 0.1 * seed}
+            for model in ("mini", "mini_se") for seed in (0, 1) for rule in ("textbook", "edge-se")
+            for images in (REAL, SYNTHETIC)]
+    document = {"rows": rows, "rules": {"textbook": 0.0, "edge-se": 0.99},
+                "settings": {"calibration": [REAL, SYNTHETIC], "images": 5000}}
+    text = se_studies._ranges(document)
+    assert "| real images, textbook: drop of each seed | real images, edge-se: drop of each seed | synthetic" in text
+    assert lines(text)[1] == ("| `mini_se` | on the branch | +10.00, +10.10 | +0.00, +0.10 | +0.00, +0.10 | "
+                              "+0.00, +0.10 |")
+    assert "edge-se keeps 99 % of a tensor's values" in text
+
+
 def test_noise_is_averaged_over_severities(study):
     text = se_studies.noise_table()
     assert lines(text.replace("| clean", "| `clean").replace("| jpeg", "| `jpeg")) == [
@@ -176,7 +190,7 @@ def test_what_was_not_measured_is_a_line_with_its_command(monkeypatch, tmp_path)
     for module in (se_cost, se_studies):
         monkeypatch.setattr(module, "asset", lambda *parts: tmp_path.joinpath(*parts))
     blocks = {name: readme.FIGURES[name]() for name in re.findall(r"<!-- figures: (\S+) -->", PAGE)}
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     for name, text in blocks.items():
         script, *studies = re.fullmatch(r"Not measured yet: `python (\S+\.py)( \S+)?`\.\n", text).groups()
         assert (ROOT / script).is_file(), name
