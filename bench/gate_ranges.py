@@ -1,8 +1,8 @@
 """What Kullback-Leibler ranges cost nets with SE without the rule of edge_se/quantization/methods.py: KL_KEEPS.
 
-    python bench/gate_ranges.py                      # minutes on two cores, after bench/run_studies.py placements
+    python bench/gate_ranges.py                      # minutes on two cores, after bench/run_studies.py quantization
 
-The textbook's search may clip all values of a tensor but the smallest; the rule keeps 99 % of them. Each net of the
+The search alone may clip all values of a tensor but the smallest; the rule keeps 99 % of them. Each net of the
 study `quantization`, in each seed, is quantized by both, from real and from synthetic images, for `cpu` with gates in
 float, and judged on the 5,000 validation images against its own FP32. Needs CIFAR-10 ($EDGE_SE_DATA) and the cells.
 Writes bench/results/gate_ranges.json.
@@ -11,9 +11,11 @@ Writes bench/results/gate_ranges.json.
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from edge_se.core import environment
 from edge_se.core.errors import EdgeSeError
@@ -31,7 +33,7 @@ HERE = Path(__file__).parent
 STUDY, RESULT = HERE / "studies" / "quantization.toml", HERE / "results" / "gate_ranges.json"
 SETTINGS = {"targets": ["cpu"], "placements": ["se-float"], "methods": ["entropy"], "calibration": [REAL, SYNTHETIC],
             "images": 5000, "latency": False}
-RULES = {"textbook": 0.0, "edge-se": methods.KL_KEEPS}
+RULES = {"without the rule": 0.0, "with it": methods.KL_KEEPS}
 
 
 def main() -> None:
@@ -41,10 +43,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     plan, rows, progress = read_plan(STUDY), [], ConsoleProgress()
-    for cell in plan.cells:
-        progress.note(cell.folder)
-        rows += judged(options.cells / cell.folder / GRAPH, options.data, progress,
-                       {"cell": cell.folder, "model": cell.model, "seed": cell.seed})
+    try:
+        for cell in plan.cells:
+            progress.note(cell.folder)
+            rows += judged(options.cells / cell.folder / GRAPH, options.data, progress,
+                           {"cell": cell.folder, "model": cell.model, "seed": cell.seed})
+    except EdgeSeError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
     write_json(options.out, {"schema": "edge-se/gate-ranges/1", "settings": SETTINGS, "rules": RULES, "rows": rows,
                              "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
                                              "commit": environment.commit()}})
@@ -55,13 +61,10 @@ def judged(path: Path, data: Path | None, progress: Progress, cell: dict[str, An
     """Top-1, drop and flips of one net by both rules. EdgeSeError where the cell was not measured."""
     if not path.is_file():
         raise EdgeSeError("no such graph", where=path, fix="run `python bench/run_studies.py quantization` first")
-    fp32, rows, kept = OnnxModel.read(path), [], methods.KL_KEEPS
+    fp32, rows = OnnxModel.read(path), []
     for rule, keeps in RULES.items():
-        try:
-            methods.KL_KEEPS = keeps
+        with patch.object(methods, "KL_KEEPS", keeps):
             figures = int8_figures(fp32, SETTINGS, data, progress)
-        finally:
-            methods.KL_KEEPS = kept
         rows += [cell | {"rule": rule} | asdict(figure) for figure in figures]
     return rows
 
