@@ -17,6 +17,7 @@ from edge_se.data import cifar10, splits
 from edge_se.data.splits import ImageSet
 from edge_se.evaluation.statistics import wilson_interval
 from edge_se.graph.metadata import LAYOUT
+from edge_se.nets.arithmetic import size_of
 from edge_se.nets.zoo import ModelSpec, build, spec_of
 from edge_se.steps.train_watch import Watch
 
@@ -113,9 +114,6 @@ def _net(spec: ModelSpec, weights: Path) -> nn.Module:
 
 def _finish(spec: ModelSpec, recipe: Recipe, trained: TrainedNet, images: ImageSet, scored: tuple[ImageSet, ...],
             folder: Path, progress: Progress) -> dict[str, Any]:
-    from edge_se.graph.counting import count
-    from edge_se.graph.export import to_onnx
-    from edge_se.graph.metadata import ModelMetadata
     from edge_se.training.checkpoint import save_weights
     from edge_se.training.logs import write_log
 
@@ -128,7 +126,7 @@ def _finish(spec: ModelSpec, recipe: Recipe, trained: TrainedNet, images: ImageS
     card = {
         "schema": SCHEMA, "model": spec.name, "architecture": asdict(spec),
         "params": sum(parameter.numel() for parameter in net.parameters()),
-        "macs": count(to_onnx(net, ModelMetadata(model=spec.name), resolution)).macs,
+        "macs": size_of(spec, resolution).macs,  # as `models list` counts: before export folds anything
         "input": {"layout": LAYOUT, "size": resolution, "mean": list(cifar10.MEAN), "std": list(cifar10.STD)},
         "labels": list(cifar10.CLASSES),
         "weights": {"file": weights.name, "sha256": sha256_of(weights), "dtype": "float16"},

@@ -14,6 +14,7 @@ from edge_se.core.errors import RecipeError, TrainingError, UnavailableError
 from edge_se.core.files import sha256_of
 from edge_se.core.recipes import Recipe
 from edge_se.data import cifar10, splits
+from edge_se.nets.arithmetic import size_of
 from edge_se.steps import train as step
 from edge_se.steps.train_watch import Watch
 from edge_se.training import compiling
@@ -59,6 +60,14 @@ class Notes:
 
     def note(self, message):
         self.said.append(message)
+
+
+def test_a_card_counts_the_net_as_models_list_does(train, tiny_spec, monkeypatch):
+    """Not as the graph is after the view of a competitive SE was folded, which is what `export` counts."""
+    spec = tiny_spec("pair2x1")
+    monkeypatch.setattr(step, "spec_of", lambda name: spec)
+    card, size = train(), size_of(spec)
+    assert (card["params"], card["macs"]) == (size.params, size.macs)
 
 
 def test_the_folder_of_a_run(train, tmp_path):
