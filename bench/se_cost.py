@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from scipy.stats import quantile_test
 
 from edge_se.backends.base import Device, Session
 from edge_se.backends.openvino import OpenVino, installed
@@ -34,6 +33,7 @@ from edge_se.core.artifacts import BUILDS, MANIFEST, Artifact, Build, check_file
 from edge_se.core.errors import ArtifactError
 from edge_se.core.files import write_json
 from edge_se.data.calibration import SYNTHETIC
+from edge_se.evaluation.statistics import median_ratio
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.conditions import conditions_of
 from edge_se.measure.timing import CV_WARNING, Latencies, TimingPlan
@@ -256,18 +256,9 @@ def rows_of(files: list[File], latencies: list[list[Latencies]], backend: str) -
             "target": file.artifact.target, "placement": placement, "default": file.is_default,
             "sha256": file.artifact.sha256, "bytes": file.artifact.bytes, "p50_ms": statistics.median(p50[file.key]),
             "p50_ms_of_repeats": p50[file.key], "cv": statistics.median(part.cv for part in own),
-            "against": {name: ratio(p50[file.key], p50[other]) for name, other in others.items()
+            "against": {name: median_ratio(p50[file.key], p50[other], CONFIDENCE) for name, other in others.items()
                         if other != file.key and other in p50}})
     return rows
-
-
-def ratio(own: Sequence[float], other: Sequence[float]) -> dict[str, float | None]:
-    """Median of the repeats' ratios with its exact, distribution-free interval; None where they are too few for one."""
-    ratios = [mine / theirs for mine, theirs in zip(own, other)]
-    middle = statistics.median(ratios)
-    interval = quantile_test(ratios, q=middle, p=0.5).confidence_interval(CONFIDENCE)
-    low, high = (None if np.isnan(edge) else float(edge) for edge in interval)
-    return {"ratio": middle, "low": low, "high": high}
 
 
 def show(found: dict[str, Any]) -> None:

@@ -35,8 +35,7 @@ from edge_se.backends.table import AUTOMATIC
 from edge_se.backends.tensorrt import CAPABILITY, PACKAGE, compile_check
 from edge_se.core import environment
 from edge_se.core.artifacts import Artifact, Build, check_file, read_build
-from edge_se.core.assets import asset
-from edge_se.core.cards import WEIGHTS, has_weights
+from edge_se.core.cards import has_weights, weights_of
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.files import read_json, sha256_of, write_json
 from edge_se.data import calibration
@@ -96,7 +95,7 @@ def kept(name: str, work: Path) -> dict[str, Any] | None:
 
 
 def key_of(name: str) -> str:
-    weights, root = asset("models", name, WEIGHTS), Path(edge_se.__file__).parent
+    weights, root = weights_of(name), Path(edge_se.__file__).parent
     return digest({"schema": SCHEMA, "spec": asdict(spec_of(name)), "versions": environment.versions(),
                    "weights": sha256_of(weights) if weights.is_file() else None,
                    "code": [sha256_of(path) for part in CODE for path in sorted((root / part).glob("*.py"))]})

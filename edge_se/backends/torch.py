@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_se.backends.base import Device, Session
-from edge_se.core.assets import asset
-from edge_se.core.cards import WEIGHTS
+from edge_se.core.cards import weights_of
 from edge_se.core.environment import cpu_count
 from edge_se.core.errors import EdgeSeError, ModelError, UnavailableError
 from edge_se.core.files import sha256_of
@@ -37,11 +36,6 @@ def installed() -> bool:
         return find_spec("torch") is not None
     except (ImportError, ValueError):  # an import hook that hides it
         return False
-
-
-def weights_of(name: str) -> Path:
-    """Where the weights of a net of the zoo lie."""
-    return asset("models", name, WEIGHTS)
 
 
 class Torch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from edge_se.core.assets import asset
@@ -17,9 +18,14 @@ def card_of(name: str) -> dict[str, Any] | None:
     return read_json(path, ArtifactError) if path.is_file() else None
 
 
+def weights_of(name: str) -> Path:
+    """Where the weights of the net `name` lie, if they come with edge-se."""
+    return asset("models", name, WEIGHTS)
+
+
 def has_weights(name: str) -> bool:
     """Whether the weights of the net `name` come with edge-se."""
-    return asset("models", name, WEIGHTS).is_file()
+    return weights_of(name).is_file()
 
 
 def top1_of(card: dict[str, Any] | None, split: str) -> tuple[float | None, int | None]:

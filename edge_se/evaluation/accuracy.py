@@ -6,7 +6,7 @@ import hashlib
 import io
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,22 @@ from edge_se.core.assets import cache_dir
 from edge_se.core.errors import EdgeSeError, ModelError
 from edge_se.core.files import write_bytes
 from edge_se.data.splits import ImageSet
+from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
 from edge_se.graph.onnx_model import OnnxModel
 
 BATCH = 100
 Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drop:
+    """Accuracy lost against a reference on `n` images, with its interval, as fractions, and predictions that differ."""
+
+    n: int
+    drop: float
+    low: float
+    high: float
+    flips: int
 
 
 def logits_of(model: OnnxModel, images: ImageSet, advance: Advance = lambda images: None) -> NDArray[np.float32]:
@@ -55,6 +67,22 @@ def top1(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> float:
 def flips(logits: NDArray[np.float32], reference: NDArray[np.float32]) -> int:
     """How many predictions differ from the reference's."""
     return int((logits.argmax(1) != reference.argmax(1)).sum())
+
+
+def drop_from(reference: NDArray[np.float32], logits: NDArray[np.float32], labels: NDArray[np.uint8] | None,
+              alpha: float) -> Drop:
+    """The paired drop and Tango's interval of it at confidence 1 - 2 alpha.
+
+    Without labels a drop cannot be known, but it cannot exceed the share of flips: that share and Wilson's interval
+    stand in its place.
+    """
+    flipped = flips(logits, reference)
+    if labels is None:
+        low, high = wilson_interval(flipped, len(logits), 1 - 2 * alpha)
+        return Drop(n=len(logits), drop=flipped / len(logits), low=low, high=high, flips=flipped)
+    paired = pair(reference.argmax(1), logits.argmax(1), labels)
+    low, high = drop_interval(paired, alpha)
+    return Drop(n=paired.n, drop=paired.drop, low=low, high=high, flips=flipped)
 
 
 def _compute(model: OnnxModel, images: ImageSet, advance: Advance) -> NDArray[np.float32]:

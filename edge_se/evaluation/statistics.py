@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,3 +100,17 @@ def scores(n: NDArray[np.int64] | int, broken: NDArray[np.int64], fixed: NDArray
     with np.errstate(divide="ignore", invalid="ignore"):
         score = difference / np.sqrt(np.maximum(variance, 0.0))
     return np.where(difference == 0, 0.0, score)
+
+
+def median_ratio(own: Sequence[float], other: Sequence[float], confidence: float = 0.95) -> dict[str, float | None]:
+    """Median of the ratios own / other of repeats, with its exact interval from their order (the sign test's).
+
+    No distribution is assumed. `low` and `high` are None where the repeats are too few for one: below six at 0.95.
+    """
+    from scipy.stats import quantile_test
+
+    ratios = [mine / theirs for mine, theirs in zip(own, other, strict=True)]
+    middle = float(np.median(ratios))
+    interval = quantile_test(ratios, q=middle, p=0.5).confidence_interval(confidence)
+    low, high = (None if np.isnan(edge) else float(edge) for edge in interval)
+    return {"ratio": middle, "low": low, "high": high}

@@ -97,6 +97,18 @@ def remove_unused_initializers(model: onnx.ModelProto) -> None:
     model.graph.initializer.extend(kept)
 
 
+def remove_unused_nodes(model: onnx.ModelProto) -> None:
+    """Drops nodes whose outputs nothing reads, and those that only such nodes read."""
+    needed = {value.name for value in model.graph.output}
+    kept = []
+    for node in reversed(model.graph.node):  # readers come before what they read
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(kept))
+
+
 def sort_topologically(proto: onnx.ModelProto) -> None:
     """Orders nodes so that each comes after those it reads from, otherwise as they were."""
     known = {value.name for value in (*proto.graph.input, *proto.graph.initializer)} | {""}

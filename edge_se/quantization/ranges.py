@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,31 +63,42 @@ def collect(model: OnnxModel, images: ImageSet, advance: Callable[[int], None] =
     if images.split in ("test", "validation"):
         raise CalibrationError(f"images of the {images.split} split must not set ranges", where=images.name,
                                fix="calibrate on training images")
-    _require_shape(model, images)
-    session, names = _session_with_all_outputs(model)
-    histograms = {name: Histogram() for name in (model.input_name, *names)}
-    fixed = model.input_shape[0]
-    for batch in images.batches(fixed or _batch_size(model)):
-        histograms[model.input_name].add(batch)
-        # A fixed batch is filled up with copies of its last image: they move no extreme.
-        whole = batch if fixed is None else np.concatenate([batch, np.repeat(batch[-1:], fixed - len(batch), axis=0)])
-        for name, values in zip(names, session.run(names, {model.input_name: whole})):
-            _require_finite(name, values)
-            histograms[name].add(values)
+    histograms: dict[str, Histogram] = {}
+    for batch, values in watched(model, images):
+        for name, value in {model.input_name: batch, **values}.items():
+            histograms.setdefault(name, Histogram()).add(value)
         advance(len(batch))
     return Statistics(model_sha256=model.sha256, calibration=images.name, calibration_sha256=images.sha256,
                       images=len(images), split=images.split, mean=images.mean, std=images.std, histograms=histograms)
 
 
-def _session_with_all_outputs(model: OnnxModel) -> tuple[Any, list[str]]:
-    """A session that also returns every float activation, and their names."""
+def watched(model: OnnxModel, images: ImageSet, names: Sequence[str] | None = None
+            ) -> Iterator[tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]]:
+    """Batches of normalised images with the tensors `names` of each (None: every float activation), all finite.
+
+    A fixed batch is filled up with copies of its last image: they move no extreme, and who averages leaves them out.
+    """
+    _require_shape(model, images)
+    session, names = _session_with_outputs(model, names)
+    fixed = model.input_shape[0]
+    for batch in images.batches(fixed or _batch_size(model)):
+        whole = batch if fixed is None else np.concatenate([batch, np.repeat(batch[-1:], fixed - len(batch), axis=0)])
+        values = dict(zip(names, session.run(names, {model.input_name: whole})))
+        for name, value in values.items():
+            _require_finite(name, value)
+        yield batch, values
+
+
+def _session_with_outputs(model: OnnxModel, wanted: Sequence[str] | None) -> tuple[Any, list[str]]:
+    """A session that also returns the tensors `wanted` (None: every float activation), and their names."""
     import onnxruntime
 
     proto = model.copy()
     declared = {value.name for value in proto.graph.output}
     types = _element_types(proto)
-    names = [output for node in proto.graph.node for output in node.output
-             if output and types.get(output) == onnx.TensorProto.FLOAT]
+    names = list(wanted) if wanted is not None else [
+        output for node in proto.graph.node for output in node.output
+        if output and types.get(output) == onnx.TensorProto.FLOAT]
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in declared)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

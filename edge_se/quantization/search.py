@@ -22,8 +22,7 @@ from edge_se.core.errors import CalibrationError
 from edge_se.core.files import read_json, write_json
 from edge_se.core.progress import Progress
 from edge_se.data.splits import ImageSet
-from edge_se.evaluation.accuracy import flips, logits_of
-from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
+from edge_se.evaluation.accuracy import drop_from, logits_of
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.placement import PLACEMENTS, Placement, place
 from edge_se.quantization.ranges import Statistics
@@ -141,15 +140,11 @@ def _accuracy(graph: OnnxModel, placement: Placement, units: list[Unit], referen
               budget: Budget, progress: Progress) -> Candidate:
     with progress.task(f"evaluating {placement.name}", len(images)) as advance:
         logits = logits_of(graph, images, advance)
-    flipped = flips(logits, reference)
-    if images.labels is None:
-        drop, (low, high) = flipped / len(images), wilson_interval(flipped, len(images), 1 - 2 * budget.alpha)
-    else:
-        paired = pair(reference.argmax(1), logits.argmax(1), images.labels)
-        drop, (low, high) = paired.drop, drop_interval(paired, budget.alpha)
+    lost = drop_from(reference, logits, images.labels, budget.alpha)
     return Candidate(name=placement.name, float_units=tuple(unit.name for unit in units), sha256=graph.sha256,
-                     n=len(images), drop_pp=100 * drop, ci_pp=(100 * low, 100 * high), flips=flipped,
-                     sqnr_db=sqnr_db(reference, logits), p50_ms=None, within_budget=100 * high <= budget.max_drop_pp)
+                     n=lost.n, drop_pp=100 * lost.drop, ci_pp=(100 * lost.low, 100 * lost.high), flips=lost.flips,
+                     sqnr_db=sqnr_db(reference, logits), p50_ms=None,
+                     within_budget=100 * lost.high <= budget.max_drop_pp)
 
 
 def _require_faster(graphs: Sequence[OnnxModel], times: Sequence[float | None], fp32: float, target: Target) -> None:

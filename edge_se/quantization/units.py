@@ -33,7 +33,7 @@ def units_of(model: onnx.ModelProto, target: Target) -> list[Unit]:
         output = node.output[0]
         if output in gates:
             inner = gates[output].inner
-            found.append(Unit(name=_gate_name(inner, view), kind="se-gate", nodes=inner,
+            found.append(Unit(name=gate_name(inner, view), kind="se-gate", nodes=inner,
                               macs=sum(macs.get(name, 0) for name in inner)))
         elif output not in inside and node.op_type in WEIGHTED:
             found.append(Unit(name=_layer_name(node), kind="layer", nodes=(output,), macs=macs[output]))
@@ -55,13 +55,13 @@ def only(unit: Unit, model: onnx.ModelProto, placement: Placement) -> Placement:
     return Placement(name=f"only {unit.name}", operators=placement.operators, float_nodes=others, residual_inputs=())
 
 
-def _layer_name(node: onnx.NodeProto) -> str:
-    weight = node.input[1].removesuffix(".weight") if len(node.input) > 1 else ""
-    return weight if "." in node.input[1] else node.name or node.output[0]
-
-
-def _gate_name(inner: tuple[str, ...], view: GraphView) -> str:
-    """`layer1.0.se` from the weights of its layers."""
+def gate_name(inner: tuple[str, ...], view: GraphView) -> str:
+    """`layer1.0.se` from the weights of the layers of an SE gate, else the name of its first output."""
     names = [_layer_name(view.producer[name]) for name in inner if view.producer[name].op_type in WEIGHTED]
     stems = {name.rpartition(".")[0] for name in names}
     return stems.pop() if len(stems) == 1 and "" not in stems else inner[0]
+
+
+def _layer_name(node: onnx.NodeProto) -> str:
+    weight = node.input[1].removesuffix(".weight") if len(node.input) > 1 else ""
+    return weight if "." in node.input[1] else node.name or node.output[0]

@@ -20,7 +20,17 @@ from edge_se.nets.zoo import BUNDLED
 from edge_se.quantization.effort import EFFORTS
 from edge_se.quantization.placement import PLACEMENTS
 from edge_se.quantization.targets import TARGETS
-from edge_se.reporting import devices, estimates, gate_errors, nets, referee, se_cost, se_studies, training_speed
+from edge_se.reporting import (
+    devices,
+    estimates,
+    gate_errors,
+    nets,
+    referee,
+    se_cost,
+    se_folding,
+    se_studies,
+    training_speed,
+)
 from edge_se.reporting.console import table_text
 from edge_se.reporting.tables import DASH, accuracy, build_rows, markdown, measurement_rows
 from edge_se.reporting.verdict import explain
@@ -216,7 +226,8 @@ FIGURES: dict[str, Callable[[], str]] = {
     "se-figure": se_cost.figure_line, "se-shares": se_cost.shares_table, "se-times": se_cost.times_table,
     "se-gates": se_cost.gates_table, "se-controls": se_cost.controls,
     "se-placements": se_studies.placements_table, "se-int8": se_studies.int8_table, "se-noise": se_studies.noise_table,
-    "se-ranges": se_studies.ranges_table,
+    "se-ranges": se_studies.ranges_table, "folded-accuracy": se_folding.accuracy_table,
+    "folded-final": se_folding.final_table, "folded-times": se_folding.times_table,
     "training-speed": training_speed.speed_table,
     "nets": nets.nets_table, "zoo-export": nets.exports_table, "over-ssh": devices.over_ssh_table,
     "arm64": devices.arm64_table}

@@ -77,7 +77,7 @@ def _shares(document: Document) -> str:
         own = {(row["backend"], row["precision"]): row["against"]["plain"] for row in _defaults(document)
                if row["net"] == net["net"]}
         rows.append([f"`{net['net']}`", WHERE[net["attention"]], f"{100 * net['added_params']:+.2f}",
-                     f"{100 * net['added_macs']:+.3f}", *(_added(own[kind]) for kind in kinds)])
+                     f"{100 * net['added_macs']:+.3f}", *(added(own[kind]) for kind in kinds)])
     return f"{markdown(columns, rows, left=2)}\n{_conditions(document)}"
 
 
@@ -91,7 +91,7 @@ def _times(document: Document) -> str:
         cells = [f"`{net['net']}`"]
         for backend in backends:
             fp32, int8 = (own[backend, precision] for precision in ("fp32", "int8"))
-            cells += [f"{fp32['p50_ms']:.3f}", f"{int8['p50_ms']:.3f}", _ratio(int8["against"]["fp32"])]
+            cells += [f"{fp32['p50_ms']:.3f}", f"{int8['p50_ms']:.3f}", ratio_text(int8["against"]["fp32"])]
         rows.append(cells)
     placements = {row["placement"] for row in _defaults(document) if row["precision"] == "int8"}
     return (f"{markdown(columns, rows)}\nMedians over the repeats. INT8 is placed as `edge-se export --int8` places it "
@@ -108,7 +108,7 @@ def _gates(document: Document) -> str:
         if row["net"] in placed and row["net"] not in document["families"].values():
             rows.append([f"`{row['net']}`", RUNTIMES[row["backend"]],
                          f"{row['placement']}{' (default)' if row['default'] else ''}", f"{row['p50_ms']:.3f}",
-                         _ratio(row["against"].get("all")), _added(row["against"].get("plain"))])
+                         ratio_text(row["against"].get("all")), added(row["against"].get("plain"))])
     return markdown(columns, rows, left=3)
 
 
@@ -197,13 +197,14 @@ def _defaults(document: Document) -> Iterable[Row]:
     return [row for row in document["rows"] if row["default"] and row["weights"] == "untrained"]
 
 
-def _ratio(found: Ratio | None) -> str:
+def ratio_text(found: Ratio | None) -> str:
+    """A ratio with its interval, where there is one."""
     if found is None:
         return DASH
     return f"{found['ratio']:.3f}" + ("" if found["low"] is None else f" ({found['low']:.3f} to {found['high']:.3f})")
 
 
-def _added(found: Ratio | None) -> str:
+def added(found: Ratio | None) -> str:
     """A ratio as percent beyond 1."""
     if found is None:
         return DASH

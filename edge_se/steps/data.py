@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edge_se.core.assets import asset, cache_dir
-from edge_se.core.cards import WEIGHTS
+from edge_se.core.assets import cache_dir
+from edge_se.core.cards import weights_of
 from edge_se.core.errors import CalibrationError, ModelError, UnavailableError
 from edge_se.core.files import sha256_of
 from edge_se.core.progress import SILENT, Progress
@@ -43,7 +43,7 @@ def synthesize(model: str, *, weights: Path | None = None, images: int = 256, st
         from edge_se.training.checkpoint import load_weights
     except ModuleNotFoundError as error:
         raise UnavailableError("synthesizing needs torch", fix="pip install 'edge-se[torch]'") from error
-    source = weights or asset("models", model, WEIGHTS)
+    source = weights or weights_of(model)
     if not source.is_file():
         raise ModelError("no such weights", where=source, fix=f"run `edge-se train --model {model}` first")
     load_weights(net, source)

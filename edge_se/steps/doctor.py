@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from edge_se.core import environment
 from edge_se.core.assets import asset, cache_dir
-from edge_se.core.cards import WEIGHTS
+from edge_se.core.cards import weights_of
 from edge_se.core.probes import TIMEOUT_S, Answer, ask
 from edge_se.core.progress import SILENT, Progress
 from edge_se.nets.zoo import BUNDLED
@@ -204,7 +204,7 @@ def _package(package: Package, answer: Answer) -> Check:
 
 
 def _data(answers: Mapping[str, Answer]) -> Iterator[Check]:
-    shipped = {"weights": [asset("models", name, WEIGHTS) for name in BUNDLED],
+    shipped = {"weights": [weights_of(name) for name in BUNDLED],
                "calibration": [asset("calibration", "synthetic-256.npz")]}
     lacks = [str(path) for paths in shipped.values() for path in paths if not path.is_file()]
     yield Check(check="shipped files", found=f"no {lacks[0]}" if lacks else f"weights of {', '.join(BUNDLED)}, "

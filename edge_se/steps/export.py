@@ -13,7 +13,7 @@ from edge_se.backends.base import Device
 from edge_se.backends.table import first_that_runs
 from edge_se.core import environment
 from edge_se.core.artifacts import BUILDS, MANIFEST, Artifact, Build
-from edge_se.core.errors import EdgeSeError
+from edge_se.core.errors import EdgeSeError, ModelError
 from edge_se.core.files import alone_in, sweep, write_bytes, write_json
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import calibration as calibration_sets
@@ -22,8 +22,10 @@ from edge_se.data.splits import ImageSet
 from edge_se.evaluation.accuracy import flips, logits_of, top1
 from edge_se.evaluation.statistics import wilson_interval
 from edge_se.graph.counting import count
+from edge_se.graph.metadata import write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.effort import AUTO, EFFORTS, best_method, effort_of, require_method
+from edge_se.quantization.gate_folding import fold_gates as fold_gates_of
 from edge_se.quantization.placement import place
 from edge_se.quantization.ranges import Statistics, collect
 from edge_se.quantization.search import Budget, search
@@ -36,6 +38,7 @@ from edge_se.steps.bundle import write_bundle
 from edge_se.steps.source import Preprocessing, Source, load_source
 
 ENLARGED = 32  # images that suffice for an untrained net
+FOLDED = "folded"
 SLOWER = 1.05  # within five percent is as fast
 NOT_MEASURED = ("accuracy was not measured: CIFAR-10 is not here. Agreement with FP32 is on the calibration images.\n"
                 "To measure it: " + cifar10.HOW_TO_GET)
@@ -47,16 +50,18 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
            targets: Sequence[str] | None = None, calibration: str | None = None, effort: str = "default",
            method: str | None = None, placement: str | None = None, budget: Budget | None = None,
            data: Path | None = None, out: Path | None = None, accuracy: bool = True, bundle: bool = False,
-           preprocessing: Preprocessing | None = None, untrained: bool = False,
+           preprocessing: Preprocessing | None = None, untrained: bool = False, fold_gates: bool = False,
            progress: Progress = SILENT) -> Build:
     """Writes `fp32.onnx` and what was asked for to `out` (build/NAME) and returns the manifest.
 
     Everything is made and measured in memory first and written at the end, so an interrupted or failed export
     leaves the old build. With `accuracy` False nothing is evaluated but agreement on the calibration images.
     `method` and `placement` take precedence over those of `effort`. With `untrained` a net of the zoo gets random
-    weights, and NAME-untrained is what the build says everywhere.
+    weights, and NAME-untrained is what the build says everywhere. With `fold_gates` every file is made from the
+    graph whose SE gates are constants where `budget` allows (`fold_gates` of edge_se.quantization.gate_folding), and
+    NAME-folded is what the build says; `source` then has what was folded and what it cost on held-out images.
     """
-    chosen = effort_of(effort)
+    chosen, budget = effort_of(effort), budget or Budget()
     method, placement = require_method(method or chosen.method), placement or chosen.placement
     cifar = cifar10.find(data)
     table = Path(calibration) if calibration and is_table(Path(calibration)) else None
@@ -64,9 +69,12 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
     with progress.task("exporting to ONNX", 1) as advance:
         source = load_source(model, weights, preprocessing or Preprocessing(), untrained)
         advance(1)
-    made = [_Made(model=source.model, seconds=time.monotonic() - started)]
+    seconds = time.monotonic() - started
     images = _calibration_images(source, None if table else calibration, cifar)
     parity = source.parity(images)
+    if fold_gates:
+        source = _with_folded_gates(source, images, _held_out(source, images, cifar), budget, progress)
+    made = [_Made(model=source.model, seconds=seconds)]
     if fp16:
         made.append(_fp16(source.model))
     statistics = None
@@ -75,8 +83,8 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
         statistics = quantizing.statistics(images, table, progress)
         quantizing.choose_methods(statistics, images, progress)
         if placement == AUTO:
-            held_out = splits.load("validation", cifar) if cifar and source.is_cifar10 else images
-            quantizing.search(statistics, held_out, budget or Budget(), out or BUILDS / source.name, progress)
+            held_out = _held_out(source, images, cifar)
+            quantizing.search(statistics, held_out, budget, out or BUILDS / source.name, progress)
         made += quantizing.models(statistics)
     if chosen is not EFFORTS["quick"]:
         _warn_of_slow(made, progress)
@@ -113,6 +121,29 @@ def _calibration_images(source: Source, name: str | None, cifar: cifar10.Cifar10
     else:
         images = calibration_sets.load(name, cifar, height=height, width=width)
     return replace(images, mean=source.metadata.mean, std=source.metadata.std)
+
+
+def _held_out(source: Source, images: ImageSet, cifar: cifar10.Cifar10 | None) -> ImageSet:
+    """What placements and foldings are chosen on: validation images, or the calibration images where none are here."""
+    return splits.load("validation", cifar) if cifar and source.is_cifar10 else images
+
+
+def _with_folded_gates(source: Source, images: ImageSet, held_out: ImageSet, budget: Budget,
+                       progress: Progress) -> Source:
+    """`source` with a graph of its own name; no net computes quite what that does."""
+    if source.is_untrained:
+        raise ModelError("gates of random weights are not those of a trained net", where="--fold-gates",
+                         fix="leave --untrained or --fold-gates out")
+    model, folding = fold_gates_of(source.model, images, held_out, max_drop_pp=budget.max_drop_pp, alpha=budget.alpha,
+                                   progress=progress)
+    name, proto, told = f"{source.name}-{FOLDED}", model.copy(), folding.document()
+    # The parameters of the net are no longer those of the graph, which are counted then.
+    write_metadata(proto, replace(source.metadata, model=name, params=None))
+    low, high = told["ci_pp"]
+    progress.note(f"{told['folded']} of {len(told['gates'])} gates folded: {told['drop_pp']:+.2f} points lost "
+                  f"({low:+.2f} to {high:+.2f}), {told['flips']} flips on {told['n']:,} images of {told['held_out']}")
+    return replace(source, name=name, model=OnnxModel.of(proto), origin=source.origin | {"gates": told},
+                   reference=None)
 
 
 @dataclass(frozen=True, kw_only=True)

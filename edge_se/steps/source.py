@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_se.core.assets import asset
-from edge_se.core.cards import WEIGHTS
+from edge_se.core.cards import weights_of
 from edge_se.core.errors import ModelError, UnavailableError, did_you_mean
 from edge_se.core.files import sha256_of
 from edge_se.data.cifar10 import CLASSES, MEAN, STD
@@ -100,7 +99,7 @@ def load_source(model: str, weights: Path | None, preprocessing: Preprocessing, 
 
 def _from_zoo(name: str, weights: Path | None) -> Source:
     spec = spec_of(name)
-    path = weights or asset("models", name, WEIGHTS)
+    path = weights or weights_of(name)
     if not path.is_file():
         train = f"run `edge-se train --model {name}`, " if spec.classes == len(CLASSES) else ""
         raise ModelError("no such weights", where=path,

@@ -139,15 +139,6 @@ def test_denormals_and_dead_maps_are_found(script, graph_of):
     assert (found["values"], found["weights"], found["feature_maps"]) == (4 * 192, 3, 4)
 
 
-def test_the_interval_is_that_of_the_sign_test(script):
-    own, other = [2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6, 2.7, 2.8], [2.0] * 9
-    found = script.ratio(own, other)
-    assert found["ratio"] == pytest.approx(1.2)
-    # P(2nd <= median <= 8th of nine) = 1 - 2 (1 + 9) / 512 = 96.1 %; the 3rd to the 7th would have 82 %.
-    assert (found["low"], found["high"]) == (pytest.approx(1.05), pytest.approx(1.35))
-    assert script.ratio(own[:5], other[:5])["low"] is None
-
-
 def test_ratios_are_paired_by_repeat_and_controls_have_theirs(script):
     def file(weights, precision, placement, digest):
         artifact = Artifact(**dict.fromkeys(Artifact.__dataclass_fields__) | {

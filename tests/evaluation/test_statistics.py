@@ -8,7 +8,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
-from edge_se.evaluation.statistics import Paired, drop_interval, mcnemar_p, pair, tango_score, wilson_interval
+from edge_se.evaluation.statistics import (
+    Paired,
+    drop_interval,
+    mcnemar_p,
+    median_ratio,
+    pair,
+    tango_score,
+    wilson_interval,
+)
 
 Z = float(norm.isf(0.025))
 
@@ -146,3 +154,14 @@ def test_it_covers_the_truth_as_often_as_it_says(n, broken, fixed):
         low, high = drop_interval(Paired(n=n, broken=b, fixed=c), 0.025)
         covered += int(weight) * (low <= broken - fixed <= high)
     assert 0.94 <= covered / 4000 <= 0.975
+
+
+def test_the_interval_of_a_median_ratio_is_that_of_the_sign_test():
+    own, other = [2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6, 2.7, 2.8], [2.0] * 9
+    found = median_ratio(own, other)
+    assert found["ratio"] == pytest.approx(1.2)
+    # P(2nd <= median <= 8th of nine) = 1 - 2 (1 + 9) / 512 = 96.1 %; the 3rd to the 7th would have 82 %.
+    assert (found["low"], found["high"]) == (pytest.approx(1.05), pytest.approx(1.35))
+    assert median_ratio(own[:5], other[:5])["low"] is None
+    with pytest.raises(ValueError, match="shorter"):
+        median_ratio(own, other[:5])

@@ -35,6 +35,15 @@ def test_it_fits_its_schema_with_everything_and_with_nothing(whole, build_named)
     assert bare["builds"][0]["verdict"] == "not judged" and bare["builds"][0]["gallery"] is None
 
 
+@pytest.mark.parametrize(("told", "shown"), [
+    ({"gates": {"folded": 3, "gates": [{}, {}, {}, {}]}}, ["3 of 4 are constants, folded into convolutions"]),
+    ({}, []), ({"gates": {"folded": 3}}, []), ({"gates": "of another kind"}, [])])
+def test_folded_gates_are_among_the_facts(build_named, told, shown) -> None:
+    source = build_named().source | told
+    document = report_document([Material(name="net", build=build_named(source=source))], margin_pp=0.5, alpha=0.025)
+    assert [value for fact, value in views.facts(document["builds"][0]).rows if fact == "SE gates"] == shown
+
+
 def test_drops_are_paired_and_judged(whole) -> None:
     (build,) = whole["builds"]
     fp32, cpu, tensorrt = build["files"]

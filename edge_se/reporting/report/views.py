@@ -223,6 +223,9 @@ def facts(build: dict[str, Any]) -> View:
     provenance = build["provenance"]
     made, set_ = provenance["environment"], provenance["calibration"]
     rows = [["calibration set", f"{set_['name']}, {set_['images']} images, sha256 {set_['sha256']}"]] if set_ else []
+    match provenance["source"].get("gates"):
+        case {"folded": folded, "gates": [*gates]}:
+            rows.append(["SE gates", f"{folded} of {len(gates)} are constants, folded into convolutions"])
     pixels = provenance["preprocessing"]
     rows += [["preprocessing", f"{pixels.get('layout', DASH)}; mean {pixels['mean']}, std {pixels['std']}"],
              ["commit", str(made.get("commit") or "not from a checkout")],

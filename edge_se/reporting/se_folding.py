@@ -1,0 +1,90 @@
+"""What `bench/folded_gates.py` measured: how far gates depend on the image, and nets whose gates are constants.
+
+Where nothing was measured yet each table is a line that says what measures it.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+from edge_se.core.assets import asset
+from edge_se.reporting.se_cost import RUNTIMES, WHERE, added, ratio_text
+from edge_se.reporting.tables import markdown
+
+MISSING = "Not measured yet: `python bench/folded_gates.py`.\n"
+
+Document = dict[str, Any]
+Row = dict[str, Any]
+
+
+def accuracy_table() -> str:
+    """What constant gates cost on validation images, net by net."""
+    return _block(_accuracy)
+
+
+def final_table() -> str:
+    """The bundled nets on the test set, folded as `export` folds them."""
+    return _block(_final)
+
+
+def times_table() -> str:
+    """INT8 with and without gates beside the plain net, in turns."""
+    return _block(_times)
+
+
+def _block(of: Callable[[Document], str]) -> str:
+    path = asset("bench", "results", "folded_gates.json")
+    return of(json.loads(path.read_text())) if path.is_file() else MISSING
+
+
+def _accuracy(document: Document) -> str:
+    columns = ["net", "SE", "gates", "never move", "deviation: median, largest", "top-1 %",
+               "folded, FP32: drop (95 % CI)", "flips", "with gates, INT8: drop (95 % CI)",
+               "folded, INT8: drop (95 % CI)", "folded by `export`"]
+    rows = []
+    for row in document["rows"]:
+        all_, deviations = row["all"], [100 * gate["deviation"] for gate in row["gates"]]
+        name = f"`{row['net']}`" if "final" in row else f"`{row['net']}`, seed {row['seed']}"
+        rows.append([name, WHERE[row["attention"]], str(len(deviations)), str(row["constant"]),
+                     f"{statistics.median(deviations):.1f} %, {max(deviations):.0f} %", f"{all_['top1']:.2f}",
+                     _drop(all_["folded"]), str(all_["folded"]["flips"]), _drop(all_["int8"]),
+                     _drop(all_["folded_int8"]), f"{row['folded']} of {len(deviations)}"])
+    n = document["rows"][0]["all"]["n"]
+    return (f"{markdown(columns, rows, left=2)}\nDrops in points against the net as it was trained, in FP32, paired by "
+            f"image; n = {n:,} of {document['validation']}; target `{document['target']}`; means of gates over "
+            f"{document['calibration']}. A deviation is a gate's standard deviation over images relative to its mean, "
+            "in the mean of its channels.\n")
+
+
+def _final(document: Document) -> str:
+    columns = ["net", "gates folded", "top-1 % as trained", "folded, FP32: drop (95 % CI)", "flips",
+               "with gates, INT8: drop (95 % CI)", "folded, INT8: drop (95 % CI)"]
+    rows = [[f"`{row['net']}`", f"{row['folded']} of {len(row['gates'])}", f"{row['final']['top1']:.2f}",
+             _drop(row["final"]["folded"]), str(row["final"]["folded"]["flips"]), _drop(row["final"]["int8"]),
+             _drop(row["final"]["folded_int8"])] for row in document["rows"] if "final" in row]
+    final = next(row["final"] for row in document["rows"] if "final" in row)
+    return f"{markdown(columns, rows)}\nn = {final['n']:,} of {document['test']}, target `{document['target']}`.\n"
+
+
+def _times(document: Document) -> str:
+    columns = ["net", "runtime", "plain ms", "with gates ms", "folded ms", "SE adds, % (95 % CI)",
+               "what is left of it, folded, % (95 % CI)", "folded over with gates (95 % CI)"]
+    rows = []
+    for row in document["rows"]:
+        for runtime, own in row.get("times", {}).items():
+            medians = (f"{statistics.median(own['p50_ms_of_repeats'][name]):.3f}"
+                       for name in ("plain", "trained", "folded"))
+            rows.append([f"`{row['net']}`", RUNTIMES[runtime], *medians, added(own["trained_over_plain"]),
+                         added(own["folded_over_plain"]), ratio_text(own["folded_over_trained"])])
+    hardware = document["timed"]["hardware"]
+    return (f"{markdown(columns, rows, left=2)}\nINT8 of each runtime's own target with all gates folded, one thread, "
+            f"batch 1; medians of {document['repeats']} repeats, all three in turns, on {hardware['cpu']} "
+            f"({hardware['cores']} cores).\n")
+
+
+def _drop(found: Row) -> str:
+    low, high = found["ci_pp"]
+    return f"{found['drop_pp']:+.2f} ({low:+.2f} to {high:+.2f})"

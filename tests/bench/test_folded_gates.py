@@ -1,0 +1,80 @@
+"""bench/folded_gates.py with tiny nets: what it judges against what, what it times, and what becomes of it."""
+
+import argparse
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge_se.core.errors import EdgeSeError
+from edge_se.core.files import write_json
+from edge_se.core.progress import SILENT
+from edge_se.data import calibration, cifar10, splits
+from edge_se.reporting import se_folding
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def script(tiny_onnx, tiny_plain_onnx, random_images, monkeypatch):
+    """The script, for which one tiny net is bundled and CIFAR-10 is a few random images."""
+    spec = importlib.util.spec_from_file_location("bench_folded_gates", ROOT / "bench" / "folded_gates.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "bench_folded_gates", module)  # where its dataclasses look names up
+    spec.loader.exec_module(module)
+    net = module.Net(name="mini_se", seed=0, model=tiny_onnx, plain=tiny_plain_onnx, bundled=True)
+    monkeypatch.setattr(module, "nets", lambda cells: iter([net]))
+    monkeypatch.setattr(module, "RUNTIMES", {"onnxruntime": "cpu"})
+    monkeypatch.setattr(cifar10, "require", lambda data: None)
+    monkeypatch.setattr(calibration, "load", lambda name, cifar: random_images(16))
+    monkeypatch.setattr(splits, "load", lambda split, cifar: random_images(60, split, seed=len(split)))
+    monkeypatch.setattr(module, "interleaved_medians", lambda files, backend, progress: [
+        2.0 if any(node.op_type == "Sigmoid" for node in file.proto.graph.node) else 1.0 for file in files])
+    return module
+
+
+def options(tmp_path, **changes):
+    return argparse.Namespace(**({"cells": tmp_path, "data": None, "repeats": 7, "times_only": False,
+                                  "out": tmp_path / "found.json"} | changes))
+
+
+def test_what_is_found_and_shown(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "Budget", lambda: argparse.Namespace(max_drop_pp=100.0, alpha=0.025))
+    found = script.measured(options(tmp_path), SILENT)
+    (row,) = found["rows"]
+    assert (row["folded"], row["constant"], len(row["gates"])) == (4, 0, 4)
+    assert (row["all"]["n"], row["final"]["n"], row["chosen"]["n"]) == (60, 60, 60)
+    assert row["all"]["folded"]["flips"] == row["chosen"]["flips"]
+    assert {"folded", "int8", "folded_int8"} < row["all"].keys()
+    assert row["times"]["onnxruntime"]["folded_over_trained"] == {"ratio": 0.5, "low": 0.5, "high": 0.5}
+    assert row["times"]["onnxruntime"]["folded_over_plain"]["ratio"] == 1.0
+    write_json(tmp_path / "folded_gates.json", found)
+    monkeypatch.setattr(se_folding, "asset", lambda *parts: tmp_path / parts[-1])
+    assert "| `mini_se` | on the branch | 4 | 0 |" in se_folding.accuracy_table()
+    assert "| 4 of 4 |" in se_folding.accuracy_table() and "| `mini_se` | 4 of 4 |" in se_folding.final_table()
+    assert "| 1.000 | 2.000 | 1.000 | +100.0 (+100.0 to +100.0) | +0.0 (+0.0 to +0.0) |" in se_folding.times_table()
+
+
+def test_times_anew_keep_the_accuracies_of_the_same_nets(script, tmp_path, monkeypatch):
+    found = script.measured(options(tmp_path), SILENT)
+    assert found["rows"][0]["folded"] == 0 and "no gate can be folded" in found["rows"][0]["refused"]
+    write_json(tmp_path / "found.json", found)
+    monkeypatch.setattr(script, "accuracies", None)  # none is measured again
+    again = script.measured(options(tmp_path, times_only=True, repeats=6), SILENT)
+    assert again["rows"][0]["all"] == json.loads(json.dumps(found["rows"][0]["all"])) and again["repeats"] == 6
+    write_json(tmp_path / "found.json", found | {"rows": [found["rows"][0] | {"sha256": "other"}]})
+    with pytest.raises(EdgeSeError, match="tells of another net than mini_se, seed 0"):
+        script.measured(options(tmp_path, times_only=True), SILENT)
+
+
+def test_cells_that_were_not_measured_say_what_to_run(script, tmp_path):
+    with pytest.raises(EdgeSeError, match=r"no such graph; run `python bench/run_studies\.py quantization` first"):
+        script.graph_of(tmp_path / "fp32.onnx")
+
+
+def test_without_its_file_each_table_says_what_measures_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(se_folding, "asset", lambda *parts: tmp_path / parts[-1])
+    for table in (se_folding.accuracy_table, se_folding.final_table, se_folding.times_table):
+        assert table() == se_folding.MISSING
