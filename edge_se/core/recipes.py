@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StrictInt, field_validator
+from pydantic import Field, StrictBool, StrictInt, field_validator
 
 from edge_se.core.assets import asset
 from edge_se.core.errors import RecipeError, did_you_mean
@@ -57,9 +57,9 @@ class Optimizer(Part):
 
     learning_rate: float = Field(gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    nesterov: bool = True
+    nesterov: StrictBool = True
     weight_decay: float = Field(default=5e-4, ge=0)
-    decay_norm_and_bias: bool = False
+    decay_norm_and_bias: StrictBool = False
     name: Literal["sgd", "adamw"] = "sgd"
     clip_norm: float = Field(default=0.0, ge=0)
 
@@ -138,8 +138,13 @@ class Recipe(Part):
     augmentation: Augmentation = Augmentation()
     ema: float = Field(default=0.0, ge=0, lt=1)
     tta: Literal["none", "flip"] = "none"
-    channels_last: bool = True
+    channels_last: StrictBool = True
     compile: Literal[True, False, "auto"] = False
+
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _no_number(cls, value: object) -> object:
+        return value if isinstance(value, (bool, str)) else repr(value)  # 1 equals True, and would pass for it
 
     @property
     def epochs(self) -> int:

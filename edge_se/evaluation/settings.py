@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, StrictBool, ValidationError
 
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.toml_files import Table, read_toml
@@ -21,7 +21,7 @@ class Settings(Table):
     max_drop: float | None = Field(default=None, ge=0, le=100)
     preset: str | None = None
     alpha: float | None = Field(default=None, ge=1e-6, lt=0.5)
-    sequential: bool | None = None
+    sequential: StrictBool | None = None
     max_latency_ratio: float | None = Field(default=None, gt=0)
     max_size_ratio: float | None = Field(default=None, gt=0)
 

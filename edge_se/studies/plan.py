@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, StrictInt
+from pydantic import Field, StrictBool, StrictInt
 
 from edge_se.core.assets import asset
 from edge_se.core.errors import EdgeSeError, RecipeError, did_you_mean
@@ -35,7 +35,7 @@ class Int8(Table):
     methods: Names = ("mse",)
     calibration: Names = ("cifar10-calib512",)
     images: StrictInt = Field(default=5000, gt=0, le=5000)
-    latency: bool = False
+    latency: StrictBool = False
 
 
 class Robustness(Table):
@@ -50,8 +50,8 @@ class Robustness(Table):
 class Evaluations(Table):
     """What is measured of each trained cell beside validation top-1. `test` reads the test set's figure, once."""
 
-    test: bool = False
-    volatility: bool = False
+    test: StrictBool = False
+    volatility: StrictBool = False
     int8: Int8 | None = None
     robustness: Robustness | None = None
 

@@ -150,6 +150,16 @@ def test_a_newer_key_counts_for_the_hash_only_where_it_changes_something(place):
     assert hashes[0] == plain.sha256 != hashes[1]
 
 
+@pytest.mark.parametrize(("switch", "message"), [
+    ("compile = 1", "'compile': input should be True, False or 'auto', found '1'"),
+    ("compile = 0.0", "'compile': input should be True, False or 'auto', found '0.0'"),
+    ("channels_last = 0", "'channels_last': input should be a valid boolean, found 0"),
+    ('channels_last = "off"', "'channels_last': input should be a valid boolean, found 'off'")])
+def test_a_switch_is_true_or_false_and_nothing_like_it(read, switch, message):
+    with pytest.raises(RecipeError, match=message):
+        read(f"{switch}\n{GOOD}")
+
+
 @pytest.mark.parametrize(("old", "new", "message"), [
     ("label_smoothing", "label_smooting", "unknown key 'label_smooting'; did you mean 'label_smoothing'?"),
     ("decay =", "decai =", "unknown key 'schedule.decai'; did you mean 'decay'?"),
