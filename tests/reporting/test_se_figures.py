@@ -10,7 +10,7 @@ from edge_se.nets.arithmetic import size_of
 from edge_se.nets.zoo import MODELS, Attention
 from edge_se.quantization.effort import EFFORTS
 from edge_se.quantization.placement import ENDS_MAC_SHARE
-from edge_se.reporting import readme, se_cost, se_studies
+from edge_se.reporting import readme, se_cost, se_folding, se_studies
 from edge_se.studies.collect import Figure, comparisons, summaries, tidy
 from edge_se.studies.plan import Cell, Study
 
@@ -187,10 +187,10 @@ def test_the_default_of_the_table_is_what_export_takes_for_these_nets():
 
 
 def test_what_was_not_measured_is_a_line_with_its_command(monkeypatch, tmp_path):
-    for module in (se_cost, se_studies):
+    for module in (se_cost, se_folding, se_studies):
         monkeypatch.setattr(module, "asset", lambda *parts: tmp_path.joinpath(*parts))
     blocks = {name: readme.FIGURES[name]() for name in re.findall(r"<!-- figures: (\S+) -->", PAGE)}
-    assert len(blocks) == 9
+    assert len(blocks) == 12
     for name, text in blocks.items():
         script, *studies = re.fullmatch(r"Not measured yet: `python (\S+\.py)( \S+)?`\.\n", text).groups()
         assert (ROOT / script).is_file(), name
