@@ -29,12 +29,13 @@ from edge_se.graph.counting import count
 from edge_se.graph.export import to_onnx
 from edge_se.graph.metadata import ModelMetadata
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.source import Preprocessing, load_source
 from edge_se.measure.boards import Mode
 from edge_se.measure.roofline import Kernel, estimate, kernels_of
-from edge_se.nets.zoo import ModelSpec, build
+from edge_se.nets.spec import ModelSpec
+from edge_se.nets.zoo import build
 from edge_se.reporting import readme
 from edge_se.reporting.console import ConsoleProgress
-from edge_se.steps.source import Preprocessing, load_source
 
 RESULTS = Path(__file__).parent / "results"
 BATCHES = (1, 8)

@@ -31,6 +31,7 @@ from edge_se.data.splits import ImageSet
 from edge_se.evaluation.accuracy import drop_from, logits_of, top1
 from edge_se.evaluation.statistics import median_ratio
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.source import Preprocessing, load_source
 from edge_se.nets.zoo import BUNDLED, spec_of
 from edge_se.quantization.effort import EFFORTS
 from edge_se.quantization.gate_folding import fold_gates, folded, gate_values
@@ -42,8 +43,7 @@ from edge_se.quantization.static import quantize
 from edge_se.quantization.targets import TARGETS
 from edge_se.reporting import readme
 from edge_se.reporting.console import ConsoleProgress
-from edge_se.steps.source import Preprocessing, load_source
-from edge_se.steps.study_cell import GRAPH
+from edge_se.studies.cell import GRAPH
 from edge_se.studies.plan import read_plan
 
 HERE = Path(__file__).parent

@@ -25,6 +25,7 @@ from edge_se.data.torchvision_import import torchvision
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.graph.counting import count
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.source import Preprocessing, load_source
 from edge_se.quantization.ranges import collect
 from edge_se.quantization.se_gates import find_se_gates
 from edge_se.quantization.search import Budget, search
@@ -33,7 +34,6 @@ from edge_se.quantization.static import quantize
 from edge_se.quantization.targets import TARGETS, Target
 from edge_se.reporting import readme
 from edge_se.reporting.console import ConsoleProgress
-from edge_se.steps.source import Preprocessing, load_source
 
 RESULTS = Path(__file__).parent / "results"
 IMAGES, COARSE, SECONDS = 24, 16, 15.0

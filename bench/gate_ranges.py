@@ -25,8 +25,8 @@ from edge_se.data.calibration import REAL, SYNTHETIC
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization import methods
 from edge_se.reporting.console import ConsoleProgress
-from edge_se.steps.study_cell import GRAPH
-from edge_se.steps.study_int8 import int8_figures
+from edge_se.studies.cell import GRAPH
+from edge_se.studies.int8 import int8_figures
 from edge_se.studies.plan import read_plan
 
 HERE = Path(__file__).parent

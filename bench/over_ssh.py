@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from edge_se.backends.base import Session
-from edge_se.backends.place import Here, Place
+from edge_se.backends.machines.choice import place_of
+from edge_se.backends.machines.machine import Here, Place
 from edge_se.core import environment
 from edge_se.core.artifacts import BUILDS, MANIFEST, check_file, locate_build, read_build
 from edge_se.core.files import write_json
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.timing import Latencies, TimingPlan
 from edge_se.reporting.console import print_table
-from edge_se.steps.places import place_of
 
 RESULTS = Path(__file__).parent / "results"
 TURNS = 5

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from edge_se.core.files import write_json
 from edge_se.reporting.console import ConsoleProgress
-from edge_se.steps.study import STUDIES, Options, study
 from edge_se.studies import documents
+from edge_se.studies.study import STUDIES, Options, study
 
 HERE = Path(__file__).parent
 NAMES = ("placements", "noise", "quantization", "quantization-tensorrt", "stems", "learning-rate")

@@ -25,8 +25,8 @@ import onnx
 import onnxruntime
 
 from edge_se.backends.base import Device, Session
+from edge_se.backends.machines.machine import Here
 from edge_se.backends.openvino import OpenVino, installed
-from edge_se.backends.place import Here
 from edge_se.backends.table import AUTOMATIC
 from edge_se.core import environment
 from edge_se.core.artifacts import BUILDS, MANIFEST, Artifact, Build, check_file, read_build

@@ -43,7 +43,8 @@ from edge_se.data.splits import ImageSet
 from edge_se.device.agent import AgentError, TensorRt, load_tensorrt
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.nets.zoo import MODELS, ModelSpec, spec_of
+from edge_se.nets.spec import ModelSpec
+from edge_se.nets.zoo import MODELS, spec_of
 from edge_se.quantization.se_gates import find_se_gates
 from edge_se.quantization.sensitivity import sqnr_db
 from edge_se.reporting.console import ConsoleProgress, print_table

@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from edge_se.core.errors import EdgeSeError
+    from edge_se.graph.source import Preprocessing
     from edge_se.quantization.search import Budget
     from edge_se.steps.bench import Options as BenchOptions
     from edge_se.steps.bench import bench
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
     from edge_se.steps.gate import gate
     from edge_se.steps.robustness import robustness
     from edge_se.steps.sensitivity import sensitivity
-    from edge_se.steps.source import Preprocessing
-    from edge_se.steps.study import Options as StudyOptions
-    from edge_se.steps.study import study
     from edge_se.steps.train import train
     from edge_se.steps.verify import verify
+    from edge_se.studies.study import Options as StudyOptions
+    from edge_se.studies.study import study
 
 _API = {  # name -> (module, attribute)
     "export": ("edge_se.steps.export", "export"),
@@ -36,11 +36,11 @@ _API = {  # name -> (module, attribute)
     "explain": ("edge_se.steps.explain", "explain"),
     "doctor": ("edge_se.steps.doctor", "doctor"),
     "train": ("edge_se.steps.train", "train"),
-    "study": ("edge_se.steps.study", "study"),
+    "study": ("edge_se.studies.study", "study"),
     "BenchOptions": ("edge_se.steps.bench", "Options"),
     "Budget": ("edge_se.quantization.search", "Budget"),
-    "Preprocessing": ("edge_se.steps.source", "Preprocessing"),
-    "StudyOptions": ("edge_se.steps.study", "Options"),
+    "Preprocessing": ("edge_se.graph.source", "Preprocessing"),
+    "StudyOptions": ("edge_se.studies.study", "Options"),
     "EdgeSeError": ("edge_se.core.errors", "EdgeSeError"),
 }
 

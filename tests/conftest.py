@@ -23,7 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_se.data import cifar10
 from edge_se.data.splits import ImageSet
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.nets.zoo import ModelSpec
+from edge_se.nets.spec import ModelSpec
 
 # Tiny nets gain nothing from threads, and OpenMP's spinning ones lose tenfold on a machine that does other work. Set
 # before torch is imported; subprocesses inherit it, as comparing their results bit by bit asks for.
@@ -126,7 +126,7 @@ def zoo_net(tiny_spec, tiny_net, tmp_path_factory):
     from edge_se.core.files import sha256_of
     from edge_se.graph.export import to_onnx
     from edge_se.graph.metadata import ModelMetadata
-    from edge_se.training.checkpoint import load_weights, save_weights
+    from edge_se.nets.weights import load_weights, save_weights
 
     net, path = tiny_net("se", seed=1), tmp_path_factory.mktemp("zoo") / "weights.safetensors"
     save_weights(path, net.state_dict(), {})

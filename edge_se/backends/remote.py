@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_se.backends.base import Device, Session
+from edge_se.backends.machines.link import Link
 from edge_se.backends.onnxruntime import not_for_cpu
 from edge_se.device.agent import RUNTIMES
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.timing import Latencies, TimingPlan
-from edge_se.remote.link import Link
 
 RUN_IMAGES = 64  # sent at once
 PROFILE_RUNS = 50

@@ -24,7 +24,8 @@ from edge_se.core.errors import EdgeSeError, ModelError, UnavailableError
 from edge_se.core.files import sha256_of
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.timing import Latencies, TimingPlan, measure
-from edge_se.nets.zoo import MODELS, ModelSpec, build
+from edge_se.nets.spec import ModelSpec
+from edge_se.nets.zoo import MODELS, build
 
 INSTALL = "pip install 'edge-se[torch]'"
 COMPILERS = ("g++", "clang++", "c++")  # torch.compile writes C++ for the CPU; $CXX names another

@@ -69,13 +69,13 @@ def bench(device: Annotated[str, typer.Option(
           out: OutDocument = None,
           json: Json = False, quiet: Quiet = False) -> None:
     """Measure latency, throughput and accuracy of every precision, interleaved in one run."""
+    from edge_se.backends.machines.choice import way_to_jetson
     from edge_se.core.files import write_json
     from edge_se.reporting.report.page import require_page
     from edge_se.reporting.tables import estimate_rows, measurement_rows
     from edge_se.steps.bench import Options
     from edge_se.steps.bench import bench as step
     from edge_se.steps.estimate import DEFAULT_BOARD, estimates, instead_of_measuring
-    from edge_se.steps.places import way_to_jetson
     from edge_se.steps.report import report
 
     progress, batches, models = progress_of(quiet), batch_sizes(batch), build_names(model)

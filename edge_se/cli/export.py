@@ -55,10 +55,10 @@ def export(model: Annotated[str, typer.Option(
                "--bundle", help="Also write a folder that runs on a device without edge-se.")] = False,
            json: Json = False, quiet: Quiet = False) -> None:
     """Write ONNX files per precision and target, each verified and measured."""
+    from edge_se.graph.source import Preprocessing
     from edge_se.quantization.search import Budget
     from edge_se.reporting.tables import build_rows
     from edge_se.steps.export import export as step
-    from edge_se.steps.source import Preprocessing
 
     given = Preprocessing(mean=channel_values(mean, "--mean"), std=channel_values(std, "--std"), input_size=input_size)
     build = step(model, weights=weights, fp16=fp16, int8=int8, targets=names(target), calibration=calibration,

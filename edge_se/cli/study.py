@@ -22,8 +22,8 @@ def study(file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The st
           device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
           data: Data = None, json: Json = False, quiet: Quiet = False) -> None:
     """Train and measure a grid of nets, recipes and seeds; cells that are done are not run again."""
-    from edge_se.steps.study import Options
-    from edge_se.steps.study import study as step
+    from edge_se.studies.study import Options
+    from edge_se.studies.study import study as step
     from edge_se.studies.tables import TITLES, comparison_rows, evaluations_of, summary_rows
 
     document = step(file, out=out, data=data, progress=progress_of(quiet), options=Options(

@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edge_se.nets.zoo import ModelSpec
-
-# Kernel, stride, padding of the stem's convolution; whether a max pool (3, stride 2, padding 1) follows.
-STEMS = {"imagenet7": (7, 2, 3, True), "paper3s2": (3, 2, 1, True), "cifar3": (3, 1, 1, False)}
+from edge_se.nets.spec import STEMS, ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)

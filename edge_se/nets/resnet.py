@@ -9,7 +9,7 @@ from torch import nn
 
 from edge_se.core.errors import ModelError
 from edge_se.nets.attention import ATTENTION
-from edge_se.nets.zoo import ModelSpec
+from edge_se.nets.spec import STEMS, ModelSpec, Stem
 
 
 def conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -104,20 +104,10 @@ class PreactUnit(Unit):
         return scaled + s
 
 
-def _imagenet7(width: int) -> tuple[nn.Conv2d, nn.Module]:
-    return nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.MaxPool2d(3, 2, 1)
-
-
-def _paper3s2(width: int) -> tuple[nn.Conv2d, nn.Module]:
-    return conv3(3, width, 2), nn.MaxPool2d(3, 2, 1)
-
-
-def _cifar3(width: int) -> tuple[nn.Conv2d, nn.Module]:
-    return conv3(3, width), nn.Identity()
-
-
-STEMS: dict[str, Callable[[int], tuple[nn.Conv2d, nn.Module]]] = {
-    "imagenet7": _imagenet7, "paper3s2": _paper3s2, "cifar3": _cifar3}
+def _stem(stem: Stem, width: int) -> tuple[nn.Conv2d, nn.Module]:
+    shape = STEMS[stem]
+    convolution = nn.Conv2d(3, width, shape.kernel, shape.stride, shape.padding, bias=False)
+    return convolution, nn.MaxPool2d(3, 2, 1) if shape.pooled else nn.Identity()
 
 
 class ResNet(nn.Module):
@@ -131,7 +121,7 @@ class ResNet(nn.Module):
         super().__init__()
         self.spec = spec
         width = spec.widths[0]
-        self.conv1, self.maxpool = STEMS[spec.stem](width)
+        self.conv1, self.maxpool = _stem(spec.stem, width)
         if not spec.preact:
             self.bn1 = nn.BatchNorm2d(width)
         for number, (count, inner) in enumerate(zip(spec.blocks, spec.widths), start=1):

@@ -7,7 +7,8 @@ import hashlib
 import torch
 from torch import nn
 
-from edge_se.nets.zoo import ModelSpec, build
+from edge_se.nets.spec import ModelSpec
+from edge_se.nets.zoo import build
 
 SEED = 0
 PIXELS = 2**16  # of all images together that the batch norms see

@@ -6,38 +6,13 @@ A name is FAMILY_VARIANT_STEM: `se_resnet18`, `se_resnet18_pre`, `cmpe_resnet18_
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from edge_se.core.errors import ModelError, UnavailableError, did_you_mean
+from edge_se.nets.spec import Attention, Block, ModelSpec, Stem
 
 if TYPE_CHECKING:
     from torch import nn
-
-Stem = Literal["imagenet7", "paper3s2", "cifar3"]
-Block = Literal["basic", "bottleneck", "bottleneck_v1"]
-Attention = Literal["none", "se", "pre", "post", "identity", "double_fc", "pair2x1", "pair1x1", "folded"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSpec:
-    """What a net is, apart from its weights."""
-
-    name: str
-    stem: Stem = "cifar3"
-    block: Block = "basic"             # `bottleneck` strides on its 3x3 (v1.5), `bottleneck_v1` on its first 1x1
-    blocks: tuple[int, ...] = (2, 2, 2, 2)
-    widths: tuple[int, ...] = (64, 128, 256, 512)  # of the convolutions; a bottleneck's output is 4 times as wide
-    attention: Attention = "none"
-    reduction: int = 16
-    attention_bias: bool = False
-    preact: bool = False               # batch norm and ReLU before each convolution, none after the sum
-    dropout: float = 0.0               # before the classifier
-    init: Literal["fan_out", "fan_in"] = "fan_out"  # of convolutions: Kaiming normal
-    classes: int = 10
-    input_size: int = 32
-    about: str = ""
-
 
 _STEMS: tuple[tuple[Stem, str, str], ...] = (
     ("cifar3", "", "3x3 stride-1 stem"),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_se.backends.machines.choice import place_of, way_to
 from edge_se.core import environment
 from edge_se.core.artifacts import Artifact, Build, read_builds
 from edge_se.core.errors import ArtifactError
@@ -16,7 +17,6 @@ from edge_se.evaluation.accuracy import logits_of, top1
 from edge_se.measure.timing import TimingPlan
 from edge_se.steps.bench_rows import Entry, add_why, mark_fastest, row_of, set_beside, warn
 from edge_se.steps.bench_run import Options, Run
-from edge_se.steps.places import place_of, way_to
 
 __all__ = ["Options", "bench"]
 SCHEMA = "edge-se/bench/1"

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from edge_se.backends.base import Backend
-from edge_se.backends.place import Place
+from edge_se.backends.machines.machine import Place
 from edge_se.core import environment
 from edge_se.core.artifacts import Artifact, Build
 from edge_se.core.errors import EdgeSeError

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_se.backends.base import Backend, Device, Session
 from edge_se.backends.fresh import measure_fresh
-from edge_se.backends.place import Place
+from edge_se.backends.machines.machine import Place
 from edge_se.backends.providers import PROVIDERS, OnnxRuntimeProvider
 from edge_se.backends.remote import RemoteRuntime
 from edge_se.backends.table import first_that_runs

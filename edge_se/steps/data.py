@@ -38,9 +38,9 @@ def synthesize(model: str, *, weights: Path | None = None, images: int = 256, st
     spec = spec_of(model)
     net = build(spec)
     try:
+        from edge_se.nets.weights import load_weights
         from edge_se.quantization.synthesis import SynthesisPlan
         from edge_se.quantization.synthesis import synthesize as optimise
-        from edge_se.training.checkpoint import load_weights
     except ModuleNotFoundError as error:
         raise UnavailableError("synthesizing needs torch", fix="pip install 'edge-se[torch]'") from error
     source = weights or weights_of(model)

@@ -109,8 +109,8 @@ except AgentError as error:
 """
 _STATE = "from edge_se.device import agent\nfound = {'state': agent.state(), 'power': agent.power_sources()}"
 _JETSON = """from edge_se.core.errors import EdgeSeError
-from edge_se.remote.destination import ALIAS, HOST_VARIABLE
-from edge_se.steps.places import way_to_jetson
+from edge_se.backends.machines.destination import ALIAS, HOST_VARIABLE
+from edge_se.backends.machines.choice import way_to_jetson
 try:
     way = way_to_jetson(None)
     nowhere = f'none: neither here, nor in ${HOST_VARIABLE}, nor as SSH alias {ALIAS}'

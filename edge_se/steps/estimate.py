@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from edge_se.backends.machines.choice import no_jetson
 from edge_se.core import environment
 from edge_se.core.artifacts import Artifact, check_file, read_builds
 from edge_se.core.errors import EdgeSeError, UnavailableError
@@ -13,7 +14,6 @@ from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.boards import Mode, board_names, read_board
 from edge_se.measure.roofline import Estimate, estimate, kernels_of
 from edge_se.reporting.estimates import error_in_words, read_estimator
-from edge_se.steps.places import no_jetson
 
 SCHEMA = "edge-se/bench/1"
 DEFAULT_BOARD = "orin-nano-8gb"

@@ -20,10 +20,12 @@ from edge_se.data import calibration as calibration_sets
 from edge_se.data import cifar10, splits
 from edge_se.data.splits import ImageSet
 from edge_se.evaluation.accuracy import flips, logits_of, top1
+from edge_se.evaluation.parity import parity
 from edge_se.evaluation.statistics import wilson_interval
 from edge_se.graph.counting import count
 from edge_se.graph.metadata import write_metadata
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.source import Preprocessing, Source, load_source
 from edge_se.quantization.effort import AUTO, EFFORTS, best_method, effort_of, require_method
 from edge_se.quantization.gate_folding import fold_gates as fold_gates_of
 from edge_se.quantization.placement import place
@@ -35,7 +37,6 @@ from edge_se.quantization.table import FILE as TABLE
 from edge_se.quantization.table import is_table, read_table, table_bytes
 from edge_se.quantization.targets import targets_for
 from edge_se.steps.bundle import write_bundle
-from edge_se.steps.source import Preprocessing, Source, load_source
 
 ENLARGED = 32  # images that suffice for an untrained net
 FOLDED = "folded"
@@ -71,7 +72,7 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
         advance(1)
     seconds = time.monotonic() - started
     images = _calibration_images(source, None if table else calibration, cifar)
-    parity = source.parity(images)
+    found_parity = parity(source, images)
     if fold_gates:
         source = _with_folded_gates(source, images, _held_out(source, images, cifar), budget, progress)
     made = [_Made(model=source.model, seconds=seconds)]
@@ -103,7 +104,7 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
         model=source.name, out=str(out or BUILDS / source.name), source=source.origin,
         calibration=_described(statistics, method, content) | {"effort": effort} if statistics else None,
         preprocessing={"layout": metadata.layout, "mean": list(metadata.mean), "std": list(metadata.std)},
-        labels=metadata.labels, parity=parity, artifacts=artifacts,
+        labels=metadata.labels, parity=found_parity, artifacts=artifacts,
         environment={"versions": environment.versions(), "hardware": environment.hardware(),
                      "commit": environment.commit()})
     _write(build, [item.model for item in made], content)

@@ -13,9 +13,9 @@ from edge_se.data.splits import ImageSet
 from edge_se.evaluation import baseline as baselines
 from edge_se.evaluation.gate import SEVERITY
 from edge_se.evaluation.limits import latency_verdicts, size_verdicts, worst
+from edge_se.evaluation.looks import Outcome, Rule, outcomes
 from edge_se.evaluation.sequential import LOOKS, looks
 from edge_se.evaluation.settings import NOTHING, Settings, given, read_settings
-from edge_se.steps.gate_looks import Outcome, Rule, outcomes
 
 SCHEMA = "edge-se/gate/1"
 

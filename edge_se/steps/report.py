@@ -11,6 +11,7 @@ from edge_se.core.artifacts import Build, check_file, locate_build, read_build
 from edge_se.core.errors import CalibrationError, EdgeSeError, ModelError
 from edge_se.core.files import sha256_of, write_json, write_text
 from edge_se.core.progress import SILENT, Progress
+from edge_se.core.whole import require_whole
 from edge_se.data import cifar10, splits
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.evaluation.gate import ALPHA, MAX_DROP
@@ -26,7 +27,6 @@ from edge_se.reporting.report.inputs import (
     Robustness,
     Sensitivity,
     read_given,
-    require_whole,
 )
 from edge_se.reporting.report.page import page, require_page
 from edge_se.reporting.report.text import text

@@ -14,13 +14,13 @@ from edge_se.core import environment
 from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, read_build
 from edge_se.core.errors import ArtifactError, EdgeSeError, ModelError, did_you_mean
 from edge_se.core.progress import SILENT, Progress
+from edge_se.core.whole import require_whole
 from edge_se.data import cifar10, splits
 from edge_se.data.corruptions import CORRUPTIONS, SEVERITIES, corrupted, corruption_of
 from edge_se.data.splits import ImageSet
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.reporting.report.inputs import require_whole
 
 SCHEMA = "edge-se/robustness/1"
 SPLITS = ("test", "validation")

@@ -18,7 +18,8 @@ from edge_se.data.splits import ImageSet
 from edge_se.evaluation.statistics import wilson_interval
 from edge_se.graph.metadata import LAYOUT
 from edge_se.nets.arithmetic import size_of
-from edge_se.nets.zoo import ModelSpec, build, spec_of
+from edge_se.nets.spec import ModelSpec
+from edge_se.nets.zoo import build, spec_of
 from edge_se.steps.train_watch import Watch
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def test_figure(model: str, folder: Path, *, data: Path | None = None,
 
 
 def _net(spec: ModelSpec, weights: Path) -> nn.Module:
-    from edge_se.training.checkpoint import load_weights
+    from edge_se.nets.weights import load_weights
 
     net = build(spec)
     load_weights(net, weights)
@@ -114,7 +115,7 @@ def _net(spec: ModelSpec, weights: Path) -> nn.Module:
 
 def _finish(spec: ModelSpec, recipe: Recipe, trained: TrainedNet, images: ImageSet, scored: tuple[ImageSet, ...],
             folder: Path, progress: Progress) -> dict[str, Any]:
-    from edge_se.training.checkpoint import save_weights
+    from edge_se.nets.weights import save_weights
     from edge_se.training.logs import write_log
 
     weights, resolution = folder / WEIGHTS, recipe.resolutions[-1]

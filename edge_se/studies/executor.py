@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from edge_se.core.errors import EdgeSeError, did_you_mean
 
+Work = Callable[..., dict[str, Any]]
 ATTEMPTS = 2  # a job whose worker was killed is tried once more
 ENDED = "its worker ended without an answer"
 EXECUTORS = ("local", "ray")
@@ -20,13 +20,14 @@ EXECUTORS = ("local", "ray")
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """`work` ("module:function") to be called with `arguments` (JSON) in a process of its own, which writes to `log`.
+    """`work`, a function of a module, to be called with `arguments` (JSON) in a process of its own, which writes to
+    `log`; that process imports the module anew.
 
     Work must keep what it has done by itself: a job that is run again goes on from there.
     """
 
     name: str
-    work: str
+    work: Work
     arguments: dict[str, Any]
     log: Path
 
@@ -56,11 +57,10 @@ class Executor(Protocol):
         ...
 
 
-def answer(work: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def answer(work: Work, arguments: dict[str, Any]) -> dict[str, Any]:
     """Calls the work: `result`, or `error` with one line for what a user can fix and a traceback for a bug."""
-    module, _, function = work.partition(":")
     try:
-        return {"result": getattr(importlib.import_module(module), function)(**arguments), "error": None}
+        return {"result": work(**arguments), "error": None}
     except EdgeSeError as error:
         return {"result": None, "error": str(error)}
     except Exception:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -31,7 +31,7 @@ class _Running:
 
     job: Job
     attempt: int
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     answer: Path
     processors: frozenset[int] | None
 
@@ -79,13 +79,13 @@ class LocalExecutor:
             # A session of its own: Ctrl-C reaches the parent alone, which tells each worker once.
             process = subprocess.Popen(
                 [sys.executable, "-m", "edge_se.studies.worker", str(answer)], stdin=subprocess.PIPE, stdout=log,
-                stderr=log, text=True, start_new_session=True,
+                stderr=log, start_new_session=True,
                 env=os.environ | thread_variables(self.threads) | {"PYTHONPATH": path_for_workers()})
         if processors is not None:
             with suppress(OSError):  # it may have ended, or a container may forbid it: then the variables must do
                 os.sched_setaffinity(process.pid, processors)
         with suppress(BrokenPipeError):  # killed at once: found below
-            _stdin(process).write(json.dumps({"work": job.work, "arguments": job.arguments}) + "\n")
+            pickle.dump((job.work, job.arguments), _stdin(process))  # the function by its name, not its code
             _stdin(process).flush()
         return _Running(job=job, attempt=attempt, process=process, answer=answer, processors=processors)
 
@@ -128,6 +128,6 @@ def _stop(running: list[_Running]) -> None:
             _stdin(item.process).close()
 
 
-def _stdin(process: subprocess.Popen[str]) -> IO[str]:
+def _stdin(process: subprocess.Popen[bytes]) -> IO[bytes]:
     assert process.stdin is not None  # asked for a pipe
     return process.stdin

@@ -20,7 +20,8 @@ from edge_se.core.errors import EdgeSeError, RecipeError, did_you_mean
 from edge_se.core.recipes import LARGEST_SEED, LONGEST, Recipe, read_recipe, recipe_of, shipped_recipes
 from edge_se.core.toml_files import Table, read_toml
 from edge_se.data.splits import SPLITS, read_manifest
-from edge_se.nets.zoo import ModelSpec, spec_of
+from edge_se.nets.spec import ModelSpec
+from edge_se.nets.zoo import spec_of
 
 OWN = "own"  # the recipe that `train` takes when none is named
 Names = Annotated[tuple[str, ...], Field(min_length=1)]

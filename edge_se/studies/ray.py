@@ -17,7 +17,7 @@ from typing import Any
 
 from edge_se.core import environment
 from edge_se.core.errors import UnavailableError
-from edge_se.studies.executor import ATTEMPTS, ENDED, Job, Outcome, answer, path_for_workers, thread_variables
+from edge_se.studies.executor import ATTEMPTS, ENDED, Job, Outcome, Work, answer, path_for_workers, thread_variables
 
 PATIENCE_SECONDS = 60.0  # for an interrupted task to save its checkpoint
 
@@ -110,7 +110,7 @@ def _no_cluster(address: str, error: Exception) -> UnavailableError:
                             fix="check --address, or leave it out for a local cluster")
 
 
-def _logged_answer(work: str, arguments: dict[str, Any], log: str) -> dict[str, Any]:
+def _logged_answer(work: Work, arguments: dict[str, Any], log: str) -> dict[str, Any]:
     """`answer`, with what it prints appended to the job's log."""
     path = Path(log)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,5 @@
-"""A worker of the local executor: `python -m edge_se.studies.worker ANSWER.json`, one job as JSON line on stdin.
+"""A worker of the local executor: `python -m edge_se.studies.worker ANSWER.json`, one job on stdin: its function and
+arguments, pickled by the parent.
 
 Stdin stays open as long as the parent lives. When it closes, the parent is gone, and the worker interrupts itself, so
 that no orphan trains on and what it did is kept.
@@ -6,8 +7,8 @@ that no orphan trains on and what it did is kept.
 
 from __future__ import annotations
 
-import json
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -24,9 +25,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: training saves a checkpoint first
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits SIG_IGN
     try:
-        job = json.loads(sys.stdin.readline())
+        work, arguments = pickle.load(sys.stdin.buffer)
         threading.Thread(target=_follow_parent, daemon=True).start()
-        write_json(Path(sys.argv[1]), answer(job["work"], job["arguments"]))
+        write_json(Path(sys.argv[1]), answer(work, arguments))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

@@ -17,7 +17,8 @@ from edge_se.core.errors import TrainingError
 from edge_se.core.recipes import Recipe
 from edge_se.data.augment import Augmenter, Batch, resize
 from edge_se.data.splits import ImageSet
-from edge_se.nets.zoo import ModelSpec, build
+from edge_se.nets.spec import ModelSpec
+from edge_se.nets.zoo import build
 from edge_se.training.averaging import average_of
 from edge_se.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edge_se.training.compiling import compiled

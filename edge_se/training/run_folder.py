@@ -15,7 +15,7 @@ from edge_se.core.errors import TrainingError
 from edge_se.core.files import read_json, write_json
 from edge_se.core.recipes import Recipe
 from edge_se.data.splits import ImageSet
-from edge_se.nets.zoo import ModelSpec
+from edge_se.nets.spec import ModelSpec
 from edge_se.training.compiling import compiles
 from edge_se.training.precision import AMP_NAMES, amp_type, device_name
 

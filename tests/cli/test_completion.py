@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
+from edge_se.backends.machines.choice import DEVICES
 from edge_se.data.corruptions import CORRUPTIONS
 from edge_se.quantization.methods import METHODS
 from edge_se.quantization.targets import TARGETS
 from edge_se.steps import completion
-from edge_se.steps.places import DEVICES
 from edge_se.steps.robustness import SPLITS
 
 ENTRY = "import sys\nfrom edge_se.cli import main\nmain()"

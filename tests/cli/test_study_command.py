@@ -3,7 +3,7 @@
 import pytest
 
 from edge_se.cli import main
-from edge_se.steps import study as step
+from edge_se.studies import study as step
 
 STUDY = '''name = "tiny"
 question = "Which?"

@@ -12,12 +12,12 @@ from edge_se.core.assets import asset
 from edge_se.data import calibration
 from edge_se.device.agent import load_tensorrt
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.source import Preprocessing, load_source
 from edge_se.nets.zoo import MODELS
 from edge_se.quantization.placement import PLACEMENTS, place
 from edge_se.quantization.ranges import collect
 from edge_se.quantization.static import quantize
 from edge_se.quantization.targets import TARGETS
-from edge_se.steps.source import Preprocessing, load_source
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed: pip install 'edge-se[rtx]'")
 BUNDLED = sorted(name for name in MODELS if asset("models", name, "weights.safetensors").is_file())

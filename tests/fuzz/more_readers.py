@@ -142,7 +142,7 @@ def read_checkpoint(path, originals):
 
 
 def read_state_dict(path, originals):
-    from edge_se.steps.source import _state_dict
+    from edge_se.graph.source import _state_dict
 
     return _state_dict(path)
 

@@ -57,8 +57,9 @@ def read_onnx(path, originals):
 def read_weights(path, originals):
     import torch
 
-    from edge_se.nets.zoo import ModelSpec, build
-    from edge_se.training.checkpoint import load_weights
+    from edge_se.nets.spec import ModelSpec
+    from edge_se.nets.weights import load_weights
+    from edge_se.nets.zoo import build
 
     with torch.device("meta"):
         skeleton = build(ModelSpec(**json.loads((originals / "spec.json").read_text())))

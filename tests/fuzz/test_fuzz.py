@@ -40,8 +40,8 @@ def originals(tiny_onnx, tiny_net, tiny_spec, calibration_npz, random_images, tm
     pytest.importorskip("PIL", reason="Pillow is not installed: pip install pillow")
     from edge_se.core.artifacts import read_build
     from edge_se.data.splits import make_manifest
+    from edge_se.nets.weights import save_weights
     from edge_se.steps.export import export
-    from edge_se.training.checkpoint import save_weights
 
     folder = tmp_path_factory.mktemp("originals")
     (folder / "tiny.onnx").write_bytes(tiny_onnx.content)

@@ -103,7 +103,7 @@ def read_run(path, originals):
     import torch
 
     from edge_se.core.recipes import read_recipe
-    from edge_se.nets.zoo import ModelSpec
+    from edge_se.nets.spec import ModelSpec
     from edge_se.training.run_folder import finish_run, start_run
 
     spec = ModelSpec(**json.loads((originals / "spec.json").read_text()))
@@ -128,9 +128,9 @@ def _plan(path):
 
 def read_cell(path, originals):
     """The study's document and page with the damaged cell as its first and sound ones beside it."""
-    from edge_se.steps.study import _document
     from edge_se.studies.collect import csv_of
     from edge_se.studies.finished import evaluation_file, evaluations_of, finished
+    from edge_se.studies.study import _document
     from edge_se.studies.tables import page
 
     plan = _plan(originals / "study.toml")

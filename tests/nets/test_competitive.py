@@ -6,8 +6,9 @@ import torch
 from edge_se.core.errors import ModelError
 from edge_se.nets.attention import ATTENTION
 from edge_se.nets.competitive import DoubleFc, FoldedView, PairView1x1, PairView2x1, ReimageConv, with_folded_views
+from edge_se.nets.spec import ModelSpec
 from edge_se.nets.untrained import build_untrained
-from edge_se.nets.zoo import ModelSpec, build
+from edge_se.nets.zoo import build
 
 VIEWS = {"pair2x1": PairView2x1, "pair1x1": PairView1x1, "folded": FoldedView}
 FLAT = {"pair2x1": lambda c: c, "pair1x1": lambda c: 2 * c, "folded": lambda c: (c // 8 - 2) * 14}

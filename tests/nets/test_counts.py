@@ -7,7 +7,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from edge_se.nets.arithmetic import size_of
-from edge_se.nets.zoo import MODELS, ModelSpec, build
+from edge_se.nets.spec import ModelSpec
+from edge_se.nets.zoo import MODELS, build
 
 # name -> trainable parameters, MACs at 32 px, MACs at 224 px
 SPECIFIED = {

@@ -8,8 +8,9 @@ import torch
 from edge_se.core.errors import ModelError
 from edge_se.nets.attention import ATTENTION, SqueezeExcitation
 from edge_se.nets.resnet import PreactUnit, Unit
+from edge_se.nets.spec import ModelSpec
 from edge_se.nets.untrained import build_untrained
-from edge_se.nets.zoo import ModelSpec, build
+from edge_se.nets.zoo import build
 
 COMPETITIVE = [name for name, variant in ATTENTION.items() if variant.place == "both"]
 SHAPES = {"identity": (32, 32, 1), "projected": (32, 64, 2)}  # (channels in, channels out, stride)

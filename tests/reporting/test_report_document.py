@@ -14,11 +14,12 @@ from PIL import Image
 
 from edge_se.core.artifacts import build_of
 from edge_se.core.errors import ArtifactError, EdgeSeError
+from edge_se.core.whole import require_whole
 from edge_se.evaluation.statistics import Paired, drop_interval
 from edge_se.reporting.report import charts, views
 from edge_se.reporting.report.answers import gallery_of
 from edge_se.reporting.report.document import report_document
-from edge_se.reporting.report.inputs import Bench, Material, Sensitivity, read_given, require_whole
+from edge_se.reporting.report.inputs import Bench, Material, Sensitivity, read_given
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schema" / "report-1.json").read_text())
 

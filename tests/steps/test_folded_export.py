@@ -8,10 +8,10 @@ from jsonschema import Draft202012Validator
 
 from edge_se.cli import main
 from edge_se.core.files import sha256_of
+from edge_se.graph import source
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.nets.zoo import MODELS
 from edge_se.quantization.se_gates import find_se_gates
-from edge_se.steps import source
 from edge_se.steps.verify import verify
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "export-1.json"

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from edge_se.core.errors import EdgeSeError
+from edge_se.graph.source import Preprocessing, load_source
 from edge_se.steps.export import export
-from edge_se.steps.source import Preprocessing, load_source
 from edge_se.steps.verify import verify
 
 torch = pytest.importorskip("torch")

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ def job(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(HERE))  # workers are given this process's path
 
     def make(function, number=3, **arguments):
-        return Job(name=f"{function}-{number}", work=f"study_work:{function}", log=tmp_path / "logs" / f"{number}.log",
+        work = getattr(import_module("study_work"), function)
+        return Job(name=f"{function}-{number}", work=work, log=tmp_path / "logs" / f"{number}.log",
                    arguments={"number": number, **arguments})
     return make
 

@@ -60,11 +60,12 @@ def with_toys():
     """This process has tiny nets and few, made-up images instead of the zoo's and CIFAR-10."""
     from edge_se.data import calibration, cifar10, splits
     from edge_se.nets import zoo
+    from edge_se.nets.spec import ModelSpec
 
     for attention in ("none", "se"):
         name = f"tiny_{attention}"
-        zoo.MODELS[name] = zoo.ModelSpec(name=name, attention=attention, widths=(16, 16, 32, 32), blocks=(1, 1, 1, 1),
-                                         reduction=4)
+        zoo.MODELS[name] = ModelSpec(name=name, attention=attention, widths=(16, 16, 32, 32), blocks=(1, 1, 1, 1),
+                                     reduction=4)
     sets = {"train": toy("train", 256, 1), "validation": toy("validation", 100, 2), "test": toy("test", 50, 3)}
     splits.load = lambda split, cifar: sets[split]
     cifar10.require = cifar10.find = lambda data=None: cifar10.Cifar10(root=Path("nowhere"), binary=True)
@@ -73,7 +74,7 @@ def with_toys():
 
 def cell_of_toys(**arguments):
     """The work of a cell with toys. A folder that holds a file `kill` has its worker killed after the second epoch."""
-    from edge_se.steps import study_cell
+    from edge_se.studies import cell
     from edge_se.training import loop
 
     with_toys()
@@ -85,4 +86,4 @@ def cell_of_toys(**arguments):
             (folder / "kill").unlink()
             os.kill(os.getpid(), signal.SIGKILL)
     loop.save_checkpoint = save_and_die
-    return study_cell.run(**arguments)
+    return cell.run(**arguments)

@@ -75,9 +75,10 @@ def test_a_worker_that_does_not_stop_is_killed(job, tmp_path, wait_for, monkeypa
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "SIGKILL"])
 def test_whatever_ends_the_parent_ends_its_workers(how, job, tmp_path, wait_for, environment_for_children):
     own = job("patient", 1, marks=str(tmp_path))
-    code = (f"import json, pathlib, sys\nfrom edge_se.studies.executor import Job\n"
+    code = (f"import json, pathlib, sys\nfrom study_work import {own.work.__name__} as work\n"
+            f"from edge_se.studies.executor import Job\n"
             f"from edge_se.studies.local import LocalExecutor\n"
-            f"job = Job(name='x', work={own.work!r}, log=pathlib.Path({str(own.log)!r}),\n"
+            f"job = Job(name='x', work=work, log=pathlib.Path({str(own.log)!r}),\n"
             f"          arguments=json.loads({json.dumps(own.arguments)!r}))\nlist(LocalExecutor(1).run([job]))")
     parent = subprocess.Popen([sys.executable, "-c", code], env=environment_for_children, stderr=subprocess.DEVNULL)
     started = wait_for(tmp_path, "started-1-*")

@@ -8,7 +8,7 @@ import pytest
 
 from edge_se.core import environment
 from edge_se.core.errors import UnavailableError
-from edge_se.steps import study
+from edge_se.studies import study
 from edge_se.studies.local import LocalExecutor
 from edge_se.studies.ray import RayExecutor
 

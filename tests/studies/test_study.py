@@ -2,6 +2,7 @@
 
 import csv
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from edge_se.core.errors import ArtifactError, EdgeSeError, UnavailableError
 from edge_se.data import calibration, cifar10, splits
 from edge_se.nets import zoo
 from edge_se.reporting import figures as reporting_figures
-from edge_se.steps import study as step
+from edge_se.studies import study as step
 from edge_se.studies.executor import Job
 from edge_se.studies.figures import draw
 from edge_se.studies.local import LocalExecutor
@@ -59,7 +60,7 @@ def toys():
         patch.setattr(zoo, "MODELS", dict(zoo.MODELS))
         for module, name in ((splits, "load"), (cifar10, "require"), (cifar10, "find"), (calibration, "load")):
             patch.setattr(module, name, getattr(module, name))
-        patch.setattr(step, "WORK", "study_work:cell_of_toys")
+        patch.setattr(step, "run", import_module("study_work").cell_of_toys)
         patch.syspath_prepend(str(Path(__file__).parent))
         study_work.with_toys()
         yield
@@ -135,7 +136,7 @@ def test_an_evaluation_is_of_the_cells_own_net(ran):
 def right(folder, images):
     import torch
 
-    from edge_se.training.checkpoint import load_weights
+    from edge_se.nets.weights import load_weights
 
     card = json.loads((folder / "card.json").read_text())
     net = zoo.build(zoo.MODELS[card["model"]])
@@ -161,7 +162,7 @@ def test_a_killed_worker_loses_nothing_but_time(ran, tmp_path):
     folder, document, notes, killed = ran
     assert any(f"{killed.folder}, worker 2" in line for line in notes.lines)
     own = next(cell for cell in document["cells"] if cell["cell"] == killed.folder)
-    job = Job(name="whole", work="study_work:cell_of_toys", log=tmp_path / "log",
+    job = Job(name="whole", work=import_module("study_work").cell_of_toys, log=tmp_path / "log",
               arguments=step.arguments(killed, Evaluations(), tmp_path, device="cpu", data=None))
     whole = next(LocalExecutor(document["executor"]["workers"]).run([job])).result
     one, other = (load_file(place / "weights.safetensors") for place in (folder / "cells" / killed.folder, tmp_path))

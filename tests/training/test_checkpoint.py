@@ -10,7 +10,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from edge_se.core.errors import ArtifactError, ModelError, TrainingError
-from edge_se.training.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint, save_weights
+from edge_se.nets.weights import load_weights, save_weights
+from edge_se.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 OWN = {"model_name": "net", "recipe_sha256": "r" * 64, "data_sha256": "d" * 64}
 

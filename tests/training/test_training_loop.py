@@ -12,7 +12,7 @@ import torch
 from edge_se.core.errors import TrainingError
 from edge_se.core.recipes import Recipe
 from edge_se.data.splits import ImageSet
-from edge_se.nets.zoo import ModelSpec
+from edge_se.nets.spec import ModelSpec
 from edge_se.training import compiling, loop
 from edge_se.training.loop import Silent, train
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,20 +9,14 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from edge_se.core.artifacts import MANIFEST, Artifact, Build
-from edge_se.core.errors import ArtifactError, EdgeSeError
+from edge_se.core.artifacts import Build
+from edge_se.core.errors import EdgeSeError
 from edge_se.core.files import read_json
+from edge_se.core.whole import Given, first_problem
 from edge_se.data.splits import ImageSet
 from edge_se.quantization.ranges import Statistics
-
-
-class Given(BaseModel):
-    """A document that some version of edge-se wrote: fields that are not needed here are let through."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-
 
 # No clock tells less than a femtosecond, no device more than a year: ratios and charts of altered figures stay finite.
 Milliseconds = Annotated[float, Field(ge=1e-12, le=1e12)]
@@ -176,42 +169,6 @@ class Robustness(Given):
         return self
 
 
-class Pixels(Given):
-    """What was done to the pixels."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-class Surroundings(Given):
-    """What a build was made on."""
-
-    versions: dict[str, str]
-    hardware: dict[str, Any]
-    commit: str | None = None
-
-
-class CalibrationSet(Given):
-    """What a build was calibrated on."""
-
-    name: str
-    images: int
-    sha256: str
-    table_sha256: str | None = None
-
-
-class Manifest(Given):
-    """What a report takes from a build's manifest, beyond what reading the build has checked."""
-
-    model: str
-    source: dict[str, Any]
-    calibration: CalibrationSet | None
-    preprocessing: Pixels
-    labels: tuple[str, ...]
-    artifacts: tuple[Artifact, ...]
-    environment: Surroundings
-
-
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
     """Logits (N, classes) of each file of a build on the labelled `images`."""
@@ -242,22 +199,4 @@ def read_given(kind: type[Kind], source: Path | Mapping[str, Any]) -> Kind:
     try:
         return kind.model_validate(read_json(source, EdgeSeError, fix=fix) if isinstance(source, Path) else source)
     except ValidationError as invalid:
-        raise EdgeSeError(_first_problem(invalid), where=where, fix=fix) from None
-
-
-def require_whole(build: Build) -> None:
-    """ArtifactError when the manifest of `build` lacks what a report says of it, or holds it in another form."""
-    where, fix = build.folder / MANIFEST, "export again"
-    try:
-        Manifest.model_validate(build.document())
-        json.dumps(build.document(), allow_nan=False)
-    except ValidationError as invalid:
-        raise ArtifactError(_first_problem(invalid), where=where, fix=fix) from None
-    except ValueError as broken:
-        raise ArtifactError(f"holds a figure that is none ({broken})", where=where, fix=fix) from broken
-
-
-def _first_problem(invalid: ValidationError) -> str:
-    problem = invalid.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
-    return f"'{place}': {problem['msg'][:1].lower()}{problem['msg'][1:]}"
+        raise EdgeSeError(first_problem(invalid), where=where, fix=fix) from None

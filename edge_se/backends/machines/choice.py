@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from edge_se.backends.place import Here, Place, There
+from edge_se.backends.machines.destination import ALIAS, HOST_VARIABLE, find_jetson, read_destination
+from edge_se.backends.machines.link import Link
+from edge_se.backends.machines.machine import Here, Place, There
+from edge_se.backends.machines.transport import LocalProcess, OpenSsh, Transport
 from edge_se.core.errors import EdgeSeError, UnavailableError, did_you_mean
 from edge_se.core.progress import SILENT, Progress
 from edge_se.device import agent
-from edge_se.remote.destination import ALIAS, HOST_VARIABLE, find_jetson, read_destination
-from edge_se.remote.link import Link
-from edge_se.remote.transport import LocalProcess, OpenSsh, Transport
 
 DEVICES = ("cpu", "cuda", "jetson")
 TREE_MODEL = "/proc/device-tree/model"

@@ -14,7 +14,6 @@ from edge_se.core.cards import weights_of
 from edge_se.core.errors import ModelError, UnavailableError, did_you_mean
 from edge_se.core.files import sha256_of
 from edge_se.data.cifar10 import CLASSES, MEAN, STD
-from edge_se.data.splits import ImageSet
 from edge_se.graph.foreign import normalised
 from edge_se.graph.metadata import ModelMetadata, write_metadata
 from edge_se.graph.onnx_model import OnnxModel
@@ -23,8 +22,6 @@ from edge_se.nets.zoo import build, spec_of
 if TYPE_CHECKING:
     from torch import nn
 
-TORCH_TOLERANCE = 1e-3  # of logits of order 10: float32 sums in another order, batch norm folded
-PARITY_IMAGES = 64
 TORCHVISION = "torchvision:"
 UNTRAINED = "untrained"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -67,24 +64,6 @@ class Source:
         """Whether CIFAR-10 tells its accuracy."""
         return self.metadata.labels == CLASSES and self.model.input_shape[1:] == (3, 32, 32)
 
-    def parity(self, images: ImageSet) -> dict[str, Any]:
-        """How far the graph is from its net on `images`; ModelError when it is too far."""
-        if self.reference is None:
-            return {}
-        from edge_se.backends.base import Device
-        from edge_se.backends.onnxruntime import OnnxRuntime
-
-        batch = next(images.batches(PARITY_IMAGES))
-        expected = self.reference(batch)
-        with OnnxRuntime().open(self.model, Device()) as session:
-            distance = float(np.abs(session.run(batch) - expected).max())
-        if not distance <= TORCH_TOLERANCE * max(1.0, float(np.abs(expected).max()) / 10):
-            raise ModelError(f"the exported graph differs from torch by {distance:.2g} in a logit, more than "
-                             f"{TORCH_TOLERANCE:g}", where=self.model.file_name,
-                             fix="check the versions of torch and onnxscript")
-        return {"torch_vs_onnx": {"max_abs": distance, "tolerance": TORCH_TOLERANCE, "images": len(batch),
-                                  "of": images.name}}
-
 
 def load_source(model: str, weights: Path | None, preprocessing: Preprocessing, untrained: bool = False) -> Source:
     """The FP32 graph of a net's name (with random weights if `untrained`), `torchvision:NAME` or an .onnx file."""
@@ -106,7 +85,7 @@ def _from_zoo(name: str, weights: Path | None) -> Source:
                          fix=f"{train}give them with --weights, or try the net's structure, size and latency with "
                              "--untrained")
     net = build(spec)
-    from edge_se.training.checkpoint import load_weights
+    from edge_se.nets.weights import load_weights
 
     load_weights(net, path)
     mean, std = _normalisation(Preprocessing(), spec.input_size)
@@ -144,7 +123,9 @@ def _from_torchvision(name: str, weights: Path | None, preprocessing: Preprocess
     if weights is None:
         raise ModelError("needs your weights: nothing is downloaded", where=f"{TORCHVISION}{name}",
                          fix="give a .safetensors or .pth state dict with --weights")
-    state = _state_dict(weights)
+    from edge_se.nets.weights import state_dict_of
+
+    state = state_dict_of(weights)
     biases = [tensor for key, tensor in state.items() if key.endswith(".bias") and tensor.ndim == 1]
     classes = len(biases[-1]) if biases else 1000
     net = torchvision.models.get_model(name, weights=None, num_classes=classes)
@@ -210,21 +191,3 @@ def _classes(model: OnnxModel) -> int | None:
 
 def _params(net: nn.Module) -> int:
     return sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
-
-
-def _state_dict(path: Path) -> dict[str, Any]:
-    """A state dict in safetensors or torch's own format, read without running code from it."""
-    import torch
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu",
-                                                                                weights_only=True)
-    except FileNotFoundError as missing:
-        raise ModelError("no such weights", where=path, fix="give a file with --weights") from missing
-    except Exception as error:  # torch and safetensors raise whatever a broken file makes them stumble over
-        raise ModelError(f"not readable as a state dict ({type(error).__name__})", where=path,
-                         fix="save it with safetensors, or torch.save(net.state_dict(), ...)") from error
-    if not isinstance(state, dict) or not all(hasattr(value, "ndim") for value in state.values()):
-        raise ModelError("holds no state dict", where=path, fix="save net.state_dict()")
-    return state

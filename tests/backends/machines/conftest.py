@@ -142,9 +142,9 @@ def box(_server, tmp_path, monkeypatch):
 @pytest.fixture
 def link_to(box):
     """(destination text) -> a Link over OpenSSH."""
-    from edge_se.remote.destination import read_destination
-    from edge_se.remote.link import Link
-    from edge_se.remote.transport import OpenSsh
+    from edge_se.backends.machines.destination import read_destination
+    from edge_se.backends.machines.link import Link
+    from edge_se.backends.machines.transport import OpenSsh
 
     def make(text=None, **settings):
         destination = read_destination(text or box.url, "--device")

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from edge_se.backends.machines.destination import Destination, require_ssh, ssh_command
 from edge_se.core.errors import EdgeSeError, UnavailableError
 from edge_se.device import agent
-from edge_se.remote.destination import Destination, require_ssh, ssh_command
 
 AGENT = Path(agent.__file__)
 # It runs in whatever `python3` the device has, and tells when that is too old. What it reads: 8 digits, a JSON header

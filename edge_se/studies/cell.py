@@ -17,7 +17,6 @@ from edge_se.studies.collect import Figure
 from edge_se.studies.finished import evaluation_file, evaluations_of, finished
 from edge_se.studies.plan import Cell, Evaluations
 
-WORK = "edge_se.steps.study_cell:run"
 METHOD, PLACEMENT = "mse", "se-float"  # of the INT8 file that sees corrupted images
 CHECKPOINT, GRAPH = "checkpoint.pt", "fp32.onnx"
 
@@ -70,7 +69,7 @@ def _test(cell: Cell, settings: dict[str, Any], folder: Path, data: Path | None,
 def _graph(cell: Cell, folder: Path) -> Path:
     """The cell's FP32 graph, exported from its weights once, for all evaluations."""
     from edge_se.graph.onnx_model import OnnxModel
-    from edge_se.steps.source import Preprocessing, load_source
+    from edge_se.graph.source import Preprocessing, load_source
 
     path = folder / GRAPH
     told = OnnxModel.read(path).metadata if path.is_file() else None
@@ -82,7 +81,7 @@ def _graph(cell: Cell, folder: Path) -> Path:
 def _int8(cell: Cell, settings: dict[str, Any], folder: Path, data: Path | None,
           progress: Progress) -> list[dict[str, Any]]:
     from edge_se.graph.onnx_model import OnnxModel
-    from edge_se.steps.study_int8 import int8_figures
+    from edge_se.studies.int8 import int8_figures
 
     fp32 = OnnxModel.read(_graph(cell, folder))
     return [asdict(figure) for figure in int8_figures(fp32, settings, data, progress)]

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from edge_se.backends.base import Backend, Device
+from edge_se.backends.machines.link import Link
+from edge_se.backends.machines.transport import AGENT
 from edge_se.backends.remote import remote_runtimes
 from edge_se.backends.table import BACKENDS
 from edge_se.core import environment
 from edge_se.core.files import sha256_of
 from edge_se.device import agent
-from edge_se.remote.link import Link
-from edge_se.remote.transport import AGENT
 
 
 class Place(Protocol):

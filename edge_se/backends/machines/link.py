@@ -13,10 +13,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
+from edge_se.backends.machines.transport import Transport, greeting
 from edge_se.core.errors import EdgeSeError, UnavailableError
 from edge_se.core.progress import SILENT, Advance, Progress
 from edge_se.device.agent import CHUNK, MAGIC, PROTOCOL, read_frame, write_frame
-from edge_se.remote.transport import Transport, greeting
 
 T = TypeVar("T")
 PING_S = 5.0

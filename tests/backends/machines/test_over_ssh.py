@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_se.backends.machines import transport
+from edge_se.backends.machines.choice import place_of
 from edge_se.core.errors import EdgeSeError, UnavailableError
-from edge_se.remote import transport
 from edge_se.steps.bench import Options, bench
-from edge_se.steps.places import place_of
 
 IMAGES = np.zeros((1, 3, 32, 32), np.float32)
 FAST = {"min_duration": 0.02, "min_runs": 3, "warmup": 0.0}
@@ -188,7 +188,7 @@ def test_a_jetson_is_found_by_variable_and_by_host(box, monkeypatch, variable, h
 
 
 def test_the_alias_jetson_is_found(box):
-    from edge_se.remote.destination import find_jetson
+    from edge_se.backends.machines.destination import find_jetson
 
     assert find_jetson(None) is None
     config = box.client / "config"
@@ -318,7 +318,7 @@ def test_an_agent_of_another_version(box, link_to, monkeypatch, tmp_path):
 
 def test_an_altered_agent_is_refused(box, link_to, monkeypatch):
     whole = transport.greeting(None)
-    monkeypatch.setattr("edge_se.remote.link.greeting", lambda python: whole[:-20] + b"#" * 20)
+    monkeypatch.setattr("edge_se.backends.machines.link.greeting", lambda python: whole[:-20] + b"#" * 20)
     with pytest.raises(EdgeSeError, match="the agent arrived altered"), link_to():
         pass
 

@@ -14,7 +14,7 @@ from edge_se.core.errors import EdgeSeError, UnavailableError
 from edge_se.core.files import sha256_of, write_json, write_text
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import cifar10
-from edge_se.steps.study_cell import WORK, arguments
+from edge_se.studies.cell import arguments, run
 from edge_se.studies.collect import Figure, comparisons, csv_of, summaries, tidy
 from edge_se.studies.executor import Executor, Job, require_executor
 from edge_se.studies.figures import draw
@@ -52,7 +52,7 @@ def study(file: Path, *, out: Path | None = None, options: Options | None = None
         found = finished(cell, plan.study.evaluations, settings.cells / cell.folder)
         if found is not None:
             done[cell.key] = found
-    jobs = [Job(name=cell.folder, work=WORK, log=(settings.cells / cell.folder / LOG).resolve(),
+    jobs = [Job(name=cell.folder, work=run, log=(settings.cells / cell.folder / LOG).resolve(),
                 arguments=arguments(cell, plan.study.evaluations, settings.cells / cell.folder,
                                     device=settings.device, data=data))
             for cell in plan.cells if cell.key not in done]

@@ -1,0 +1,1 @@
+"""Machines: this one, or one behind an agent; how to reach it, and the conversation with the agent there."""

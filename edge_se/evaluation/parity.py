@@ -1,0 +1,32 @@
+"""Whether an exported graph computes what its net in torch does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edge_se.backends.base import Device
+from edge_se.backends.onnxruntime import OnnxRuntime
+from edge_se.core.errors import ModelError
+from edge_se.data.splits import ImageSet
+from edge_se.graph.source import Source
+
+TORCH_TOLERANCE = 1e-3  # of logits of order 10: float32 sums in another order, batch norm folded
+PARITY_IMAGES = 64
+
+
+def parity(source: Source, images: ImageSet) -> dict[str, Any]:
+    """How far the graph is from its net on `images`: {} for a file, which has none; ModelError when it is too far."""
+    if source.reference is None:
+        return {}
+    batch = next(images.batches(PARITY_IMAGES))
+    expected = source.reference(batch)
+    with OnnxRuntime().open(source.model, Device()) as session:
+        distance = float(np.abs(session.run(batch) - expected).max())
+    if not distance <= TORCH_TOLERANCE * max(1.0, float(np.abs(expected).max()) / 10):
+        raise ModelError(f"the exported graph differs from torch by {distance:.2g} in a logit, more than "
+                         f"{TORCH_TOLERANCE:g}", where=source.model.file_name,
+                         fix="check the versions of torch and onnxscript")
+    return {"torch_vs_onnx": {"max_abs": distance, "tolerance": TORCH_TOLERANCE, "images": len(batch),
+                              "of": images.name}}

@@ -1,1 +1,0 @@
-"""Devices that are somewhere else: how to reach them, and the conversation with the agent there."""
