@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from edge_se.backends.base import Session
-from edge_se.backends.machines.choice import place_of
-from edge_se.backends.machines.machine import Here, Place
+from edge_se.backends.machines.choice import machine_of
+from edge_se.backends.machines.machine import Here, Machine
 from edge_se.core import environment
 from edge_se.core.artifacts import BUILDS, MANIFEST, check_file, locate_build, read_build
 from edge_se.core.files import write_json
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=2.0, help="per file, repeat and side")
     arguments = parser.parse_args()
-    with place_of(arguments.address) as there:
+    with machine_of(arguments.address) as there:
         rows = [row for model in arguments.models for row in compared(
             model, Here(1), there, arguments.repeats, TimingPlan(min_duration=arguments.seconds / TURNS, min_runs=20))]
         device = {key: there.facts[key] for key in ("name", "python", "numpy", "runtimes")}
@@ -50,20 +50,20 @@ def main() -> None:
          f"{row['ratio_min']:.3f}", f"{row['ratio_max']:.3f}", str(row["repeats"])] for row in rows], left=2)
 
 
-def compared(model: str, here: Place, there: Place, repeats: int, plan: TimingPlan) -> list[dict[str, Any]]:
+def compared(model: str, here: Machine, there: Machine, repeats: int, plan: TimingPlan) -> list[dict[str, Any]]:
     """One row per file that onnxruntime runs on both sides; who goes first alternates."""
     build = read_build(locate_build(model))
     rows = []
     for artifact in build.artifacts:
         loaded = OnnxModel.read(check_file(build, artifact), precision=artifact.precision, target=artifact.target)
-        backends = [place.backends["onnxruntime"] for place in (here, there)]
-        if any(backend.why_not(loaded, place.device) for backend, place in zip(backends, (here, there))):
+        backends = [machine.backends["onnxruntime"] for machine in (here, there)]
+        if any(backend.why_not(loaded, machine.device) for backend, machine in zip(backends, (here, there))):
             continue
         feed = np.random.default_rng(0).standard_normal((1, 3, 32, 32), dtype=np.float32)
         medians: list[list[float]] = [[], []]
         with ExitStack() as stack:
-            sessions = [stack.enter_context(backend.open(loaded, place.device))
-                        for backend, place in zip(backends, (here, there))]
+            sessions = [stack.enter_context(backend.open(loaded, machine.device))
+                        for backend, machine in zip(backends, (here, there))]
             for repeat in range(repeats):
                 for side, value in enumerate(one_repeat(sessions, feed, plan, repeat)):
                     medians[side].append(value)

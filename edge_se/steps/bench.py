@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_se.backends.machines.choice import place_of, way_to
+from edge_se.backends.machines.choice import machine_of, way_to
 from edge_se.core import environment
 from edge_se.core.artifacts import Artifact, Build, read_builds
 from edge_se.core.errors import ArtifactError
@@ -35,11 +35,11 @@ def bench(device: str, *, model: str | Sequence[str] | None = None, precisions: 
     options.require_possible(here)
     TimingPlan(min_duration=options.min_duration)
     chosen = [(build, _chosen(build, precisions)) for build in read_builds(model)]
-    with place_of(device, host=options.host, python=options.python, progress=progress) as place:
-        run = Run(place, options, progress)
+    with machine_of(device, host=options.host, python=options.python, progress=progress) as machine:
+        run = Run(machine, options, progress)
         measured = run.measure([entry for build, artifacts in chosen for entry in run.entries(build, artifacts)])
     accuracies = _accuracies([item.entry for item in measured], data, progress)
-    rows = [row_of(item, accuracy, place) for item, accuracy in zip(measured, accuracies)]
+    rows = [row_of(item, accuracy, machine) for item, accuracy in zip(measured, accuracies)]
     mark_fastest(rows)
     document = {"schema": SCHEMA, "device": device, "measurements": rows,
                 "environment": {"versions": environment.versions(), "hardware": environment.hardware(),

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from edge_se.backends.base import Backend
-from edge_se.backends.machines.machine import Place
+from edge_se.backends.machines.machine import Machine
 from edge_se.core import environment
 from edge_se.core.artifacts import Artifact, Build
 from edge_se.core.errors import EdgeSeError
@@ -51,10 +51,10 @@ class Measured:
     beside: dict[str, Any]
 
 
-def row_of(item: Measured, accuracy: tuple[float | None, int | None], place: Place) -> dict[str, Any]:
+def row_of(item: Measured, accuracy: tuple[float | None, int | None], machine: Machine) -> dict[str, Any]:
     """One measurement of the document."""
     artifact, latencies = item.entry.artifact, item.latencies
-    cores = place.facts.get("cores") or environment.cpu_count()
+    cores = machine.facts.get("cores") or environment.cpu_count()
     row = {
         "model": item.entry.build.model, "precision": artifact.precision, "target": artifact.target,
         "backend": item.entry.backend.name, "batch": latencies.batch, "threads": item.threads or cores,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_se.backends.base import Backend, Device, Session
 from edge_se.backends.fresh import measure_fresh
-from edge_se.backends.machines.machine import Place
+from edge_se.backends.machines.machine import Machine
 from edge_se.backends.providers import PROVIDERS, OnnxRuntimeProvider
 from edge_se.backends.remote import RemoteRuntime
 from edge_se.backends.table import first_that_runs
@@ -82,16 +82,16 @@ class Options:
 class Run:
     """All files on one machine, from its state before to its state after."""
 
-    def __init__(self, place: Place, options: Options, progress: Progress) -> None:
-        self._place, self._options, self._progress = place, options, progress
+    def __init__(self, machine: Machine, options: Options, progress: Progress) -> None:
+        self._machine, self._options, self._progress = machine, options, progress
         self._conditions: dict[str, Any] = {}
         self._notes = set[str]()
-        known = ("auto", "all", *place.backends)
+        known = ("auto", "all", *machine.backends)
         if options.backend not in known:
             raise EdgeSeError(f"unknown backend '{options.backend}'", where="--backend",
                               fix=did_you_mean(options.backend, known))
         self._all = options.backend == "all"
-        self._fresh = (place.device.kind == "cpu" and options.min_duration >= QUICK_S if options.fresh is None
+        self._fresh = (machine.device.kind == "cpu" and options.min_duration >= QUICK_S if options.fresh is None
                        else options.fresh)
 
     def entries(self, build: Build, artifacts: list[Artifact]) -> list[Entry]:
@@ -128,8 +128,8 @@ class Run:
     def _in_all(self, build: Build, files: list[tuple[Artifact, OnnxModel]]) -> list[Entry]:
         """Each file in each runtime that can; a note for each reason why one cannot."""
         found, refused, absent = list[Entry](), dict[tuple[str, str], list[str]](), list[str]()
-        for name, backend in self._place.backends.items():
-            reasons = [(artifact, model, backend.why_not(model, self._place.device)) for artifact, model in files]
+        for name, backend in self._machine.backends.items():
+            reasons = [(artifact, model, backend.why_not(model, self._machine.device)) for artifact, model in files]
             found += [Entry(build=build, artifact=artifact, model=model, backend=backend)
                       for artifact, model, reason in reasons if reason is None]
             for artifact, _, reason in reasons:
@@ -148,9 +148,9 @@ class Run:
 
     def _backend_for(self, model: OnnxModel) -> tuple[Backend | None, list[str]]:
         if self._options.backend == "auto":
-            return first_that_runs(model, self._place.device, self._place.backends)
-        backend = self._place.backends[self._options.backend]
-        reason = backend.why_not(model, self._place.device)
+            return first_that_runs(model, self._machine.device, self._machine.backends)
+        backend = self._machine.backends[self._options.backend]
+        reason = backend.why_not(model, self._machine.device)
         return (None, [reason]) if reason else (backend, [])
 
     def measure(self, entries: list[Entry]) -> list[Measured]:
@@ -161,12 +161,12 @@ class Run:
             if fixed is not None and batches != (fixed,):
                 raise EdgeSeError(f"the graph has a fixed batch of {fixed}", where=model.file_name,
                                   fix=f"use --batch {fixed}")
-        before, resting = self._place.state(), mean_power(self._place.idle(IDLE_S))
+        before, resting = self._machine.state(), mean_power(self._machine.idle(IDLE_S))
         found = list[Measured]()
         for scenario, threads in self._options.conditions():
             found += self._under(scenario, threads, entries, resting)
         samples = [sample for item in found for sample in item.latencies.power]
-        self._conditions = asdict(conditions_of(before, self._place.state(), samples))
+        self._conditions = asdict(conditions_of(before, self._machine.state(), samples))
         if not found:
             folders = dict.fromkeys(str(entry.build.folder) for entry in entries)
             raise ArtifactError("none of its files runs there", where=", ".join(folders),
@@ -176,7 +176,7 @@ class Run:
 
     def told(self) -> dict[str, Any]:
         """The device and the conditions of the run, for the document."""
-        return {key: value for key, value in self._place.facts.items() if key != "flags"} | self._conditions
+        return {key: value for key, value in self._machine.facts.items() if key != "flags"} | self._conditions
 
     def _under(self, scenario: str, threads: int, entries: list[Entry], resting: Any) -> list[Measured]:
         found = list[Measured]()
@@ -206,7 +206,7 @@ class Run:
         With `all` one that does not load, or not run, is a note; that runtime was not asked for by name.
         """
         streams = 1 if scenario == LATENCY else threads or cpu_count()
-        device: Device = replace(self._place.device, threads=threads if scenario == LATENCY else 1, streams=streams)
+        device: Device = replace(self._machine.device, threads=threads if scenario == LATENCY else 1, streams=streams)
         found = []
         for entry in entries:
             try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge_se.backends.machines.destination import ALIAS, HOST_VARIABLE, find_jetson, read_destination
 from edge_se.backends.machines.link import Link
-from edge_se.backends.machines.machine import Here, Place, There
+from edge_se.backends.machines.machine import Here, Machine, There
 from edge_se.backends.machines.transport import LocalProcess, OpenSsh, Transport
 from edge_se.core.errors import EdgeSeError, UnavailableError, did_you_mean
 from edge_se.core.progress import SILENT, Progress
@@ -41,8 +41,8 @@ def no_jetson() -> str:
 
 
 @contextmanager
-def place_of(device: str, *, host: str | None = None, python: str | None = None, threads: int = 1,
-             progress: Progress = SILENT) -> Iterator[Place]:
+def machine_of(device: str, *, host: str | None = None, python: str | None = None, threads: int = 1,
+             progress: Progress = SILENT) -> Iterator[Machine]:
     """The machine, ready to measure; EdgeSeError when it is unknown, cannot be reached or is not what it should be."""
     transport = way_to(device, host)
     if transport is None and python:
@@ -52,16 +52,16 @@ def place_of(device: str, *, host: str | None = None, python: str | None = None,
         return
     local = isinstance(transport, LocalProcess)
     with Link(transport, python=python or (_python_with_tensorrt() if local else None), progress=progress) as link:
-        place = There(link, threads)
-        if device == "jetson" and not place.facts["jetson"]:
-            raise EdgeSeError(f"is no Jetson but {place.facts['name']}", where=link.shown,
+        machine = There(link, threads)
+        if device == "jetson" and not machine.facts["jetson"]:
+            raise EdgeSeError(f"is no Jetson but {machine.facts['name']}", where=link.shown,
                               fix=f"use --device {link.shown}")
-        if device == "cuda" and place.facts["gpu"] is None:
-            told = place.facts["runtimes"].items()
+        if device == "cuda" and machine.facts["gpu"] is None:
+            told = machine.facts["runtimes"].items()
             reasons = [f"{name}: {facts['reason']}" for name, facts in told if "reason" in facts]
             raise UnavailableError("; ".join(["no CUDA device", *reasons]), where="--device cuda",
                                    fix="use --device cpu, or ssh://USER@HOST of a machine that has a GPU")
-        yield place
+        yield machine
 
 
 def way_to(device: str, host: str | None = None) -> Transport | None:

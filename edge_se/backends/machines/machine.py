@@ -1,4 +1,4 @@
-"""Where a measurement takes place: this machine, or a device behind an agent. Both tell the same about themselves."""
+"""Where a measurement is taken: this machine, or a device behind an agent. Both tell the same about themselves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_se.core.files import sha256_of
 from edge_se.device import agent
 
 
-class Place(Protocol):
+class Machine(Protocol):
     """A machine with its runtimes."""
 
     device: Device

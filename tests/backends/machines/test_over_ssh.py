@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge_se.backends.machines import transport
-from edge_se.backends.machines.choice import place_of
+from edge_se.backends.machines.choice import machine_of
 from edge_se.core.errors import EdgeSeError, UnavailableError
 from edge_se.steps.bench import Options, bench
 
@@ -75,10 +75,10 @@ def test_a_build_is_measured_in_the_bare_environment(box, build, notes):
 
 
 def test_the_environment_there_is_bare(box):
-    with place_of(box.url) as place:
+    with machine_of(box.url) as machine:
         pass
     assert subprocess.run([box.bin / "python3", "-c", "import onnx"], capture_output=True).returncode == 1
-    assert place.facts["python"] and place.facts["cores"] >= 1
+    assert machine.facts["python"] and machine.facts["cores"] >= 1
 
 
 def test_logits_there_are_the_logits_here(link_to, opened, run_onnx, tiny_onnx, random_images):
@@ -183,7 +183,7 @@ def test_jetson_names_what_it_reached(box, build):
 def test_a_jetson_is_found_by_variable_and_by_host(box, monkeypatch, variable, host):
     if variable:
         monkeypatch.setenv(variable, "orin")
-    with pytest.raises(EdgeSeError, match=r"ssh://orin: is no Jetson"), place_of("jetson", host=host):
+    with pytest.raises(EdgeSeError, match=r"ssh://orin: is no Jetson"), machine_of("jetson", host=host):
         pass
 
 
@@ -193,7 +193,7 @@ def test_the_alias_jetson_is_found(box):
     assert find_jetson(None) is None
     config = box.client / "config"
     config.write_text(f"Host jetson\n  HostName localhost\n  Port {box.port}\n" + config.read_text())
-    with pytest.raises(EdgeSeError, match=r"ssh://jetson: is no Jetson"), place_of("jetson"):
+    with pytest.raises(EdgeSeError, match=r"ssh://jetson: is no Jetson"), machine_of("jetson"):
         pass
 
 
@@ -356,14 +356,14 @@ def test_one_measurement_at_a_time(box, link_to, monkeypatch):
     "ssh://host:\u0662\u0662", "ssh://ho\nst", "ssh://[::1"])
 def test_hostile_host_names(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(EdgeSeError, match=r"^--device: .*write ssh://USER@HOST:PORT"), place_of(text):
+    with pytest.raises(EdgeSeError, match=r"^--device: .*write ssh://USER@HOST:PORT"), machine_of(text):
         pass
     assert not list(tmp_path.iterdir())
 
 
 def test_a_password_does_not_stand_on_a_command_line():
     with pytest.raises(EdgeSeError, match=r"a password must not stand on a command line; use a key"), \
-            place_of("ssh://root:secret@host"):
+            machine_of("ssh://root:secret@host"):
         pass
 
 
