@@ -12,9 +12,9 @@ from edge_se.cli import main
 from edge_se.core.artifacts import read_build
 from edge_se.core.errors import EdgeSeError
 from edge_se.data.splits import ImageSet
+from edge_se.evaluation import looks
 from edge_se.evaluation.settings import Settings
 from edge_se.steps import gate as step
-from edge_se.steps import gate_looks
 from edge_se.steps.export import export
 from edge_se.steps.gate import gate
 
@@ -50,7 +50,7 @@ def known(built, monkeypatch, tmp_path):
             evaluated.append((model.file_name, len(own)))
             answers = np.where(wrong(model.file_name, own), (labels[own] + 1) % 10, labels[own])
             return np.eye(10, dtype=np.float32)[answers]
-        monkeypatch.setattr(gate_looks, "logits_of", logits)
+        monkeypatch.setattr(looks, "logits_of", logits)
         monkeypatch.setattr(step.cifar10, "require", lambda data: None)
         monkeypatch.setattr(step.splits, "load", lambda split, cifar: ImageSet(
             name="known", split=split, pixels=pixels, labels=labels))
