@@ -98,10 +98,10 @@ def _named(nav: Any) -> Iterator[str]:
 
 def commands() -> str:
     """Markdown of every command with its options, by Typer."""
-    done = subprocess.run([sys.executable, "-m", "typer", "edge_se.cli", "utils", "docs", "--name", "edge-se",
+    done = subprocess.run([sys.executable, "-m", "typer", "edge_se.cli.whole", "utils", "docs", "--name", "edge-se",
                            "--title", "Commands"], capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
-        raise PluginError(f"typer cannot describe edge_se.cli: {done.stderr}")
+        raise PluginError(f"typer cannot describe edge_se.cli.whole: {done.stderr}")
     text = done.stdout
 
     def whole(entry: re.Match[str]) -> str:

@@ -136,7 +136,7 @@ def test_the_reference_has_the_docstring(pages, name) -> None:
 
 
 def test_the_command_page_has_every_command_and_option(pages) -> None:
-    from edge_se.cli import app
+    from edge_se.cli.whole import app
 
     text, group = " ".join(pages["commands.html"].words), typer.main.get_command(app)
     commands = dict(group.commands)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from edge_se.cli.everywhere import Everywhere
 from edge_se.core.errors import EdgeSeError
 from edge_se.reporting.console import ConsoleProgress, print_json, print_line, print_table
 from edge_se.steps import completion
@@ -21,13 +22,6 @@ BuildName = Annotated[Optional[str], typer.Option(autocompletion=completion.buil
 BuildNames = Annotated[Optional[str], typer.Option(
     autocompletion=completion.builds,
     help="A build: its folder, or its name under ./build. Several with commas are measured in one run.")]
-
-
-class Everywhere:
-    """`--json` and `--quiet` before the command's name."""
-
-    json = False
-    quiet = False
 
 
 def progress_of(quiet: bool) -> ConsoleProgress:

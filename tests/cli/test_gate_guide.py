@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from edge_se.cli import app
+from edge_se.cli.whole import app
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "gate.md").read_text()
 COMMANDS = [line.partition("#")[0].strip() for line in re.findall(r"^\s*(?:- run: |- )?(edge-se .*)$", GUIDE, re.M)]
