@@ -2,10 +2,13 @@
 import sys
 from pathlib import Path
 
-from agent import AgentError, Bundle
+FOLDER = Path(__file__).resolve().parent
+sys.path.insert(0, str(FOLDER / "agent.pyz"))
+
+from agent import AgentError, Bundle  # noqa: E402
 
 try:
-    bundle = Bundle(str(Path(__file__).resolve().parent))
+    bundle = Bundle(str(FOLDER))
     print(f"{bundle.file} in {bundle.runtime}")
     for path in sys.argv[1:]:
         print(f"{path}: {bundle.label(bundle.run(bundle.read_image(path))[0])}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_se.core.artifacts import MANIFEST, Build, check_file
 from edge_se.core.errors import ArtifactError
-from edge_se.device import agent
+from edge_se.device import shipped
 from edge_se.graph.onnx_model import OnnxModel
 
 FOLDER, FILE = "bundle", "bundle.json"
@@ -26,7 +26,7 @@ which is kept in `~/.cache/edge-se/device` for the next one.
 
 - `bundle.json`: labels, preprocessing, and each file with its precision, its target and its SHA-256
 - `manifest.json`: what edge-se measured when it exported them, and where they come from
-- `agent.py`: what runs them; `python3 agent.py describe` tells what this device is and can
+- `agent.pyz`: what runs them; `python3 agent.pyz describe` tells what this device is and can
 """
 
 
@@ -40,8 +40,8 @@ def write_bundle(build: Build) -> Path:
         for artifact in build.artifacts:
             shutil.copyfile(check_file(build, artifact), aside / artifact.file)
         shutil.copyfile(build.folder / MANIFEST, aside / MANIFEST)
-        for source in (Path(agent.__file__), Path(agent.__file__).with_name("run.py")):
-            shutil.copyfile(source, aside / source.name)
+        (aside / shipped.NAME).write_bytes(shipped.zipapp())
+        shutil.copyfile(Path(shipped.__file__).with_name("run.py"), aside / "run.py")
         content = _content(build)
         (aside / FILE).write_text(json.dumps(content, indent=2) + "\n")
         height, width = content["input_size"]

@@ -1,21 +1,14 @@
 """What the agent tells of a device, from files as a Jetson and a PC have them; and what it may be written in."""
 
-import ast
 import io
-import json
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_se.device import agent
-
-FILES = (agent.__file__, str(Path(agent.__file__).with_name("run.py")))
 
 
 @pytest.fixture
@@ -133,17 +126,9 @@ def test_samples_come_from_a_process_of_their_own():
 
 
 def test_without_sensors_nothing_is_sampled_and_nothing_waits(monkeypatch):
-    monkeypatch.setattr(agent, "power_sources", lambda root="/": [])
+    monkeypatch.setattr("edge_se.device.agent.sampling.power_sources", lambda root="/": [])
     before = time.monotonic()
     assert agent.idle(30) == [] and time.monotonic() - before < 5
-
-
-def test_describe_is_json():
-    command = [sys.executable, agent.__file__, "describe"]
-    told = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-    assert told["cores"] >= 1 and "clocks_hz" in told["state"]
-    wrong = subprocess.run([sys.executable, agent.__file__, "dance"], capture_output=True, text=True)
-    assert wrong.returncode == 2 and "python3 agent.py describe" in wrong.stderr
 
 
 @given(st.lists(st.tuples(st.dictionaries(st.text(), st.integers() | st.text()), st.binary())))
@@ -169,18 +154,3 @@ def test_what_is_no_frame_is_a_value_error_or_the_end(content):
     except ValueError:
         return
     assert found is None or isinstance(found[0], dict)
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: Path(path).name)
-def test_the_device_needs_python_38_and_nothing_of_this_project(path):
-    vermin = pytest.importorskip("vermin", reason="vermin is not installed: pip install 'edge-se[dev]'")
-    source = Path(path).read_text()
-    ast.parse(source, feature_version=(3, 8))
-    visitor = vermin.visit(source)
-    assert visitor.minimum_versions()[1] <= (3, 8), visitor.output_text()
-    roots = {name.split(".")[0] for node in ast.walk(ast.parse(source)) for name in (
-        [alias.name for alias in node.names] if isinstance(node, ast.Import) else
-        [node.module] if isinstance(node, ast.ImportFrom) else [])}
-    foreign = roots - set(sys.stdlib_module_names)
-    assert foreign <= {"numpy", "onnxruntime", "PIL", "agent"}
-

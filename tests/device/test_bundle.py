@@ -66,7 +66,7 @@ def test_what_is_in_it(bundle, build):
     targets = [entry["target"] for entry in told["files"] if entry["precision"] == "int8"]
     assert targets == ["tensorrt-fp16", "tensorrt", "arm", "cpu"]  # what a device should try first
     assert {path.name for path in bundle.iterdir()} == {entry["file"] for entry in told["files"]} | {
-        "bundle.json", "manifest.json", "agent.py", "run.py", "README.md"}
+        "bundle.json", "manifest.json", "agent.pyz", "run.py", "README.md"}
 
 
 def test_precision_and_runtime_can_be_chosen(bundle):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from edge_se.device.agent import _CUDA_CALLS, AgentError, Cache, Cuda, TensorRt, TensorRtRunner, engine_of
+from edge_se.device.agent import AgentError, Cache, Cuda, TensorRt, TensorRtRunner, engine_of
+from edge_se.device.agent.cuda import CUDA_CALLS
 
 VERSIONS = ("8.5.2.2", "8.6.1", "10.3.0", "10.13.2", "11.4.1", "11.9.0")
 WEAK, STRONG = VERSIONS[:2], VERSIONS[2:]
@@ -92,7 +93,7 @@ def test_nvidias_own_library_has_every_call():
         real = Cuda()
     except AgentError as error:
         pytest.skip(str(error))
-    missing = [name for name in _CUDA_CALLS if not hasattr(real._library, name)]
+    missing = [name for name in CUDA_CALLS if not hasattr(real._library, name)]
     assert not missing and real.number("cudaRuntimeGetVersion") >= 11040
 
 
@@ -175,7 +176,7 @@ def test_an_engine_is_built_once_per_everything_that_it_is_tied_to(tensorrt_of, 
 def test_engines_beyond_the_limit_go_oldest_first(tmp_path, monkeypatch):
     import os
 
-    monkeypatch.setattr("edge_se.device.agent.ENGINES_BYTES", 250)
+    monkeypatch.setattr("edge_se.device.agent.cache.ENGINES_BYTES", 250)
     cache = Cache(str(tmp_path))
     for age, name in enumerate(("new", "middle", "old")):
         path = tmp_path / "engines" / f"{name}.engine"

@@ -23,7 +23,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 0
-        monkeypatch.setattr(agent.time, "perf_counter_ns", lambda: self.now)
+        monkeypatch.setattr(agent.timing.time, "perf_counter_ns", lambda: self.now)
 
     def advance(self, milliseconds):
         self.now += int(milliseconds * 1e6)

@@ -7,12 +7,10 @@ from typing import Any, Protocol
 
 from edge_se.backends.base import Backend, Device
 from edge_se.backends.machines.link import Link
-from edge_se.backends.machines.transport import AGENT
 from edge_se.backends.remote import remote_runtimes
 from edge_se.backends.table import BACKENDS
 from edge_se.core import environment
-from edge_se.core.files import sha256_of
-from edge_se.device import agent
+from edge_se.device import agent, shipped
 
 
 class Machine(Protocol):
@@ -38,7 +36,7 @@ class Here:
         self.device = Device(kind="cpu", threads=threads)
         self.backends: Mapping[str, Backend] = BACKENDS
         self.facts: dict[str, Any] = {"name": environment.hardware()["cpu"], "power_sources": agent.power_sources(),
-                                      "agent_sha256": sha256_of(AGENT)}
+                                      "agent_sha256": shipped.sha256()}
 
     def state(self) -> dict[str, Any]:
         """Of this machine."""
@@ -55,7 +53,7 @@ class There:
     def __init__(self, link: Link, threads: int) -> None:
         self._link = link
         self.device = Device(kind="remote", threads=threads)
-        self.facts: dict[str, Any] = link.ask("describe")[0]["device"] | {"agent_sha256": sha256_of(AGENT)}
+        self.facts: dict[str, Any] = link.ask("describe")[0]["device"] | {"agent_sha256": shipped.sha256()}
         self.backends: Mapping[str, Backend] = remote_runtimes(link, self.facts)
 
     def state(self) -> dict[str, Any]:

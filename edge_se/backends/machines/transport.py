@@ -14,14 +14,13 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from edge_se.backends.machines.destination import Destination, require_ssh, ssh_command
 from edge_se.core.errors import EdgeSeError, UnavailableError
-from edge_se.device import agent
+from edge_se.device import shipped
+from edge_se.device.agent import MAGIC
 
-AGENT = Path(agent.__file__)
 # It runs in whatever `python3` the device has, and tells when that is too old. What it reads: 8 digits, a JSON header
 # of that length, the agent. The agent is stored anew each time, so a stale or altered one is never run.
 _BOOTSTRAP = '''
@@ -47,12 +46,12 @@ if hashlib.sha256(content).hexdigest() != header["sha256"]:
 base = os.environ.get("EDGE_SE_CACHE") or os.path.join(
     os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "edge-se")
 folder = os.path.join(base, "device", "agent")
-path = os.path.join(folder, header["sha256"] + ".py")
+path = os.path.join(folder, header["sha256"] + ".pyz")
 try:
     if not os.path.isdir(folder):
         os.makedirs(folder)
     for name in os.listdir(folder):
-        if name != header["sha256"] + ".py":
+        if name != header["sha256"] + ".pyz":
             os.unlink(os.path.join(folder, name))
     aside = path + "." + str(os.getpid())
     with open(aside, "wb") as file:
@@ -72,7 +71,7 @@ sys.exit(code if code >= 0 else 128 - code)
 
 def bootstrap() -> str:
     """Python that receives the agent, stores it and runs it; without quotes, blanks or line ends."""
-    program = f"MAGIC = {agent.MAGIC!r}\n{_BOOTSTRAP}"
+    program = f"MAGIC = {MAGIC!r}\n{_BOOTSTRAP}"
     return base64.b64encode(program.encode()).decode()
 
 
@@ -83,7 +82,7 @@ def remote_command() -> str:
 
 def greeting(python: str | None) -> bytes:
     """What the bootstrap reads: the agent and where to run it."""
-    content = AGENT.read_bytes()
+    content = shipped.zipapp()
     told = {"python": python, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     header = json.dumps(told).encode()
     return b"%08d" % len(header) + header + content

@@ -1,5 +1,6 @@
 """The whole way over a real SSH server: what is measured there, and every way in which it can go wrong."""
 
+import io
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 from edge_se.backends.machines import transport
 from edge_se.backends.machines.choice import machine_of
 from edge_se.core.errors import EdgeSeError, UnavailableError
+from edge_se.device import shipped
 from edge_se.steps.bench import Options, bench
 
 IMAGES = np.zeros((1, 3, 32, 32), np.float32)
@@ -107,7 +110,7 @@ def gpu_box(box, cudart_file, tmp_path):
     """A device whose TensorRT and CUDA are the stand-ins of tests/device."""
     packages = tmp_path / "packages"
     packages.mkdir()
-    shutil.copy(Path(__file__).parents[1] / "device" / "fake_tensorrt.py", packages)
+    shutil.copy(Path(__file__).parents[2] / "device" / "fake_tensorrt.py", packages)
     (packages / "tensorrt.py").write_text("from fake_tensorrt import tensorrt_of\n"
                                           "globals().update(vars(tensorrt_of('10.3.0')))\n")
     box.profile(f"export PYTHONPATH={packages} LD_LIBRARY_PATH={cudart_file.parent}")
@@ -300,18 +303,20 @@ def test_a_stale_agent_is_never_run(box, link_to):
     folder = box.cache / "device" / "agent"
     folder.mkdir(parents=True)
     digest = json.loads(transport.greeting(None)[8:].split(b"}")[0] + b"}")["sha256"]
-    for name in (f"{digest}.py", f"{'0' * 64}.py"):
+    for name in (f"{digest}.pyz", f"{'0' * 64}.pyz"):
         (folder / name).write_text("raise SystemExit('stale')")
     with link_to() as link:
         assert link.ask("describe")[0]["device"]["machine"]
-        assert [path.name for path in folder.iterdir()] == [f"{digest}.py"]
+        assert [path.name for path in folder.iterdir()] == [f"{digest}.pyz"]
     assert not box.left()
 
 
-def test_an_agent_of_another_version(box, link_to, monkeypatch, tmp_path):
-    other = tmp_path / "agent.py"
-    other.write_text(transport.AGENT.read_text().replace("PROTOCOL = 1", "PROTOCOL = 99"))
-    monkeypatch.setattr(transport, "AGENT", other)
+def test_an_agent_of_another_version(box, link_to, monkeypatch):
+    other = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(shipped.zipapp())) as ours, zipfile.ZipFile(other, "w") as theirs:
+        for name in ours.namelist():
+            theirs.writestr(name, ours.read(name).replace(b"PROTOCOL = 1", b"PROTOCOL = 99"))
+    monkeypatch.setattr(shipped, "zipapp", other.getvalue)
     with pytest.raises(EdgeSeError, match="the host speaks protocol 1, this agent 99; use the same version"), link_to():
         pass
 

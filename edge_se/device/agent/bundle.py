@@ -1,0 +1,130 @@
+"""A bundle's model on this device."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+
+import numpy as np
+
+from .cache import Cache, cache_folder
+from .cuda import Cuda
+from .engines import engine_of
+from .errors import AgentError
+from .facts import RUNTIMES
+from .onnxruntime_runner import OnnxRuntimeRunner
+from .tensorrt import load_tensorrt
+from .tensorrt_runner import TensorRtRunner
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+
+class Bundle:
+    """A folder that `edge-se export --bundle` wrote: a model that runs here, its preprocessing and its labels."""
+
+    def __init__(self, folder: str, precisions: Iterable[str] = ("int8", "fp16", "fp32"),
+                 runtimes: Iterable[str] = RUNTIMES) -> None:
+        """Opens the first precision, runtime and file that run here; AgentError with every reason otherwise."""
+        manifest = _bundle_manifest(folder)
+        self.labels, self.size = list(manifest["labels"]), tuple(manifest["input_size"])
+        self._mean, self._std = (np.asarray(manifest[key], np.float32).reshape(3, 1, 1) for key in ("mean", "std"))
+        reasons = []
+        for precision in precisions:
+            for runtime in runtimes:
+                for entry in manifest["files"]:
+                    reason = _unfit(entry, runtime) if entry["precision"] == precision else ""
+                    if reason is None:
+                        self.file, self.runtime = entry["file"], runtime
+                        self._runner = self._open(os.path.join(folder, entry["file"]), entry, runtime)
+                        return
+                    reasons += ["{} in {}: {}".format(entry["file"], runtime, reason)] if reason else []
+        raise AgentError("runtime", "nothing of this bundle runs here: " + "; ".join(reasons))
+
+    def _open(self, path: str, entry: dict[str, Any], runtime: str) -> Any:
+        try:
+            with open(path, "rb") as file:
+                content = file.read()
+        except (OSError, ValueError) as error:
+            raise AgentError("model", f"{path} cannot be read ({error})", "copy it again") from error
+        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+            raise AgentError("model", f"{path} was altered: its SHA-256 is not the bundle's", "copy it again")
+        if runtime == "onnxruntime":
+            return OnnxRuntimeRunner(content, 0, entry["target"])
+        trt, cuda = load_tensorrt(runtime), Cuda()
+        engine, _ = engine_of(trt, cuda.device(), content, Cache(cache_folder()), precision=entry["precision"],
+                              target=entry["target"], batch=1)
+        return TensorRtRunner(trt, cuda, engine)
+
+    def read_image(self, path: str) -> Floats:
+        """An image file (through Pillow) or an .npy of pixels (3, H, W), uint8, as one batch for `run`."""
+        height, width = self.size
+        try:
+            if path.endswith(".npy"):
+                pixels = np.load(path)
+            else:
+                from PIL import Image  # on a Jetson: sudo apt install python3-pil
+
+                pixels = np.asarray(Image.open(path).convert("RGB").resize((width, height))).transpose(2, 0, 1)
+        except Exception as error:  # Pillow and numpy raise whatever a broken file makes them stumble over
+            raise AgentError("image", f"{path} cannot be read as an image ({error})") from error
+        if pixels.shape != (3, height, width) or pixels.dtype != np.uint8:
+            raise AgentError("image", f"{path}: {pixels.dtype} of shape {pixels.shape} are no pixels of this model",
+                             f"give uint8 of shape (3, {height}, {width})")
+        return self.normalised(pixels[None])
+
+    def normalised(self, pixels: Any) -> Floats:
+        """Pixels (N, 3, H, W) from 0 to 255 -> what the model was trained on."""
+        return ((np.asarray(pixels, np.float32) / 255 - self._mean) / self._std).astype(np.float32)
+
+    def run(self, images: Floats) -> Floats:
+        """Normalised images (N, 3, H, W) -> logits (N, classes)."""
+        return np.asarray(self._runner.run(images), np.float32)
+
+    def label(self, logits: Floats) -> str:
+        """The name of the best class of one image's logits, its number where the bundle has no name for it."""
+        best = int(logits.argmax())
+        return self.labels[best] if best < len(self.labels) else str(best)
+
+
+def _bundle_manifest(folder: str) -> dict[str, Any]:
+    """bundle.json with every field that `Bundle` uses, in the type that it takes for granted; AgentError otherwise."""
+    try:
+        with open(os.path.join(folder, "bundle.json"), "rb") as file:
+            manifest: dict[str, Any] = json.load(file)
+        height, width = manifest["input_size"]
+        scales = np.asarray([manifest["mean"], manifest["std"]], np.float32).reshape(2, 3)
+        texts = [entry[key] for entry in manifest["files"] for key in ("file", "precision", "target", "sha256")]
+        if not (isinstance(manifest["labels"], list) and np.isfinite(scales).all() and (scales[1] > 0).all()
+                and all(isinstance(text, str) for text in [*manifest["labels"], *texts])
+                and all(isinstance(size, int) and 0 < size < 2**16 for size in (height, width))):
+            raise ValueError("a field holds something else than `edge-se export --bundle` writes")
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise AgentError("model", f"{folder} holds no readable bundle.json ({error})", "copy it again") from error
+    return manifest
+
+
+def _unfit(entry: dict[str, Any], runtime: str) -> str | None:
+    """Why a file of a bundle is not for a runtime of this device; None when it is."""
+    target = entry["target"]
+    if runtime != "onnxruntime":
+        try:
+            return load_tensorrt(runtime).why_not(entry["precision"], target, Cuda().device()["capability"])
+        except AgentError as error:
+            return error.what
+    try:
+        __import__(runtime)
+    except ImportError:
+        return "not installed"
+    if target not in ("any", "cpu", "arm"):
+        return f"written for {target}"
+    arm = platform.machine().startswith(("aarch64", "arm"))
+    return None if target == "any" or (target == "arm") == arm else f"written for {target}"

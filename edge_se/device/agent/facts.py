@@ -1,0 +1,54 @@
+"""What a device is and which runtimes work on it."""
+
+from __future__ import annotations
+
+import platform
+import re
+
+import numpy as np
+
+from .cuda import Cuda
+from .errors import AgentError
+from .jetson import l4t_version
+from .power import power_sources
+from .system import cpu_count, read
+from .tensorrt import load_tensorrt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+RUNTIMES = ("tensorrt", "tensorrt_rtx", "onnxruntime")
+
+
+def describe(root: str = "/") -> dict[str, Any]:
+    """Model, processor, memory, versions and which runtimes work here, with the reason for each that does not."""
+    model = read("/proc/device-tree/model", root)
+    info = read("/proc/cpuinfo", root) or ""
+    name = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", info, re.MULTILINE)
+    flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", info, re.MULTILINE)
+    memory = re.search(r"^MemTotal:\s*(\d+) kB", read("/proc/meminfo", root) or "", re.MULTILINE)
+    l4t = l4t_version(root)
+    gpu, runtimes = None, {}  # type: dict[str, Any] | None, dict[str, dict[str, Any]]
+    try:
+        gpu = Cuda().device()
+    except AgentError as error:
+        gpu_reason = error.what
+    for runtime in RUNTIMES:
+        try:
+            if runtime == "onnxruntime":
+                runtimes[runtime] = {"version": __import__(runtime).__version__}
+            else:
+                version = load_tensorrt(runtime).module.__version__
+                runtimes[runtime] = {"version": version} if gpu else {"version": version, "reason": gpu_reason}
+        except ImportError as error:
+            missing = isinstance(error, ModuleNotFoundError)
+            runtimes[runtime] = {"reason": "not installed" if missing else str(error)}
+        except AgentError as error:
+            runtimes[runtime] = {"reason": error.what, "fix": error.fix}
+    return {"name": model or (name.group(1).strip() if name else platform.machine()),
+            "jetson": l4t is not None or "Jetson" in (model or ""), "l4t": l4t, "machine": platform.machine(),
+            "system": f"{platform.system()} {platform.release()}", "python": platform.python_version(),
+            "numpy": np.__version__, "cpu": name.group(1).strip() if name else None, "cores": cpu_count(),
+            "flags": flags.group(1).split() if flags else [], "memory": int(memory.group(1)) * 1024 if memory else None,
+            "gpu": gpu, "runtimes": runtimes, "power_sources": power_sources(root)}

@@ -1,0 +1,57 @@
+"""A model in onnxruntime."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .errors import AgentError
+from .system import cpu_count
+from .timing import sample_durations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+
+class OnnxRuntimeRunner:
+    """A model in onnxruntime on the CPU; `threads` 0 means all processors."""
+
+    def __init__(self, content: bytes, threads: int, target: str = "any") -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise AgentError("runtime", f"onnxruntime cannot be imported ({error})",
+                             "pip install onnxruntime") from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or cpu_count()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        if target == "tensorrt-fp16":
+            # Its fusions multiply two FP16 scales into one that FP16 cannot hold; TensorRT does so in FP32.
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        # Spinning threads between runs would take the processor from whatever is measured next.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads == 1 else "0")
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own exceptions share no base class
+            raise AgentError("model", "onnxruntime cannot load it "
+                             f"({str(error).splitlines()[0]})", "export again") from error
+        self._input = self._session.get_inputs()[0].name
+        self._output = self._session.get_outputs()[0].name
+
+    def run(self, images: Floats) -> Floats:
+        """Normalised images (N, 3, H, W) -> logits (N, classes)."""
+        return np.asarray(self._session.run([self._output], {self._input: images})[0], dtype=np.float32)
+
+    def time(self, images: Floats, plan: dict[str, Any]) -> dict[str, Any]:
+        """Wall time of `session.run`, input and output copies included: {"ns": [...]}."""
+        feed, outputs, run = {self._input: images}, [self._output], self._session.run
+        return {"ns": sample_durations(lambda: run(outputs, feed), **plan)}
+
+    def close(self) -> None:
+        """Frees the session."""
+        del self._session

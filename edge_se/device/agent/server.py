@@ -1,0 +1,198 @@
+"""The agent as the host's counterpart: answers requests until the host is gone."""
+
+from __future__ import annotations
+
+import os
+import queue
+import select
+import threading
+import time
+import traceback
+
+import numpy as np
+
+from .cache import Cache, cache_folder
+from .conditions import state
+from .cuda import Cuda
+from .engines import engine_of
+from .errors import AgentError
+from .facts import RUNTIMES, describe
+from .frames import PROTOCOL, read_frame, write_frame
+from .lock import Lock
+from .onnxruntime_runner import OnnxRuntimeRunner
+from .sampling import idle, sampled
+from .tensorrt import TensorRt, load_tensorrt
+from .tensorrt_runner import TensorRtRunner
+from .timing import median
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
+
+SILENCE_S = 60.0  # the host speaks every five seconds; after this long it is gone
+
+
+class Server:
+    """Answers one request after the other: {"op": ..., ...} with a payload -> {"ok": true, ...} or {"error": ...}.
+
+    A session is replayed by whoever reconnects, so nothing but files and engines outlives the connection.
+    """
+
+    def __init__(self, incoming: Any, outgoing: Any) -> None:
+        self._in, self._out = incoming, outgoing
+        self._requests: queue.Queue[tuple[dict[str, Any], bytes] | None] = queue.Queue()
+        self._cache: Cache | None = None
+        self._lock: Lock | None = None
+        self._sessions: dict[str, Any] = {}
+        self._tensorrt: dict[str, tuple[TensorRt, Cuda]] = {}
+
+    def serve(self) -> None:
+        """Until the host says bye or is gone."""
+        threading.Thread(target=self._listen, daemon=True).start()
+        while True:
+            request = self._requests.get()
+            if request is None:
+                return
+            header, payload = request
+            answer, content = self._answer(header, payload)
+            write_frame(self._out, answer, content)
+            if header.get("op") == "bye":
+                return
+
+    def _listen(self) -> None:
+        heard, waiting = time.monotonic(), True
+        while waiting:
+            if select.select([self._in], [], [], 5.0)[0]:
+                try:
+                    frame = read_frame(self._in)
+                except ValueError:
+                    frame = None
+                if frame is None:
+                    break
+                heard = time.monotonic()
+                if frame[0].get("op") == "abort":
+                    self._end(everything=True)
+                if frame[0].get("op") != "ping":
+                    self._requests.put(frame)
+            waiting = time.monotonic() - heard < SILENCE_S
+        self._end(everything=False)
+
+    def _end(self, everything: bool) -> None:
+        """At once: whatever runs now runs for nobody, and may be inside a library for minutes."""
+        if self._cache is not None:
+            self._cache.sweep(everything)
+        os._exit(1)
+
+    def _answer(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        operation = getattr(self, "_op_{}".format(header.get("op")), None)
+        try:
+            if operation is None:
+                raise AgentError("protocol", "unknown request {!r}".format(header.get("op")),
+                                 "use the same version on both sides")
+            if self._lock is None and header["op"] != "hello":
+                raise AgentError("protocol", "no hello before {!r}".format(header["op"]))
+            answer, content = operation(header, payload)
+            return dict(answer, ok=True), content
+        except AgentError as error:
+            return {"ok": False, "error": {"kind": error.kind, "what": error.what, "fix": error.fix}}, b""
+        except MemoryError:
+            return {"ok": False, "error": {"kind": "memory", "what": "the device is out of memory",
+                                           "fix": "end other programs there, or use a smaller --batch"}}, b""
+        except Exception:  # a bug, told with its traceback instead of a silent end
+            return {"ok": False, "error": {"kind": "bug", "what": traceback.format_exc(), "fix": ""}}, b""
+
+    def _op_hello(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        if header.get("protocol") != PROTOCOL:
+            raise AgentError("protocol", f"the host speaks protocol {header.get('protocol')}, this agent "
+                             f"{PROTOCOL}", "use the same version on both sides")
+        self._cache = Cache(cache_folder())
+        with self._cache.guarded():
+            self._lock = Lock(self._cache.folder, str(header["token"]))
+        return {"protocol": PROTOCOL, "pid": os.getpid(), "cache": self._cache.folder}, b""
+
+    def _op_describe(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        return {"device": describe()}, b""
+
+    def _op_state(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        return {"state": state()}, b""
+
+    def _op_idle(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        return {"power": idle(float(header["seconds"]))}, b""
+
+    def _op_has(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        return {"has": self._storage.has(str(header["sha256"]))}, b""
+
+    def _op_put(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        self._storage.append(str(header["sha256"]), int(header["offset"]), int(header["total"]), payload)
+        return {}, b""
+
+    def _op_open(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        name, runtime = str(header["session"]), str(header["runtime"])
+        self._close(name)
+        with open(self._storage.path(str(header["sha256"])), "rb") as file:
+            content = file.read()
+        if runtime == "onnxruntime":
+            self._sessions[name] = OnnxRuntimeRunner(content, int(header["threads"]), str(header["target"]))
+            return {}, b""
+        trt, cuda = self._loaded(runtime)
+        engine, facts = engine_of(trt, cuda.device(), content, self._storage, precision=str(header["precision"]),
+                                  target=str(header["target"]), batch=int(header["batch"]))
+        self._sessions[name] = TensorRtRunner(trt, cuda, engine)
+        return {"engine": facts}, b""
+
+    def _op_run(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        logits = self._session(header).run(_images(header, payload))
+        return {"shape": list(logits.shape)}, np.ascontiguousarray(logits, dtype="<f4").tobytes()
+
+    def _op_time(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        session, images = self._session(header), _images(header, payload)
+        plan = {key: header[key] for key in ("min_duration", "min_runs", "warmup")}
+        timed = sampled(lambda: session.time(images, plan))
+        content = np.asarray(timed.pop("ns"), dtype="<i8").tobytes()
+        wall = timed.pop("wall_ns", None)
+        return dict(timed, wall_ns=median(wall) if wall else None), content
+
+    def _op_profile(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        session, images = self._session(header), _images(header, payload)
+        return {"layers": session.layers(), "profile": session.profile(images, int(header["runs"]))}, b""
+
+    def _op_close(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        self._close(str(header["session"]))
+        return {}, b""
+
+    def _op_bye(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        for name in list(self._sessions):
+            self._close(name)
+        self._storage.sweep(everything=True)
+        return {}, b""
+
+    @property
+    def _storage(self) -> Cache:
+        if self._cache is None:
+            raise AgentError("protocol", "no hello yet")
+        return self._cache
+
+    def _session(self, header: dict[str, Any]) -> Any:
+        if header.get("session") not in self._sessions:
+            raise AgentError("protocol", "no session {!r}".format(header.get("session")))
+        return self._sessions[header["session"]]
+
+    def _close(self, name: str) -> None:
+        session = self._sessions.pop(name, None)
+        if session is not None:
+            session.close()
+
+    def _loaded(self, runtime: str) -> tuple[TensorRt, Cuda]:
+        if runtime not in self._tensorrt:
+            if runtime not in RUNTIMES:
+                raise AgentError("protocol", f"unknown runtime {runtime!r}")
+            self._tensorrt[runtime] = load_tensorrt(runtime), Cuda()
+        return self._tensorrt[runtime]
+
+
+def _images(header: dict[str, Any], payload: bytes) -> Floats:
+    return np.frombuffer(payload, dtype="<f4").reshape([int(size) for size in header["shape"]])

@@ -1,0 +1,35 @@
+"""Reading /proc and /sys, on this machine or below another root."""
+
+from __future__ import annotations
+
+import glob
+import os
+
+
+def cpu_count() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read(path: str, root: str = "/") -> str | None:
+    """The text of a file of /proc or /sys without its trailing NULs and spaces, or None."""
+    try:
+        with open(os.path.join(root, path.lstrip("/")), "rb") as file:
+            return file.read().decode("utf-8", "replace").strip("\0 \n")
+    except OSError:
+        return None
+
+
+def read_number(path: str, root: str = "/") -> int | None:
+    """The integer in a file, or None."""
+    text = read(path, root)
+    try:
+        return int(text) if text else None
+    except ValueError:
+        return None
+
+
+def paths(pattern: str, root: str = "/") -> list[str]:
+    """Files that match, as absolute paths below `root`, which is left out."""
+    found = glob.glob(os.path.join(root, pattern.lstrip("/")))
+    return sorted("/" + os.path.relpath(path, root) for path in found)

@@ -1,0 +1,135 @@
+"""TensorRT 8.5 to 11 and TensorRT for RTX as one builder of engines."""
+
+from __future__ import annotations
+
+import re
+
+from .errors import AgentError
+from .jetson import l4t_version
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+
+class TensorRt:
+    """Every difference between TensorRT 8.5, 8.6, 10, 11 and TensorRT for RTX, in one place.
+
+    8.x takes precision from flags and needs EXPLICIT_BATCH; from 10 on networks are strongly typed, so that types come
+    from the graph; 11 and RTX know nothing else. `module` is the imported package.
+    """
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.name = "tensorrt_rtx" if "rtx" in module.__name__ else "tensorrt"
+        self.version = tuple(int(part) for part in re.findall(r"\d+", module.__version__)[:3])
+        if self.name == "tensorrt" and self.version < (8, 5):
+            raise AgentError("runtime", f"TensorRT {module.__version__} is older than 8.5", "update to JetPack 5.1")
+        self.messages: list[str] = []
+        self.logger = self._logger()
+
+    @property
+    def strongly_typed(self) -> bool:
+        """Whether types come from the graph instead of from flags."""
+        return self.name == "tensorrt_rtx" or self.version >= (10,)
+
+    def creation_flags(self) -> int:
+        """What `create_network` takes: the flag of this version, 0 where it has none because there is no choice."""
+        flags = self.module.NetworkDefinitionCreationFlag
+        name = "STRONGLY_TYPED" if self.strongly_typed else "EXPLICIT_BATCH"
+        return 1 << int(getattr(flags, name)) if hasattr(flags, name) else 0
+
+    def precision_flags(self, precision: str) -> list[str]:
+        """Names of the builder flags for `precision`: below strong typing only."""
+        wanted = {"fp32": [], "fp16": ["FP16"], "int8": ["FP16", "INT8"]}[precision]
+        return [] if self.strongly_typed else wanted
+
+    def why_not(self, precision: str, target: str, capability: Iterable[int] | None) -> str | None:
+        """Why this version on a GPU of `capability` cannot take a file, or None."""
+        if target not in ("any", "tensorrt", "tensorrt-fp16"):
+            return f"written for {target}, not for TensorRT"
+        if target == "tensorrt-fp16" and not self.strongly_typed:
+            return f"its FP16 scales need TensorRT 10 or later; here is {self.module.__version__}"
+        if precision == "int8" and capability is not None and tuple(capability) in ((5, 3), (6, 0), (6, 2)):
+            return "this GPU (compute capability {}.{}) has no INT8; deploy FP16".format(*capability)
+        return None
+
+    def build(self, content: bytes, *, precision: str, batch: int, workspace: int = 1 << 30,
+              timing_cache: bytes | None = None, capability: str | None = None) -> tuple[bytes, bytes | None]:
+        """(engine, timing cache or None) of an ONNX file for one batch size; AgentError in the parser's words.
+
+        `capability` ("SM86") builds ahead of time for a GPU that is not here, which only TensorRT for RTX can.
+        """
+        self.messages.clear()
+        trt = self.module
+        builder = trt.Builder(self.logger)
+        if builder is None:
+            raise AgentError("runtime", f"no builder could be made: {self.said()}")
+        network = builder.create_network(self.creation_flags())
+        parser = trt.OnnxParser(network, self.logger)
+        if not parser.parse(content):
+            errors = "; ".join(parser.get_error(index).desc() for index in range(parser.num_errors))
+            raise AgentError("model", f"TensorRT {trt.__version__} refuses the graph: {errors or self.said()}")
+        config = builder.create_builder_config()
+        for flag in self.precision_flags(precision):
+            config.set_flag(getattr(trt.BuilderFlag, flag))
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        if capability is not None:
+            config.num_compute_capabilities = 1
+            config.set_compute_capability(getattr(trt.ComputeCapability, capability), 0)
+        cache = self._set_timing_cache(config, timing_cache)
+        self._set_shapes(builder, network, config, batch)
+        engine = builder.build_serialized_network(network, config)
+        if engine is None:
+            raise AgentError("model", f"TensorRT {trt.__version__} builds no engine: {self.said()}")
+        return bytes(engine), bytes(cache.serialize()) if cache is not None else None
+
+    def _set_timing_cache(self, config: Any, content: bytes | None) -> Any:
+        if self.name == "tensorrt_rtx":  # it times nothing ahead; kernels are chosen on the user's machine
+            return None
+        cache = config.create_timing_cache(content or b"")
+        if cache is None or not config.set_timing_cache(cache, False):  # of another version: start afresh
+            cache = config.create_timing_cache(b"")
+            config.set_timing_cache(cache, False)
+        return config.get_timing_cache()
+
+    def _set_shapes(self, builder: Any, network: Any, config: Any, batch: int) -> None:
+        images = network.get_input(0)
+        shape = tuple(images.shape)
+        if shape[0] not in (-1, batch):
+            raise AgentError("model", f"the graph has a fixed batch of {shape[0]}", f"use --batch {shape[0]}")
+        if -1 in shape:
+            profile = builder.create_optimization_profile()
+            fixed = (batch, *shape[1:])  # one size per engine: TensorRT is at its best when all are equal
+            profile.set_shape(images.name, fixed, fixed, fixed)
+            config.add_optimization_profile(profile)
+
+    def said(self) -> str:
+        """The last errors of its logger, for messages."""
+        return "; ".join(self.messages[-3:]) or "without saying why"
+
+    def _logger(self) -> Any:
+        messages, trt = self.messages, self.module
+
+        class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
+            def __init__(self) -> None:
+                trt.ILogger.__init__(self)
+
+            def log(self, severity: Any, message: str) -> None:
+                if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
+                    messages.append(message)
+        return Logger()
+
+
+def load_tensorrt(name: str) -> TensorRt:
+    """TensorRT or TensorRT for RTX as installed; AgentError when it is not or is too old."""
+    try:
+        return TensorRt(__import__(name))
+    except ImportError as error:
+        raise AgentError("runtime", "not installed" if isinstance(error, ModuleNotFoundError) else str(error),
+                         "JetPack installs it for /usr/bin/python3; a virtual environment needs --system-site-packages"
+                         if l4t_version() else "") from error
+    except (OSError, AttributeError) as error:  # a package without its libraries
+        raise AgentError("runtime", f"{name} is broken ({error})", "install it again") from error
