@@ -142,9 +142,9 @@ def read_checkpoint(path, originals):
 
 
 def read_state_dict(path, originals):
-    from edge_se.graph.source import _state_dict
+    from edge_se.nets.weights import state_dict_of
 
-    return _state_dict(path)
+    return state_dict_of(path)
 
 
 def read_logits(path, originals):
