@@ -26,6 +26,7 @@ LAYERS = (
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
+LONGEST = 400  # lines: a longer module has a second noun
 
 
 def dotted(path: Path) -> str:
@@ -95,6 +96,11 @@ def test_no_import_hides_in_a_string(path: Path) -> None:
             # A process is started by its own module's name alone; `files` opens a package's data beside the module.
             assert named is None or named[1] not in NAMES or own.startswith(named[1]) or named[1].endswith(".worker"), \
                 f"{node.value!r}: import it"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_is_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LONGEST
 
 
 def test_no_module_is_named_utils() -> None:
