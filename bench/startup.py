@@ -53,6 +53,19 @@ def main() -> None:
          f"{item['cpu_ratio']:.2f}"] for item in rows], left=2)
 
 
+def sentence(document: dict[str, Any]) -> str:
+    """What docs/benchmarking.md says of the figures."""
+    rows = {(item["line"], item["shell"]): item for item in document["rows"]}
+    whole = rows["--help", None]
+    commands = [item["cpu_ratio"] for (line, _), item in rows.items() if line.endswith(" --help")]
+    tabs = [item["cpu_ratio"] for (line, _), item in rows.items() if line.startswith(TAB.strip())]
+    return (f"`edge-se --help` takes {1000 * whole['cpu_s']['now']['median']:.0f} ms of processor time as a whole process, "
+            f"where it took {1000 * whole['cpu_s']['before']['median']:.0f}; the help of a command takes "
+            f"{min(commands):.1f} to {max(commands):.1f} times less than it did, and Tab {min(tabs):.1f} to "
+            f"{max(tabs):.1f} times less (medians of {document['runs']} runs in turn with commit "
+            f"{str(document['against'])[:7]}).")
+
+
 def row(line: str, shell: str | None, programs: list[Path], runs: int) -> dict[str, Any]:
     """Figures of one line; the first run of each program warms the caches and does not count."""
     seconds: list[list[tuple[float, float]]] = [[], []]
@@ -90,7 +103,8 @@ def spread(values: list[float]) -> dict[str, float]:
 def commit_of(program: Path) -> str | None:
     """The commit of the checkout that `program` belongs to, asked of itself."""
     code = "from edge_se.core import environment as e; print(e.commit() or '')"
-    done = subprocess.run([str(program.with_name("python")), "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([str(program.with_name("python")), "-c", code], capture_output=True, text=True, check=True,
+                          cwd=program.parent)  # `-c` looks for packages in the working folder first
     return done.stdout.strip() or None
 
 

@@ -14,7 +14,7 @@ from edge_se.core.cards import CARD, WEIGHTS
 from edge_se.core.files import alone_in, sha256_of, write_bytes, write_json
 from edge_se.core.progress import Progress
 from edge_se.studies.collect import Figure
-from edge_se.studies.finished import evaluation_file, evaluations_of, finished
+from edge_se.studies.finished import evaluation_file, evaluations_of, finished, is_evaluated
 from edge_se.studies.plan import Cell, Evaluations
 
 METHOD, PLACEMENT = "mse", "se-float"  # of the INT8 file that sees corrupted images
@@ -40,10 +40,10 @@ def run(cell: dict[str, Any], evaluations: dict[str, Any], folder: str, device: 
         if not (where / CARD).is_file():
             _train(own, where, device, images, progress)
         for kind, settings in evaluations_of(wanted):
-            path = evaluation_file(where, kind, settings)
-            if not path.is_file():
-                write_json(path, {"settings": settings, "figures": _EVALUATE[kind](own, settings, where, images,
-                                                                                   progress)})
+            path, weights = evaluation_file(where, kind, settings), sha256_of(where / WEIGHTS)
+            if not is_evaluated(path, weights):
+                write_json(path, {"settings": settings, "weights_sha256": weights,
+                                  "figures": _EVALUATE[kind](own, settings, where, images, progress)})
         done = finished(own, wanted, where)
     assert done is not None  # everything it asks for was just written
     return done

@@ -76,12 +76,20 @@ def evaluation_file(folder: Path, kind: str, settings: dict[str, Any]) -> Path:
     return folder / f"{kind}-{digest(settings)[:10]}.json"
 
 
+def is_evaluated(path: Path, weights_sha256: str) -> bool:
+    """Whether `path` holds the evaluation of these weights: a cell that was trained again may have one of before."""
+    return path.is_file() and read_json(path).get("weights_sha256") == weights_sha256
+
+
 def finished(cell: Cell, evaluations: Evaluations, folder: Path) -> dict[str, Any] | None:
     """Figures, curve and provenance of a cell whose every part is done, else None; ArtifactError for altered files."""
     files = {kind: evaluation_file(folder, kind, settings) for kind, settings in evaluations_of(evaluations)}
-    if not (folder / CARD).is_file() or not all(path.is_file() for path in files.values()):
+    if not (folder / CARD).is_file():
         return None
-    card, curve = _card(folder / CARD), _curve(folder / LOG)
+    card = _card(folder / CARD)
+    if not all(is_evaluated(path, card.weights.sha256) for path in files.values()):
+        return None
+    curve = _curve(folder / LOG)
     if sha256_of(folder / WEIGHTS) != card.weights.sha256:
         raise ArtifactError("differ from those that their card tells of", where=folder / WEIGHTS, fix=FIX)
     low, high = card.validation.ci95

@@ -109,6 +109,68 @@ def test_the_workflow_gives_inputs_that_exist() -> None:
     assert steps and all(set(step["with"]) <= set(ACTION["inputs"]) for step in steps)
 
 
+@pytest.fixture
+def fake(tmp_path):
+    """(exit code, document or None) -> an environment whose `edge-se` ends so, and the file of its arguments."""
+    def made(code: int, document: dict | None) -> tuple[dict[str, str], Path]:
+        program, told = tmp_path / "bin" / "edge-se", tmp_path / "arguments"
+        program.parent.mkdir()
+        lines = ["#!/bin/bash", f'printf "%s\\n" "$@" >> {told}']
+        if document is not None:
+            (tmp_path / "written.json").write_text(json.dumps(document))
+            lines.append(f'[ "$1" != gate ] || cp {tmp_path}/written.json build/gate/gate.json')
+        program.write_text("\n".join([*lines, f'[ "$1" != gate ] || exit {code}']) + "\n")
+        program.chmod(0o755)
+        (tmp_path / "build" / "gate").mkdir(parents=True)
+        return os.environ | {"PATH": f"{program.parent}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}"
+                                     f"{os.environ['PATH']}"}, told
+    return made
+
+
+STALE = {"overall": "pass", "drop_pp": -1.0}
+
+
+@pytest.mark.parametrize("only", [("Gate",), ("No verdict yet", "Export", "Gate")])
+def test_a_verdict_of_before_is_not_the_verdict(fake, tmp_path, only) -> None:
+    environment, _ = fake(2, None)
+    for name in ("gate.json", "gate.xml"):
+        (tmp_path / "build" / "gate" / name).write_text(json.dumps(STALE))
+    code, outputs, summary, _ = run_steps(tmp_path, environment, only=only)
+    assert code == 2 and outputs == {} and summary == ""
+    assert not list((tmp_path / "build" / "gate").iterdir())  # nor is it kept as the artifact of this run
+
+
+@pytest.mark.parametrize(("code", "overall"), [(0, "pass"), (1, "fail"), (3, "inconclusive")])
+def test_the_verdict_is_that_of_this_gate(fake, tmp_path, code, overall) -> None:
+    environment, _ = fake(code, {"overall": overall, "drop_pp": 0.25})
+    (tmp_path / "build" / "gate" / "gate.json").write_text(json.dumps(STALE))
+    got, outputs, _, _ = run_steps(tmp_path, environment, only=("No verdict yet", "Export", "Gate"))
+    assert (got, outputs) == (code, {"verdict": overall, "drop": "0.2500"})
+
+
+@pytest.mark.parametrize(("sequential", "given"), [("", set()), ("true", {"--sequential"}),
+                                                   ("false", {"--all-images"})])
+def test_the_settings_file_decides_what_the_job_does_not(fake, tmp_path, sequential, given) -> None:
+    environment, told = fake(0, STALE)
+    code, _, _, _ = run_steps(tmp_path, environment, only=("Gate",), sequential=sequential)
+    words = set(told.read_text().split())
+    assert code == 0 and words & {"--sequential", "--all-images", "--max-drop", "--preset"} == given
+
+
+def test_a_switch_that_is_none_is_refused(fake, tmp_path) -> None:
+    environment, told = fake(0, STALE)
+    code, outputs, _, output = run_steps(tmp_path, environment, only=("Gate",), sequential="yes")
+    assert code == 2 and outputs == {} and "neither true nor false" in output and not told.exists()
+
+
+def test_every_input_is_optional_where_the_settings_file_has_it() -> None:
+    from edge_se.evaluation.settings import Settings
+
+    shared = {name.replace("_", "-") for name in Settings.model_fields} & set(ACTION["inputs"])
+    assert shared >= {"max-drop", "preset", "sequential"}
+    assert {name: ACTION["inputs"][name]["default"] for name in shared} == dict.fromkeys(shared, "")
+
+
 @pytest.mark.slow
 def test_what_a_user_did_wrong_fails_before_the_gate(environment, tmp_path) -> None:
     code, outputs, summary, output = run_steps(tmp_path, environment, only=("Export", "Gate"), model="se_resnet81")
@@ -151,7 +213,7 @@ def test_a_good_model_passes(environment, cifar, tmp_path) -> None:
 @pytest.mark.slow
 def test_a_sabotaged_model_fails(environment, cifar, sabotaged, tmp_path) -> None:
     code, outputs, summary, output = run_steps(tmp_path, environment, data=os.environ["EDGE_SE_DATA"],
-                                               weights=str(sabotaged), max_drop="1")
+                                               weights=str(sabotaged), max_drop="1", sequential="true")
     assert code == 1, output
     assert outputs["verdict"] == "fail" and float(outputs["drop"]) > 1
     assert "se_resnet18: ❌ fail" in summary and "::error" in output

@@ -233,7 +233,7 @@ def cell(tmp_path):
         (tmp_path / "card.json").write_text(json.dumps(card | (card_changes or {})))
         (tmp_path / "log.csv").write_text(f"validation_top1\n{log}\n")
         path = evaluation_file(tmp_path, "int8", wanted.model_dump(mode="json")["int8"])
-        path.write_text(json.dumps({"figures": [figure | changes]}))
+        path.write_text(json.dumps({"weights_sha256": card["weights"]["sha256"], "figures": [figure | changes]}))
         return finished(plan, wanted, tmp_path)
     return read
 

@@ -7,7 +7,7 @@ import pytest
 
 from edge_se.core.errors import ArtifactError
 from edge_se.core.files import sha256_of
-from edge_se.studies.finished import evaluation_file, evaluations_of, finished
+from edge_se.studies.finished import evaluation_file, evaluations_of, finished, is_evaluated
 from edge_se.studies.plan import Cell, Evaluations
 
 CELL = Cell(model="tiny", recipe="short", recipe_file=Path("short.toml"), epochs=4, seed=0, curve_start=1, key="0" * 64)
@@ -27,7 +27,8 @@ def folder(tmp_path):
     (tmp_path / "log.csv").write_text("epoch,validation_top1\n1,10\n2,30\n3,40\n4,60\n")
     figures = {"int8": FIGURE, "test": FIGURE | {"evaluation": "test", "value": 48.0, "conditions": {}}}
     for kind, settings in evaluations_of(ALL):
-        evaluation_file(tmp_path, kind, settings).write_text(json.dumps({"figures": [figures[kind]]}))
+        evaluation_file(tmp_path, kind, settings).write_text(json.dumps({
+            "weights_sha256": sha256_of(tmp_path / "weights.safetensors"), "figures": [figures[kind]]}))
     return tmp_path
 
 
@@ -49,6 +50,15 @@ def test_a_cell_of_which_a_part_is_missing_is_not_done(folder):
     assert finished(CELL, Evaluations(int8={"images": 11}), folder) is None
     (folder / "card.json").unlink()
     assert finished(CELL, Evaluations(), folder) is None
+
+
+@pytest.mark.parametrize("told", ["0" * 64, None])
+def test_an_evaluation_of_other_weights_is_not_of_this_cell(folder, told):
+    path = next(folder.glob("int8-*"))
+    change(path, weights_sha256=told)
+    assert not is_evaluated(path, sha256_of(folder / "weights.safetensors"))
+    assert finished(CELL, ALL, folder) is None
+    assert finished(CELL, Evaluations(test=True), folder) is not None
 
 
 def test_settings_have_a_file_each(folder):
