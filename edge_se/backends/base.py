@@ -1,15 +1,19 @@
-"""What every runtime offers. To add one: a file beside this one and a line in `table.py`."""
+"""What every runtime offers. To add one: a file beside this one; `table.py` finds it."""
 
 from __future__ import annotations
 
+import platform
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_se.core import environment
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.targets.table import runs_in
 from edge_se.measure.timing import Latencies, TimingPlan
 
 
@@ -22,30 +26,54 @@ class Device:
     streams: int = 1
 
 
-class Session(Protocol):
+class Session(ABC):
     """A loaded model."""
 
+    @abstractmethod
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Normalised images (N, 3, H, W) -> logits (N, classes)."""
-        ...
 
+    @abstractmethod
     def time(self, images: NDArray[np.float32], plan: TimingPlan) -> Latencies:
         """Latency of running `images` as one batch, measured where the device is."""
-        ...
+
+    def prepare(self, images: NDArray[np.float32]) -> None:  # noqa: B027 - most runtimes are ready when they are open
+        """Gets it ready for the shape of `images`, where that is still to do: compiling belongs to loading."""
+
+    def profile(self, images: NDArray[np.float32]) -> dict[str, Any] | None:
+        """{"layers", "profile"} of running `images`; None in a runtime that tells nothing of its layers."""
+        return None
+
+    def engine(self, batch: int) -> dict[str, Any] | None:
+        """What was built for this batch size, with its key; None in a runtime that builds none."""
+        return None
 
 
-class Backend(Protocol):
-    """A runtime. `module`, where a backend has it, is the package whose import is no part of loading a model.
+class Backend(ABC):
+    """A runtime.
 
-    A session may have `prepare(images)`, which gets it ready for that shape: compiling belongs to loading, too.
+    `module` is the package whose import is no part of loading a model. `automatic`: `auto` may take it; the others wait
+    to be named, since nobody deploys from them or they may need a GPU. `gpu`: inferences take microseconds.
     """
 
     name: str
+    module: str = "numpy"
+    automatic: bool = False
+    gpu: bool = False
 
+    @abstractmethod
     def why_not(self, model: OnnxModel, device: Device) -> str | None:
         """Why it cannot run `model` on `device`, with the fix; None when it can."""
-        ...
 
+    @abstractmethod
     def open(self, model: OnnxModel, device: Device) -> AbstractContextManager[Session]:
         """Loads the model."""
-        ...
+
+    def missing(self) -> str | None:
+        """Why it runs no file at all here, with what brings it; None when it is installed."""
+        return None
+
+
+def unfit_here(model: OnnxModel, runtime: str) -> str | None:
+    """Why this machine should not run `model` in `runtime`, as its target says; None when it should."""
+    return runs_in(model.target, runtime, machine=platform.machine(), flags=environment.processor_flags())

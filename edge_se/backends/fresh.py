@@ -71,7 +71,7 @@ def measured(request: Mapping[str, Any]) -> dict[str, float | int | None]:
     """The part that runs in the new process."""
     backend = BACKENDS[request["backend"]]
     images = np.random.default_rng(0).standard_normal(request["shape"], dtype=np.float32)
-    import_module(getattr(backend, "module", "numpy"))
+    import_module(backend.module)
     gc.collect()
     before = _resident("VmRSS")
     _forget_peak()
@@ -79,8 +79,7 @@ def measured(request: Mapping[str, Any]) -> dict[str, float | int | None]:
                       target=request["target"])
     start = perf_counter_ns()
     with backend.open(model, Device(threads=request["threads"])) as session:
-        if prepare := getattr(session, "prepare", None):
-            prepare(images)
+        session.prepare(images)
         loaded = perf_counter_ns()
         session.run(images)
         ran = perf_counter_ns()

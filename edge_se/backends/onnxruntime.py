@@ -4,42 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from platform import machine
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_se.backends.base import Device, Session
+from edge_se.backends.base import Backend, Device, Session, unfit_here
 from edge_se.core.errors import ModelError
 from edge_se.device.agent import AgentError, OnnxRuntimeRunner, sampled
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.timing import Latencies, TimingPlan
 
 
-def not_for_cpu(target: str, processor: str) -> str | None:
-    """Why a file for `target` tells nothing in onnxruntime on a `processor` (aarch64, x86_64, ...), or None."""
-    if target.startswith("tensorrt"):
-        return "written for TensorRT: onnxruntime has no fast kernels for it; its latency is measured on the device"
-    if target == "openvino":
-        return "written for OpenVINO: onnxruntime has no fast kernels for it; use --backend openvino"
-    arm = processor.startswith(("aarch64", "arm"))
-    if target == "arm" and not arm:
-        return "written for Arm: its latency is measured there"
-    if target.startswith("cpu") and arm:
-        return "written for x86: onnxruntime runs the `arm` file faster here"
-    return None
-
-
-class OnnxRuntime:
+class OnnxRuntime(Backend):
     """Microsoft's runtime with its CPU execution provider, driven by the same code here and on a device."""
 
-    name, module = "onnxruntime", "onnxruntime"
+    name, module, automatic = "onnxruntime", "onnxruntime", True
 
     def why_not(self, model: OnnxModel, device: Device) -> str | None:
-        """It runs every ONNX file on the CPU; a file written for TensorRT would be slower than FP32 there."""
+        """It runs every ONNX file on the CPU; those of some targets are slower than FP32 there, or saturate."""
         if device.kind != "cpu":
             return f"this backend runs on the CPU, not on '{device.kind}'"
-        return not_for_cpu(model.target, machine())
+        return unfit_here(model, self.name)
 
     @contextmanager
     def open(self, model: OnnxModel, device: Device) -> Iterator[Session]:
@@ -51,7 +36,7 @@ class OnnxRuntime:
         yield _Session(runner)
 
 
-class _Session:
+class _Session(Session):
     def __init__(self, runner: OnnxRuntimeRunner) -> None:
         self._runner = runner
 
@@ -63,3 +48,6 @@ class _Session:
         """Wall time of `session.run`, input and output copies included."""
         timed = sampled(lambda: self._runner.time(images, plan.fields))
         return Latencies.of(timed["ns"], timed, len(images))
+
+
+BACKENDS = (OnnxRuntime(),)

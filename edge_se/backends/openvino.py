@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_se.backends.base import Device, Session
+from edge_se.backends.base import Backend, Device, Session, unfit_here
 from edge_se.core.environment import cpu_count
 from edge_se.core.errors import ModelError, UnavailableError
 from edge_se.graph.onnx_model import OnnxModel
@@ -44,20 +44,22 @@ def _core() -> Any:
     return openvino.Core()
 
 
-class OpenVino:
+class OpenVino(Backend):
     """Intel's runtime, which reads ONNX files as they are and fuses Q/DQ by itself."""
 
-    name, module = "openvino", "openvino"
+    name, module, automatic = "openvino", "openvino", True
 
     def why_not(self, model: OnnxModel, device: Device) -> str | None:
         """It runs every ONNX file on the CPU when it is installed; those for TensorRT tell nothing about TensorRT."""
-        if not installed():
-            return f"OpenVINO is not installed: {INSTALL}"
+        if reason := self.missing():
+            return reason
         if device.kind != "cpu":
             return f"this backend runs on the CPU, not on '{device.kind}'"
-        if model.target.startswith("tensorrt"):
-            return "written for TensorRT: its latency is measured on the device"
-        return None
+        return unfit_here(model, self.name)
+
+    def missing(self) -> str | None:
+        """Why it runs nothing: it is not installed."""
+        return None if installed() else f"OpenVINO is not installed: {INSTALL}"
 
     @contextmanager
     def open(self, model: OnnxModel, device: Device) -> Iterator[Session]:
@@ -73,7 +75,7 @@ class OpenVino:
         yield _Session(core, graph, device)
 
 
-class _Session:
+class _Session(Session):
     """One compiled model per batch size: OpenVINO is at its best with static shapes."""
 
     def __init__(self, core: Any, graph: Any, device: Device) -> None:
@@ -102,3 +104,6 @@ class _Session:
             graph.reshape(list(images.shape))
             self._requests[len(images)] = self._core.compile_model(graph, "CPU", self._settings).create_infer_request()
         return self._requests[len(images)]
+
+
+BACKENDS = (OpenVino(),)

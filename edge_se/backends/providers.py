@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_se.backends.base import Device, Session
+from edge_se.backends.base import Backend, Device, Session, unfit_here
 from edge_se.core.environment import cpu_count
 from edge_se.core.errors import ModelError, UnavailableError
 from edge_se.graph.onnx_model import OnnxModel
@@ -17,15 +17,14 @@ from edge_se.measure.timing import Latencies, TimingPlan, measure
 
 GPU = "pip install onnxruntime-gpu in place of onnxruntime"
 NO_FALLBACK = ("session.disable_cpu_ep_fallback", "1")
-PROVIDERS = {  # short name -> onnxruntime's name, what brings it, the targets whose files are written for it
-    "cuda": ("CUDAExecutionProvider", GPU, ()),
-    "tensorrt": ("TensorrtExecutionProvider", GPU, ("tensorrt", "tensorrt-fp16")),
-    "openvino": ("OpenVINOExecutionProvider", "pip install onnxruntime-openvino in place of onnxruntime",
-                 ("openvino",)),
-    "dnnl": ("DnnlExecutionProvider", "build onnxruntime with --use_dnnl", ()),
-    "xnnpack": ("XnnpackExecutionProvider", "build onnxruntime with --use_xnnpack", ()),
-    "coreml": ("CoreMLExecutionProvider", "use onnxruntime on macOS", ()),
-    "directml": ("DmlExecutionProvider", "pip install onnxruntime-directml in place of onnxruntime, on Windows", ()),
+PROVIDERS = {  # short name -> onnxruntime's name, what brings it
+    "cuda": ("CUDAExecutionProvider", GPU),
+    "tensorrt": ("TensorrtExecutionProvider", GPU),
+    "openvino": ("OpenVINOExecutionProvider", "pip install onnxruntime-openvino in place of onnxruntime"),
+    "dnnl": ("DnnlExecutionProvider", "build onnxruntime with --use_dnnl"),
+    "xnnpack": ("XnnpackExecutionProvider", "build onnxruntime with --use_xnnpack"),
+    "coreml": ("CoreMLExecutionProvider", "use onnxruntime on macOS"),
+    "directml": ("DmlExecutionProvider", "pip install onnxruntime-directml in place of onnxruntime, on Windows"),
 }
 
 
@@ -33,13 +32,13 @@ def missing(name: str) -> str | None:
     """Why the provider of this short name is not here, with what brings it; None when it is."""
     import onnxruntime
 
-    provider, install, _ = PROVIDERS[name]
+    provider, install = PROVIDERS[name]
     if provider in onnxruntime.get_available_providers():
         return None
     return f"the installed onnxruntime has no {provider}: {install}"
 
 
-class OnnxRuntimeProvider:
+class OnnxRuntimeProvider(Backend):
     """One provider alone: a graph that it can take only in part is refused, since the rest would run on the CPU."""
 
     module = "onnxruntime"
@@ -51,11 +50,7 @@ class OnnxRuntimeProvider:
         """It runs files for every target and its own; what the provider cannot take shows when it loads."""
         if device.kind != "cpu":
             return f"this backend runs in this process, not on '{device.kind}'"
-        if reason := missing(self._provider):
-            return reason
-        if model.target not in ("any", *PROVIDERS[self._provider][2]):
-            return f"written for {model.target}, not for {PROVIDERS[self._provider][0]}"
-        return None
+        return self.missing() or unfit_here(model, self.name)
 
     def missing(self) -> str | None:
         """Why the installed onnxruntime cannot, whatever the file; None when it has the provider."""
@@ -84,7 +79,7 @@ class OnnxRuntimeProvider:
         yield _Session(session)
 
 
-class _Session:
+class _Session(Session):
     def __init__(self, session: Any) -> None:
         self._session = session
         self._input, self._output = session.get_inputs()[0].name, session.get_outputs()[0].name
@@ -97,3 +92,6 @@ class _Session:
         """Wall time of `session.run`, copies to and from the accelerator included."""
         feed, outputs, run = {self._input: images}, [self._output], self._session.run
         return measure(lambda: run(outputs, feed), plan, batch=len(images))
+
+
+BACKENDS = tuple(OnnxRuntimeProvider(name) for name in PROVIDERS)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_se.backends.base import Device, Session
+from edge_se.backends.base import Backend, Device, Session
 from edge_se.backends.machines.link import Link
-from edge_se.backends.onnxruntime import not_for_cpu
 from edge_se.device.agent import RUNTIMES
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.targets.table import rules_of, runs_in
 from edge_se.measure.timing import Latencies, TimingPlan
 
 RUN_IMAGES = 64  # sent at once
@@ -22,11 +22,14 @@ PROFILE_RUNS = 50
 _NUMBERS = count()
 
 
-class RemoteRuntime:
+class RemoteRuntime(Backend):
     """One runtime of one device; `facts` is what its agent tells of the device."""
+
+    automatic = True
 
     def __init__(self, link: Link, name: str, facts: Mapping[str, Any]) -> None:
         self.name, self._link, self._facts = name, link, facts
+        self.gpu = name != "onnxruntime"
 
     def why_not(self, model: OnnxModel, device: Device) -> str | None:
         """What the agent found missing there; a file for another runtime. TensorRT tells the rest when it builds."""
@@ -35,14 +38,8 @@ class RemoteRuntime:
         told = self._facts["runtimes"].get(self.name, {"reason": "its agent knows nothing of it"})
         if "reason" in told:
             return f"{self.name}: {told['reason']}{' (' + told['fix'] + ')' if told.get('fix') else ''}"
-        if self.name == "onnxruntime":
-            return not_for_cpu(model.target, str(self._facts["machine"]))
-        if model.target not in ("any", "tensorrt", "tensorrt-fp16"):
-            return f"written for {model.target}, not for TensorRT"
-        version = str(told["version"])
-        if model.target == "tensorrt-fp16" and self.name == "tensorrt" and int(version.split(".")[0]) < 10:
-            return f"its FP16 scales need TensorRT 10 or later; there is {version}"
-        return None
+        return runs_in(model.target, self.name, str(told["version"]), machine=self._facts["machine"],
+                       flags=self._facts["flags"], opset=model.opset)
 
     @contextmanager
     def open(self, model: OnnxModel, device: Device) -> Iterator[Session]:
@@ -54,13 +51,13 @@ class RemoteRuntime:
             session.close()
 
 
-class _RemoteSession:
+class _RemoteSession(Session):
     """Opened there at the first use, since an engine is built for one batch size; a second size is a second one."""
 
     def __init__(self, link: Link, runtime: str, model: OnnxModel, device: Device) -> None:
         self._link, self._runtime, self._model, self._device = link, runtime, model, device
         self._names = dict[int, str]()
-        self.engines = dict[int, dict[str, Any]]()
+        self._engines = dict[int, dict[str, Any]]()
 
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Normalised images (N, 3, H, W) -> logits (N, classes), through the engine that is open if one is."""
@@ -86,6 +83,10 @@ class _RemoteSession:
                                    runs=PROFILE_RUNS)
         return {"layers": answer["layers"], "profile": answer["profile"]}
 
+    def engine(self, batch: int) -> dict[str, Any] | None:
+        """Key of TensorRT's engine for this batch size, whether it was cached, and the seconds that it took."""
+        return self._engines.get(batch) or None
+
     def close(self) -> None:
         """Frees it there."""
         for name in self._names.values():
@@ -97,8 +98,9 @@ class _RemoteSession:
         if batch not in self._names:
             name = f"{self._model.file_name}-{next(_NUMBERS)}"
             answer = self._link.open(name, self._model.content, runtime=self._runtime, threads=self._device.threads,
-                                     target=self._model.target, precision=self._model.precision, batch=batch)
-            self._names[batch], self.engines[batch] = name, answer.get("engine", {})
+                                     target=self._model.target, rules=rules_of(self._model.target),
+                                     opset=self._model.opset, precision=self._model.precision, batch=batch)
+            self._names[batch], self._engines[batch] = name, answer.get("engine", {})
         return self._names[batch]
 
 

@@ -1,22 +1,25 @@
-"""Every runtime by name: one explicit table. `auto` takes the first of AUTOMATIC that can."""
+"""Every runtime by name: the `BACKENDS` of each module of this package that is one. `auto` takes the first that can.
+
+To add one: a file beside this one, with a class that extends `Backend`, one that extends `Session`, and `BACKENDS`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
+from pkgutil import iter_modules
 
+from edge_se import backends as package
 from edge_se.backends.base import Backend, Device
-from edge_se.backends.onnxruntime import OnnxRuntime
-from edge_se.backends.openvino import OpenVino
-from edge_se.backends.providers import PROVIDERS, OnnxRuntimeProvider
-from edge_se.backends.torch import Torch
 from edge_se.graph.onnx_model import OnnxModel
 
-AUTOMATIC: dict[str, Backend] = {"onnxruntime": OnnxRuntime(), "openvino": OpenVino()}
-# Measured when they are named, or by `all`: nobody deploys from torch, and a provider may need a GPU.
-ON_REQUEST: dict[str, Backend] = {
-    "torch": Torch("torch", compiled=False), "torch-compiled": Torch("torch-compiled", compiled=True),
-    **{f"onnxruntime-{name}": OnnxRuntimeProvider(name) for name in PROVIDERS}}
-BACKENDS: dict[str, Backend] = AUTOMATIC | ON_REQUEST
+NO_RUNTIMES = ("base", "fresh", "remote", "table", "tensorrt")  # the other modules here
+_MODULES = [import_module(f"{package.__name__}.{found.name}") for found in iter_modules(package.__path__)
+            if not found.ispkg and found.name not in NO_RUNTIMES]
+_FOUND: list[Backend] = [backend for module in _MODULES for backend in vars(module)["BACKENDS"]]
+BACKENDS: dict[str, Backend] = {backend.name: backend
+                                for backend in sorted(_FOUND, key=lambda backend: not backend.automatic)}
+AUTOMATIC: dict[str, Backend] = {name: backend for name, backend in BACKENDS.items() if backend.automatic}
 
 
 def first_that_runs(model: OnnxModel, device: Device,
@@ -27,7 +30,7 @@ def first_that_runs(model: OnnxModel, device: Device,
     """
     reasons = []
     for backend in (AUTOMATIC if backends is None else backends).values():
-        if backend.name in ON_REQUEST:
+        if not backend.automatic:
             continue
         reason = backend.why_not(model, device)
         if reason is None:

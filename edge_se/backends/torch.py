@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_se.backends.base import Device, Session
+from edge_se.backends.base import Backend, Device, Session
 from edge_se.core.cards import weights_of
 from edge_se.core.environment import cpu_count
 from edge_se.core.errors import EdgeSeError, ModelError, UnavailableError
@@ -39,7 +39,7 @@ def installed() -> bool:
         return False
 
 
-class Torch:
+class Torch(Backend):
     """Eager, or through `torch.compile` as it comes."""
 
     def __init__(self, name: str, *, compiled: bool) -> None:
@@ -121,7 +121,7 @@ def _compiled(net: Any, threads: int) -> Callable[[Any], Any]:
     return call
 
 
-class _Session:
+class _Session(Session):
     """Torch's threads are a setting of the process: set for each call, since others are timed in between."""
 
     def __init__(self, net: Callable[[Any], Any], threads: int) -> None:
@@ -153,3 +153,6 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+BACKENDS = (Torch("torch", compiled=False), Torch("torch-compiled", compiled=True))

@@ -51,6 +51,11 @@ def _cpuinfo() -> tuple[str, frozenset[str]]:
     return name, flags
 
 
+def processor_flags() -> frozenset[str]:
+    """All instruction sets of this processor; empty where it does not tell them."""
+    return _cpuinfo()[1]
+
+
 def cpu_flags() -> tuple[str, ...]:
     """Those instruction sets of this processor that matter to INT8 and BF16."""
     return tuple(flag for flag in _TELLING_FLAGS if flag in _cpuinfo()[1])

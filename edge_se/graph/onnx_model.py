@@ -75,6 +75,11 @@ class OnnxModel:
         return read_metadata(self.proto)
 
     @cached_property
+    def opset(self) -> int:
+        """The version of ONNX's own operators; 1 where the file names none."""
+        return next((entry.version for entry in self.proto.opset_import if entry.domain in ("", "ai.onnx")), 1)
+
+    @cached_property
     def input_name(self) -> str:
         """The name of the one image input."""
         return _image_input(self.proto).name

@@ -7,10 +7,9 @@ import onnx
 from onnx import helper
 
 from edge_se.core.errors import ModelError
+from edge_se.graph.targets.base import OPSET
 from edge_se.graph.view import GraphView, attribute
 
-# TensorRT 8.5 (JetPack 5) reads up to opset 17; nothing here needs a later one.
-OPSET = 17
 IR_VERSION = 8
 
 

@@ -141,7 +141,7 @@ class Run:
             which = "all files" if len(names) == len(files) else ", ".join(names)
             self._note(f"{name}: not timed: {which}: {reason}")
         for name in absent:
-            provider, install, _ = PROVIDERS[name.removeprefix("onnxruntime-")]
+            provider, install = PROVIDERS[name.removeprefix("onnxruntime-")]
             self._note(f"{name}: not timed: no {provider} in the installed onnxruntime: {install}")
         return sorted(found, key=lambda entry: [entry.artifact.file == artifact.file for artifact, _ in files],
                       reverse=True)
@@ -194,8 +194,8 @@ class Run:
                     found.append(Measured(
                         entry=entry, scenario=scenario, threads=threads, latencies=latencies, energy=asdict(energy),
                         flips=self._flips(entry, session),
-                        engine=getattr(session, "engines", {}).get(batch) or None,
-                        profile=_profile(session, feed) if self._options.explain else None,
+                        engine=session.engine(batch),
+                        profile=session.profile(feed) if self._options.explain else None,
                         beside=self._referee(scenario, session, feed, latencies)))
         return found
 
@@ -230,7 +230,7 @@ class Run:
         with self._progress.task(what, ROUNDS * len(timers)) as advance:
             for turn in range(ROUNDS):
                 for position, timer in enumerate(timers):
-                    gpu = opened[position][0].backend.name.startswith("tensorrt")
+                    gpu = opened[position][0].backend.gpu
                     # The other models' turns pushed this one out of the caches.
                     own = replace(plan, min_runs=GPU_RUNS // ROUNDS if gpu else plan.min_runs,
                                   warmup=plan.warmup if turn == 0 else min(plan.warmup, 0.05))
@@ -295,8 +295,3 @@ def _timer(scenario: str, sessions: list[Session], feed: NDArray[np.float32]) ->
 def _feed(model: OnnxModel, batch: int) -> NDArray[np.float32]:
     shape = (batch, *(size or 32 for size in model.input_shape[1:]))
     return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-
-
-def _profile(session: Session, images: NDArray[np.float32]) -> dict[str, Any] | None:
-    profile = getattr(session, "profile", None)
-    return profile(images) if profile else None

@@ -8,15 +8,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from edge_se.core.artifacts import MANIFEST, Build, check_file
+from edge_se.core.artifacts import MANIFEST, Artifact, Build, check_file
 from edge_se.core.errors import ArtifactError
 from edge_se.device import shipped
+from edge_se.device.agent import RUNTIMES
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.targets.table import TARGETS, is_for, rules_of
 
 FOLDER, FILE = "bundle", "bundle.json"
 SCHEMA = "edge-se/bundle/1"
-# What a device should try first: the file that keeps floats in FP16 where its TensorRT takes it.
-PREFERENCE = ("tensorrt-fp16", "tensorrt", "arm", "cpu", "cpu-avx2", "any")
 README = """# {model}
 
 `python3 run.py image.png` classifies images with the best file that runs on this device: TensorRT's INT8 where
@@ -24,7 +24,8 @@ TensorRT is, else onnxruntime's. It needs Python 3.8 or later, numpy, one of bot
 `.npy` files of pixels (uint8, 3 x {height} x {width}) need nothing else. The first run with TensorRT builds an engine,
 which is kept in `~/.cache/edge-se/device` for the next one.
 
-- `bundle.json`: labels, preprocessing, and each file with its precision, its target and its SHA-256
+- `bundle.json`: labels, preprocessing, each file with its precision, its target and its SHA-256, and what runs which
+  target
 - `manifest.json`: what edge-se measured when it exported them, and where they come from
 - `agent.pyz`: what runs them; `python3 agent.pyz describe` tells what this device is and can
 """
@@ -58,13 +59,15 @@ def write_bundle(build: Build) -> Path:
 
 
 def _content(build: Build) -> dict[str, Any]:
-    files = [{"file": item.file, "precision": item.precision, "target": item.target, "sha256": item.sha256}
-             for item in sorted(build.artifacts, key=_preference) if item.target in PREFERENCE]
+    artifacts = [item for item in build.artifacts if any(is_for(item.target, runtime) for runtime in RUNTIMES)]
+    artifacts.sort(key=_preference, reverse=True)  # what a device should try first
+    files = [{"file": item.file, "precision": item.precision, "target": item.target, "sha256": item.sha256,
+              "opset": OnnxModel.read(build.folder / item.file).opset} for item in artifacts]
     height, width = OnnxModel.read(build.folder / build.artifacts[0].file).input_shape[2:]
     return {"schema": SCHEMA, "model": build.model, "source": build.source, "labels": list(build.labels),
             "input_size": [height, width], "mean": build.preprocessing["mean"], "std": build.preprocessing["std"],
-            "files": files}
+            "files": files, "targets": {item.target: rules_of(item.target) for item in artifacts}}
 
 
-def _preference(artifact: Any) -> int:
-    return PREFERENCE.index(artifact.target) if artifact.target in PREFERENCE else len(PREFERENCE)
+def _preference(artifact: Artifact) -> int:
+    return TARGETS[artifact.target].preference if artifact.target in TARGETS else -1

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 # Copies of tables whose modules import onnx or numpy; a test compares.
-TARGETS = ("cpu", "cpu-avx2", "arm", "openvino", "tensorrt", "tensorrt-fp16")
 DEVICES = ("cpu", "cuda", "jetson", "ssh://")
 METHODS = ("minmax", "entropy", "percentile", "mse")
 CORRUPTIONS = ("gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "jpeg_compression")
@@ -43,11 +42,15 @@ def devices(incomplete: str) -> list[str]:
 
 def target(incomplete: str) -> list[str]:
     """One target."""
+    from edge_se.graph.targets.table import TARGETS
+
     return _fitting(TARGETS, incomplete)
 
 
 def targets(incomplete: str) -> list[str]:
     """The last of several targets with commas; none that was named already."""
+    from edge_se.graph.targets.table import TARGETS
+
     return _one_more(TARGETS, incomplete, first=("all",))
 
 

@@ -11,6 +11,7 @@ from edge_se.core.artifacts import Artifact, check_file, read_builds
 from edge_se.core.errors import EdgeSeError, UnavailableError
 from edge_se.core.progress import SILENT, Progress
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.targets.table import is_for
 from edge_se.measure.boards import Mode, board_names, read_board
 from edge_se.measure.roofline import Estimate, estimate, kernels_of
 from edge_se.reporting.estimates import error_in_words, read_estimator
@@ -40,7 +41,7 @@ def estimates(board: str, *, model: str | Sequence[str] | None = None, batches: 
         raise EdgeSeError(f"{launch_us} is negative", where="--launch-us", fix="give microseconds, 5 for instance")
     boards = {name: read_board(name) for name in (board_names() if board == ALL else [board])}
     artifacts = [(build.model, artifact, check_file(build, artifact)) for build in read_builds(model)
-                 for artifact in build.artifacts if artifact.target in ("any", "tensorrt", "tensorrt-fp16")]
+                 for artifact in build.artifacts if is_for(artifact.target, "tensorrt")]
     progress.note(f"a roofline is a lower bound: {error_in_words(read_estimator())}. It was not checked on a Jetson")
     rows = []
     for name, artifact, path in artifacts:

@@ -9,6 +9,7 @@ from edge_se.core.artifacts import check_file, locate_build, read_build
 from edge_se.core.errors import ArtifactError
 from edge_se.core.files import sha256_of
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.targets.table import is_for
 from edge_se.quantization.table import FILE as TABLE
 
 SCHEMA = "edge-se/verify/1"
@@ -32,7 +33,7 @@ def verify(folder: str, *, compiled: bool = False) -> dict[str, Any]:
         if metadata is None or metadata.source_sha256 != build.source.get("sha256"):
             raise ArtifactError("its metadata names another source than the manifest", where=path, fix="export again")
         checked.append({"file": artifact.file, "sha256": artifact.sha256, "bytes": artifact.bytes})
-        if compiled and artifact.target in ("any", "tensorrt", "tensorrt-fp16"):
+        if compiled and is_for(artifact.target, "tensorrt"):
             refusal = compile_check(model)
             if refusal is not None:
                 raise ArtifactError(f"TensorRT builds no engine of it: {refusal}", where=path, fix="export again")

@@ -54,7 +54,7 @@ def test_a_provider_that_does_not_start_is_a_message_and_not_the_cpu(tiny_onnx, 
 
 
 def test_what_runs_is_run_and_timed(tiny_onnx, run_onnx, monkeypatch):
-    monkeypatch.setitem(PROVIDERS, "cuda", ("CPUExecutionProvider", "", ()))  # the one that is here stands in
+    monkeypatch.setitem(PROVIDERS, "cuda", ("CPUExecutionProvider", ""))  # the one that is here stands in
     monkeypatch.setattr(providers, "NO_FALLBACK", (providers.NO_FALLBACK[0], "0"))  # and falls back on itself
     with CUDA.open(tiny_onnx, Device(threads=1)) as session:
         np.testing.assert_allclose(session.run(IMAGES), run_onnx(tiny_onnx, IMAGES)[0], rtol=1e-4, atol=1e-4)

@@ -77,7 +77,6 @@ def test_nothing_heavy_is_imported(folder):
 
 
 def test_the_copies_are_those_of_the_tables():
-    assert tuple(TARGETS) == completion.TARGETS
     assert tuple(METHODS) == completion.METHODS
     assert tuple(CORRUPTIONS) == completion.CORRUPTIONS and SPLITS == completion.JUDGING_SPLITS
     assert (*DEVICES, "ssh://") == completion.DEVICES

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 
@@ -9,14 +10,16 @@ import numpy as np
 import pytest
 
 from edge_se.core.errors import ArtifactError
-from edge_se.device.agent import AgentError, Bundle
+from edge_se.device.agent import AgentError, Bundle, TensorRt
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.targets.table import rules_of
 from edge_se.steps.bundle import write_bundle
 
 
 @pytest.fixture(scope="module")
 def build(tiny_build):
-    return tiny_build("build", fp16=True, targets=["cpu", "arm", "tensorrt", "tensorrt-fp16"], bundle=True)
+    return tiny_build("build", fp16=True, targets=["cpu", "cpu-avx2", "arm", "tensorrt", "tensorrt-fp16"],
+                      bundle=True)
 
 
 @pytest.fixture
@@ -64,7 +67,8 @@ def test_what_is_in_it(bundle, build):
     told = json.loads((bundle / "bundle.json").read_text())
     assert told["labels"] == list(build.labels) and told["input_size"] == [32, 32]
     targets = [entry["target"] for entry in told["files"] if entry["precision"] == "int8"]
-    assert targets == ["tensorrt-fp16", "tensorrt", "arm", "cpu"]  # what a device should try first
+    assert targets == ["tensorrt-fp16", "tensorrt", "arm", "cpu", "cpu-avx2"]  # what a device should try first
+    assert told["targets"] == {name: json.loads(json.dumps(rules_of(name))) for name in [*targets, "any"]}
     assert {path.name for path in bundle.iterdir()} == {entry["file"] for entry in told["files"]} | {
         "bundle.json", "manifest.json", "agent.pyz", "run.py", "README.md"}
 
@@ -73,6 +77,59 @@ def test_precision_and_runtime_can_be_chosen(bundle):
     assert Bundle(str(bundle), precisions=["fp16"]).file == "fp16.onnx"
     with pytest.raises(AgentError, match=r"nothing of this bundle runs here: int8\.tensorrt-fp16\.onnx in tensorrt: "):
         Bundle(str(bundle), precisions=["int8"], runtimes=["tensorrt"])
+
+
+VNNI, AVX2, ORIN, NANO = ["avx2", "avx512_vnni"], ["avx2", "avx512f"], ["asimd", "asimddp"], ["asimd"]
+
+
+@pytest.mark.parametrize(("machine", "flags", "file"), [
+    ("x86_64", VNNI, "int8.cpu.onnx"), ("x86_64", ["avx2", "amx_int8"], "int8.cpu.onnx"),
+    ("x86_64", AVX2, "int8.cpu-avx2.onnx"), ("x86_64", ["sse4_2"], "int8.cpu-avx2.onnx"),
+    ("aarch64", ORIN, "int8.arm.onnx"), ("aarch64", NANO, "int8.arm.onnx")])
+def test_the_file_is_that_of_the_processor(bundle, monkeypatch, machine, flags, file):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr("edge_se.device.agent.bundle.processor_flags", lambda: flags)
+    monkeypatch.setattr("edge_se.device.agent.bundle.load_tensorrt", no_tensorrt)
+    assert (Bundle(str(bundle)).file, Bundle(str(bundle)).runtime) == (file, "onnxruntime")
+
+
+def no_tensorrt(name):
+    raise AgentError("runtime", "not installed")
+
+
+@pytest.mark.parametrize(("machine", "flags", "left"), [("x86_64", AVX2, "cpu"), ("aarch64", ORIN, "cpu"),
+                                                        ("x86_64", VNNI, "arm")])
+def test_a_file_that_saturates_or_is_slow_gives_way_to_fp16(bundle, monkeypatch, machine, flags, left):
+    document = json.loads((bundle / "bundle.json").read_text())
+    document["files"] = [entry for entry in document["files"] if entry["target"] in ("any", left)]
+    (bundle / "bundle.json").write_text(json.dumps(document))
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr("edge_se.device.agent.bundle.processor_flags", lambda: flags)
+    assert Bundle(str(bundle)).file == "fp16.onnx"
+    with pytest.raises(AgentError, match=f"int8.{left}.onnx in onnxruntime: written for"):
+        Bundle(str(bundle), precisions=["int8"])
+
+
+@pytest.mark.parametrize(("version", "opset", "file"), [
+    ("8.6.1", 17, "int8.tensorrt.onnx"), ("10.3.0", 17, "int8.tensorrt-fp16.onnx"), ("8.5.2", 20, None)])
+def test_tensorrt_is_given_what_its_version_reads(bundle, monkeypatch, tensorrt_of, version, opset, file):
+    document = json.loads((bundle / "bundle.json").read_text())
+    for entry in document["files"]:
+        entry["opset"] = max(entry["opset"], opset)
+    (bundle / "bundle.json").write_text(json.dumps(document))
+    monkeypatch.setattr("edge_se.device.agent.bundle.load_tensorrt", lambda name: TensorRt(tensorrt_of(version)))
+    monkeypatch.setattr("edge_se.device.agent.bundle.Cuda", Gpu)
+    monkeypatch.setattr(Bundle, "_open", lambda self, path, entry, runtime: None)
+    if file is None:
+        with pytest.raises(AgentError, match=r"its opset 20 needs TensorRT 10 or later; 8\.5\.2 reads up to 17"):
+            Bundle(str(bundle), precisions=["int8"], runtimes=["tensorrt"])
+    else:
+        assert Bundle(str(bundle), precisions=["int8"], runtimes=["tensorrt"]).file == file
+
+
+class Gpu:
+    def device(self):
+        return {"capability": [8, 7]}
 
 
 def test_damage_is_one_message(bundle, bare_python):
@@ -88,7 +145,9 @@ def test_damage_is_one_message(bundle, bare_python):
 
 @pytest.mark.parametrize(("key", "value"), [
     ("labels", None), ("labels", [1, 2]), ("input_size", [32]), ("mean", ["a", 0, 0]), ("std", [0.2, 0.0, 0.2]),
-    ("std", [0.2, 0.2]), ("files", [{}])])
+    ("std", [0.2, 0.2]), ("files", [{}]),
+    ("targets", ["cpu"]), ("targets", {"cpu": "onnxruntime"}), ("targets", {"cpu": [{"runtime": "onnxruntime"}]}),
+    ("targets", {"cpu": [{"runtime": "onnxruntime", "reason": None, "lacks": 5}]})])
 def test_a_manifest_of_another_kind_is_one_message(bundle, key, value):
     document = json.loads((bundle / "bundle.json").read_text())
     (bundle / "bundle.json").write_text(json.dumps(document | {key: value}))

@@ -59,13 +59,10 @@ def test_a_timing_cache_of_another_version_is_started_afresh(tensorrt_of, tiny_o
 
 def test_files_that_a_version_or_a_gpu_cannot_take(tensorrt_of):
     old, new = (TensorRt(tensorrt_of(version)) for version in ("8.6.1", "10.3.0"))
-    assert old.why_not("int8", "tensorrt", (8, 7)) is None
-    assert old.why_not("int8", "tensorrt-fp16", (8, 7)) == "its FP16 scales need TensorRT 10 or later; here is 8.6.1"
-    assert new.why_not("int8", "tensorrt-fp16", (8, 7)) is None
-    assert new.why_not("int8", "cpu", (8, 7)) == "written for cpu, not for TensorRT"
+    assert old.why_not("int8", (8, 7)) is None and new.why_not("int8", (8, 7)) is None
     for nano in ((5, 3), (6, 2)):
-        assert "has no INT8; deploy FP16" in old.why_not("int8", "tensorrt", nano)
-        assert old.why_not("fp16", "any", nano) is None
+        assert "has no INT8; deploy FP16" in old.why_not("int8", nano)
+        assert old.why_not("fp16", nano) is None
     with pytest.raises(AgentError, match=r"TensorRT 8\.4\.1 is older than 8\.5; update to JetPack 5\.1"):
         TensorRt(tensorrt_of("8.4.1"))
 
@@ -158,7 +155,7 @@ def test_an_engine_is_built_once_per_everything_that_it_is_tied_to(tensorrt_of, 
     module, cache, gpu = tensorrt_of("10.3.0"), Cache(str(tmp_path)), cuda.device()
 
     def get(*, module=module, gpu=gpu, content=tiny_onnx.content, precision="fp32", batch=1):
-        return engine_of(TensorRt(module), gpu, content, cache, precision=precision, target="any", batch=batch)
+        return engine_of(TensorRt(module), gpu, content, cache, precision=precision, batch=batch)
 
     engine, facts = get()
     assert not facts["cached"] and get() == (engine, {"key": facts["key"], "cached": True, "seconds": 0.0})
@@ -169,8 +166,8 @@ def test_an_engine_is_built_once_per_everything_that_it_is_tied_to(tensorrt_of, 
     damaged = tmp_path / "engines" / f"{facts['key']}.engine"
     damaged.write_bytes(damaged.read_bytes()[:-3])
     assert not get()[1]["cached"] and get()[1]["cached"]
-    with pytest.raises(AgentError, match="written for arm, not for TensorRT"):
-        engine_of(TensorRt(module), gpu, tiny_onnx.content, cache, precision="int8", target="arm", batch=1)
+    with pytest.raises(AgentError, match="has no INT8; deploy FP16"):
+        get(gpu=gpu | {"capability": [5, 3]}, precision="int8")
 
 
 def test_engines_beyond_the_limit_go_oldest_first(tmp_path, monkeypatch):

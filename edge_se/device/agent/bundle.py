@@ -13,7 +13,8 @@ from .cache import Cache, cache_folder
 from .cuda import Cuda
 from .engines import engine_of
 from .errors import AgentError
-from .facts import RUNTIMES
+from .facts import RUNTIMES, processor_flags
+from .fits import sound, unfit
 from .onnxruntime_runner import OnnxRuntimeRunner
 from .tensorrt import load_tensorrt
 from .tensorrt_runner import TensorRtRunner
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from numpy.typing import NDArray
+
+    from .fits import Rule
 
     Floats = NDArray[np.float32]
 
@@ -37,16 +40,18 @@ class Bundle:
         manifest = _bundle_manifest(folder)
         self.labels, self.size = list(manifest["labels"]), tuple(manifest["input_size"])
         self._mean, self._std = (np.asarray(manifest[key], np.float32).reshape(3, 1, 1) for key in ("mean", "std"))
-        reasons = []
+        reasons, rules = [], manifest["targets"]
         for precision in precisions:
             for runtime in runtimes:
                 for entry in manifest["files"]:
-                    reason = _unfit(entry, runtime) if entry["precision"] == precision else ""
+                    if entry["precision"] != precision:
+                        continue
+                    reason = _unfit(entry, rules.get(entry["target"], []), runtime)
                     if reason is None:
                         self.file, self.runtime = entry["file"], runtime
                         self._runner = self._open(os.path.join(folder, entry["file"]), entry, runtime)
                         return
-                    reasons += ["{} in {}: {}".format(entry["file"], runtime, reason)] if reason else []
+                    reasons.append("{} in {}: {}".format(entry["file"], runtime, reason))
         raise AgentError("runtime", "nothing of this bundle runs here: " + "; ".join(reasons))
 
     def _open(self, path: str, entry: dict[str, Any], runtime: str) -> Any:
@@ -61,7 +66,7 @@ class Bundle:
             return OnnxRuntimeRunner(content, 0, entry["target"])
         trt, cuda = load_tensorrt(runtime), Cuda()
         engine, _ = engine_of(trt, cuda.device(), content, Cache(cache_folder()), precision=entry["precision"],
-                              target=entry["target"], batch=1)
+                              batch=1)
         return TensorRtRunner(trt, cuda, engine)
 
     def read_image(self, path: str) -> Floats:
@@ -105,6 +110,8 @@ def _bundle_manifest(folder: str) -> dict[str, Any]:
         texts = [entry[key] for entry in manifest["files"] for key in ("file", "precision", "target", "sha256")]
         if not (isinstance(manifest["labels"], list) and np.isfinite(scales).all() and (scales[1] > 0).all()
                 and all(isinstance(text, str) for text in [*manifest["labels"], *texts])
+                and all(sound(rules) for rules in dict(manifest["targets"]).values())
+                and all(isinstance(entry["opset"], int) for entry in manifest["files"])
                 and all(isinstance(size, int) and 0 < size < 2**16 for size in (height, width))):
             raise ValueError("a field holds something else than `edge-se export --bundle` writes")
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
@@ -112,19 +119,18 @@ def _bundle_manifest(folder: str) -> dict[str, Any]:
     return manifest
 
 
-def _unfit(entry: dict[str, Any], runtime: str) -> str | None:
+def _unfit(entry: dict[str, Any], rules: list[Rule], runtime: str) -> str | None:
     """Why a file of a bundle is not for a runtime of this device; None when it is."""
-    target = entry["target"]
-    if runtime != "onnxruntime":
-        try:
-            return load_tensorrt(runtime).why_not(entry["precision"], target, Cuda().device()["capability"])
-        except AgentError as error:
-            return error.what
+    hardware = None
     try:
-        __import__(runtime)
+        if runtime == "onnxruntime":
+            version = str(__import__(runtime).__version__)
+        else:
+            trt = load_tensorrt(runtime)
+            version, hardware = trt.module.__version__, trt.why_not(entry["precision"], Cuda().device()["capability"])
     except ImportError:
         return "not installed"
-    if target not in ("any", "cpu", "arm"):
-        return f"written for {target}"
-    arm = platform.machine().startswith(("aarch64", "arm"))
-    return None if target == "any" or (target == "arm") == arm else f"written for {target}"
+    except AgentError as error:
+        return error.what
+    return unfit(entry["target"], rules, runtime, version=version, machine=platform.machine(), flags=processor_flags(),
+                 opset=entry["opset"]) or hardware

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from .tensorrt import TensorRt
 
 
-def engine_of(trt: TensorRt, gpu: dict[str, Any], content: bytes, cache: Cache, *, precision: str, target: str,
+def engine_of(trt: TensorRt, gpu: dict[str, Any], content: bytes, cache: Cache, *, precision: str,
               batch: int) -> tuple[bytes, dict[str, Any]]:
     """The engine of an ONNX file from the cache, or built now; and its key, whether it was cached, and the seconds."""
-    reason = trt.why_not(precision, target, gpu["capability"])
+    reason = trt.why_not(precision, gpu["capability"])
     if reason:
         raise AgentError("model", reason)
     tied = [hashlib.sha256(content).hexdigest(), trt.name, trt.module.__version__, gpu["name"], gpu["capability"],

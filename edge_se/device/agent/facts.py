@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 RUNTIMES = ("tensorrt", "tensorrt_rtx", "onnxruntime")
 
 
+def processor_flags(root: str = "/") -> list[str]:
+    """Instruction sets of this processor; none where it does not tell them."""
+    flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", read("/proc/cpuinfo", root) or "", re.MULTILINE)
+    return flags.group(1).split() if flags else []
+
+
 def describe(root: str = "/") -> dict[str, Any]:
     """Model, processor, memory, versions and which runtimes work here, with the reason for each that does not."""
     model = read("/proc/device-tree/model", root)
     info = read("/proc/cpuinfo", root) or ""
     name = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", info, re.MULTILINE)
-    flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", info, re.MULTILINE)
     memory = re.search(r"^MemTotal:\s*(\d+) kB", read("/proc/meminfo", root) or "", re.MULTILINE)
     l4t = l4t_version(root)
     gpu, runtimes = None, {}  # type: dict[str, Any] | None, dict[str, dict[str, Any]]
@@ -50,5 +55,5 @@ def describe(root: str = "/") -> dict[str, Any]:
             "jetson": l4t is not None or "Jetson" in (model or ""), "l4t": l4t, "machine": platform.machine(),
             "system": f"{platform.system()} {platform.release()}", "python": platform.python_version(),
             "numpy": np.__version__, "cpu": name.group(1).strip() if name else None, "cores": cpu_count(),
-            "flags": flags.group(1).split() if flags else [], "memory": int(memory.group(1)) * 1024 if memory else None,
+            "flags": processor_flags(root), "memory": int(memory.group(1)) * 1024 if memory else None,
             "gpu": gpu, "runtimes": runtimes, "power_sources": power_sources(root)}

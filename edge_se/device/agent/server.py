@@ -17,6 +17,7 @@ from .cuda import Cuda
 from .engines import engine_of
 from .errors import AgentError
 from .facts import RUNTIMES, describe
+from .fits import unfit
 from .frames import PROTOCOL, read_frame, write_frame
 from .lock import Lock
 from .onnxruntime_runner import OnnxRuntimeRunner
@@ -139,8 +140,12 @@ class Server:
             self._sessions[name] = OnnxRuntimeRunner(content, int(header["threads"]), str(header["target"]))
             return {}, b""
         trt, cuda = self._loaded(runtime)
+        reason = unfit(str(header["target"]), header["rules"], runtime, version=trt.module.__version__,
+                       opset=int(header["opset"]))
+        if reason:
+            raise AgentError("model", reason)
         engine, facts = engine_of(trt, cuda.device(), content, self._storage, precision=str(header["precision"]),
-                                  target=str(header["target"]), batch=int(header["batch"]))
+                                  batch=int(header["batch"]))
         self._sessions[name] = TensorRtRunner(trt, cuda, engine)
         return {"engine": facts}, b""
 

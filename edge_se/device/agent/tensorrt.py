@@ -45,12 +45,8 @@ class TensorRt:
         wanted = {"fp32": [], "fp16": ["FP16"], "int8": ["FP16", "INT8"]}[precision]
         return [] if self.strongly_typed else wanted
 
-    def why_not(self, precision: str, target: str, capability: Iterable[int] | None) -> str | None:
-        """Why this version on a GPU of `capability` cannot take a file, or None."""
-        if target not in ("any", "tensorrt", "tensorrt-fp16"):
-            return f"written for {target}, not for TensorRT"
-        if target == "tensorrt-fp16" and not self.strongly_typed:
-            return f"its FP16 scales need TensorRT 10 or later; here is {self.module.__version__}"
+    def why_not(self, precision: str, capability: Iterable[int] | None) -> str | None:
+        """Why a GPU of `capability` runs no file of `precision`, or None; which targets run is said by their rules."""
         if precision == "int8" and capability is not None and tuple(capability) in ((5, 3), (6, 0), (6, 2)):
             return "this GPU (compute capability {}.{}) has no INT8; deploy FP16".format(*capability)
         return None

@@ -1,0 +1,19 @@
+"""`openvino`: OpenVINO on x86."""
+
+from edge_se.graph.targets.base import WEIGHTED, Target
+
+TARGET = Target(
+    name="openvino", order=40, runs_on="OpenVINO on x86", activations="by-sign", quantized_bias=True,
+    quantized_outputs=False, operators=WEIGHTED,
+    reasons=(
+        "OpenVINO runs tensors that go below zero fastest as symmetric int8 (no zero point to subtract) and the others "
+        "as uint8; onnxruntime has no kernels for the mixture",
+        "only what a layer reads is quantized: OpenVINO fuses activations, SE scales and residual adds into the "
+        "convolution before them, and Q/DQ between them would break that",
+    ),
+    rules=(
+        {"runtime": "openvino", "reason": None},
+        {"runtime": "onnxruntime-openvino", "reason": None},
+        {"runtime": "onnxruntime",
+         "reason": "written for OpenVINO: onnxruntime has no fast kernels for it; use --backend openvino"},
+    ))
