@@ -29,7 +29,7 @@ from edge_se.graph.counting import count
 from edge_se.graph.export import to_onnx
 from edge_se.graph.metadata import ModelMetadata
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.graph.source import Preprocessing, load_source
+from edge_se.graph.source import load_source
 from edge_se.measure.boards import Mode
 from edge_se.measure.roofline import Kernel, estimate, kernels_of
 from edge_se.nets.spec import ModelSpec
@@ -82,7 +82,7 @@ def nets() -> dict[str, Callable[[], tuple[OnnxModel, ImageSet]]]:
 
 
 def bundled(name: str) -> tuple[OnnxModel, ImageSet]:
-    return load_source(name, None, Preprocessing()).model, calibration.load(calibration.SYNTHETIC, None).first(64)
+    return load_source(name, None).model, calibration.load(calibration.SYNTHETIC, None).first(64)
 
 
 def exported(net: nn.Module, size: int) -> tuple[OnnxModel, ImageSet]:

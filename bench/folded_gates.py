@@ -31,7 +31,7 @@ from edge_se.data.splits import ImageSet
 from edge_se.evaluation.accuracy import drop_from, logits_of, top1
 from edge_se.evaluation.statistics import median_ratio
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.graph.source import Preprocessing, load_source
+from edge_se.graph.source import load_source
 from edge_se.nets.zoo import BUNDLED, spec_of
 from edge_se.quantization.effort import EFFORTS
 from edge_se.quantization.gate_folding import fold_gates, folded, gate_values
@@ -121,8 +121,8 @@ def nets(cells: Path) -> Iterator[Net]:
             plain = PLAIN[name]
             card = card_of(name)
             assert card is not None  # it is bundled
-            yield Net(name=name, seed=card["seed"], model=load_source(name, None, Preprocessing()).model, bundled=True,
-                      plain=load_source(plain, None, Preprocessing(), untrained=plain not in BUNDLED).model)
+            yield Net(name=name, seed=card["seed"], model=load_source(name, None).model, bundled=True,
+                      plain=load_source(plain, None, untrained=plain not in BUNDLED).model)
     plan = read_plan(STUDY)
     first, plain_name = min(cell.seed for cell in plan.cells), plan.study.models[0]
     found = {(cell.model, cell.seed): graph_of(cells / cell.folder / GRAPH) for cell in plan.cells}

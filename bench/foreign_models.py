@@ -25,7 +25,7 @@ from edge_se.data.torchvision_import import torchvision
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.graph.counting import count
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.graph.source import Preprocessing, load_source
+from edge_se.graph.source import SourceOptions, load_source
 from edge_se.quantization.ranges import collect
 from edge_se.quantization.se_gates import find_se_gates
 from edge_se.quantization.search import Budget, search
@@ -106,7 +106,7 @@ def exported(net: nn.Module, size: int, path: Path) -> OnnxModel:
         net.eval()
         torch.onnx.export(net, (torch.zeros(2, 3, size, size),), str(path), dynamo=True, external_data=False,
                           dynamic_shapes=({0: torch.export.Dim("batch")},), verbose=False)
-    return load_source(str(path), None, Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))).model
+    return load_source(str(path), None, SourceOptions(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))).model
 
 
 def measured(name: str, model: OnnxModel, images: ImageSet, progress: ConsoleProgress) -> dict[str, Any]:

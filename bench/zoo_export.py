@@ -23,7 +23,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from edge_se.data.splits import ImageSet
 from edge_se.device.agent import AgentError, TensorRt, load_tensorrt
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.source import preprocessing_of
 from edge_se.nets.spec import ModelSpec
 from edge_se.nets.zoo import MODELS, spec_of
 from edge_se.quantization.se_gates import find_se_gates
@@ -147,13 +148,13 @@ def opened(build: Build, artifact: Artifact | None) -> OnnxModel:
 def images_of(spec: ModelSpec) -> ImageSet:
     """Those that `export` calibrated on."""
     images = calibration.load(None, None)
-    return images if spec.input_size == 32 else calibration.enlarged(images.first(ENLARGED), spec.input_size)
+    return images if spec.input_size == 32 else calibration.enlarged(images.first(ENLARGED), preprocessing_of(spec))
 
 
 def run_once(backend: str, model: OnnxModel, images: ImageSet, reference: Any) -> dict[str, Any]:
     """How near a file's logits in its own runtime are to those of FP32, or why it does not run there."""
     assert model.metadata is not None
-    normalised = replace(images, mean=model.metadata.mean, std=model.metadata.std)
+    normalised = images.seen_by(model.metadata.preprocessing)
     try:
         with AUTOMATIC[backend].open(model, Device()) as session:
             logits = np.concatenate([session.run(batch) for batch in normalised.batches(BATCH)])

@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from edge_se.core.errors import EdgeSeError
-    from edge_se.graph.source import Preprocessing
+    from edge_se.graph.source import SourceOptions
     from edge_se.quantization.search import Budget
     from edge_se.steps.bench import Options as BenchOptions
     from edge_se.steps.bench import bench
@@ -39,12 +39,12 @@ _API = {  # name -> (module, attribute)
     "study": ("edge_se.studies.study", "study"),
     "BenchOptions": ("edge_se.steps.bench", "Options"),
     "Budget": ("edge_se.quantization.search", "Budget"),
-    "Preprocessing": ("edge_se.graph.source", "Preprocessing"),
+    "SourceOptions": ("edge_se.graph.source", "SourceOptions"),
     "StudyOptions": ("edge_se.studies.study", "Options"),
     "EdgeSeError": ("edge_se.core.errors", "EdgeSeError"),
 }
 
-__all__ = ["BenchOptions", "Budget", "EdgeSeError", "Preprocessing", "StudyOptions", "bench", "doctor", "explain",
+__all__ = ["BenchOptions", "Budget", "EdgeSeError", "SourceOptions", "StudyOptions", "bench", "doctor", "explain",
            "export", "gate", "robustness", "sensitivity", "study", "train", "verify"]
 
 

@@ -184,7 +184,7 @@ def run_onnx():
 @pytest.fixture(scope="session")
 def calibration_npz(random_images, tmp_path_factory):
     """64 random images as a calibration archive."""
-    from edge_se.data.calibration import write_archive
+    from edge_se.data.layouts.pixel_archive import write_archive
 
     path = tmp_path_factory.mktemp("calibration") / "random.npz"
     write_archive(path, random_images(64).pixels)

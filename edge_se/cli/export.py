@@ -48,6 +48,9 @@ def export(model: Annotated[str, typer.Option(
            std: Annotated[Optional[str], typer.Option(help="The same for the standard deviation.")] = None,
            input_size: Annotated[Optional[int], typer.Option(
                min=8, help="Of a torchvision model; default 224.")] = None,
+           labels: Annotated[Optional[str], typer.Option(
+               help="What the outputs of a model from elsewhere are: a file of one name a line, or cifar10. Without it "
+                    "no accuracy is measured.")] = None,
            untrained: Annotated[bool, typer.Option(
                "--untrained", help="A net of the zoo with random weights: its structure, size and latency, no "
                                    "accuracy. Writes build/NAME-untrained.")] = False,
@@ -55,12 +58,14 @@ def export(model: Annotated[str, typer.Option(
                "--bundle", help="Also write a folder that runs on a device without edge-se.")] = False,
            json: Json = False, quiet: Quiet = False) -> None:
     """Write ONNX files per precision and target, each verified and measured."""
-    from edge_se.graph.source import Preprocessing
+    from edge_se.data.preprocessing import labels_of
+    from edge_se.graph.source import SourceOptions
     from edge_se.quantization.search import Budget
     from edge_se.reporting.tables import build_rows
     from edge_se.steps.export import export as step
 
-    given = Preprocessing(mean=channel_values(mean, "--mean"), std=channel_values(std, "--std"), input_size=input_size)
+    given = SourceOptions(mean=channel_values(mean, "--mean"), std=channel_values(std, "--std"), input_size=input_size,
+                          labels=None if labels is None else labels_of(labels))
     build = step(model, weights=weights, fp16=fp16, int8=int8, targets=names(target), calibration=calibration,
                  effort=effort, method=method, placement=placement, data=data, out=out, accuracy=accuracy,
                  budget=Budget(max_drop_pp=max_drop, seconds=search_seconds), preprocessing=given, bundle=bundle,

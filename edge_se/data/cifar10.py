@@ -89,11 +89,11 @@ def find(data: Path | None = None) -> Cifar10 | None:
     """
     named = data or (Path(os.environ["EDGE_SE_DATA"]) if os.environ.get("EDGE_SE_DATA") else None)
     if named is not None:
-        here = _at(named)
+        here = at(named)
         if here is None:
             raise DataError(f"holds neither {BINARY_FOLDER}/ nor {TORCHVISION_FOLDER}/", where=named, fix=HOW_TO_GET)
         return here
-    return _at(cache_dir() / "data")
+    return at(cache_dir() / "data")
 
 
 def require(data: Path | None = None) -> Cifar10:
@@ -115,7 +115,8 @@ def fetch(folder: Path) -> Cifar10:
     return cifar
 
 
-def _at(root: Path) -> Cifar10 | None:
+def at(root: Path) -> Cifar10 | None:
+    """The data set in this very folder, or None."""
     if root.name == BINARY_FOLDER and root.is_dir():
         return Cifar10(root=root.parent, binary=True)
     if (root / BINARY_FOLDER).is_dir():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from edge_se.core.assets import asset
 from edge_se.core.errors import DataError, did_you_mean
 from edge_se.core.files import read_json
-from edge_se.data.cifar10 import MEAN, STD, Cifar10, Source
+from edge_se.data.cifar10 import Cifar10, Source
+from edge_se.data.preprocessing import CIFAR10, Preprocessing, tensor
 
 SCHEMA = "edge-se/indices/1"
 Split = Literal["train", "validation", "test", "calibration"]
@@ -26,14 +27,16 @@ SPLITS = {"train": "cifar10-train45k", "validation": "cifar10-val5k", "test": "c
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet:
-    """Images of one named split: uint8 (N, 3, H, W), labels (N,) or None when unlabelled."""
+    """Images of one named split: RGB uint8 (N, 3, H, W), labels (N,) or None when unlabelled.
+
+    `preprocessing` is that of the model which sees them; the pixels have been brought to its size already.
+    """
 
     name: str
     split: str
     pixels: NDArray[np.uint8]
     labels: NDArray[np.uint8] | None
-    mean: tuple[float, ...] = MEAN
-    std: tuple[float, ...] = STD
+    preprocessing: Preprocessing = CIFAR10
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -44,23 +47,22 @@ class ImageSet:
         return images_sha256(self.pixels, self.labels)
 
     def batches(self, size: int) -> Iterator[NDArray[np.float32]]:
-        """Normalised float32 (n, 3, H, W) batches in order, the last one shorter."""
+        """What the model takes, `size` images at once and in order, the last batch shorter."""
         for start in range(0, len(self), size):
-            yield normalise(self.pixels[start : start + size], self.mean, self.std)
+            yield tensor(self.pixels[start : start + size], self.preprocessing)
 
     def first(self, count: int) -> ImageSet:
         """The first `count` images."""
-        labels = None if self.labels is None else self.labels[:count]
-        return ImageSet(name=self.name, split=self.split, pixels=self.pixels[:count], labels=labels,
-                        mean=self.mean, std=self.std)
+        return replace(self, pixels=self.pixels[:count], labels=None if self.labels is None else self.labels[:count])
+
+    def seen_by(self, how: Preprocessing) -> ImageSet:
+        """The same pixels for another model of their size."""
+        return replace(self, preprocessing=how)
 
 
-def normalise(pixels: NDArray[np.uint8], mean: tuple[float, ...] = MEAN,
-              std: tuple[float, ...] = STD) -> NDArray[np.float32]:
+def normalise(pixels: NDArray[np.uint8], how: Preprocessing = CIFAR10) -> NDArray[np.float32]:
     """uint8 (N, 3, H, W) to float32, zero mean and unit variance per channel: what every exported graph takes."""
-    scale = (1.0 / (255.0 * np.asarray(std, dtype=np.float64))).astype(np.float32).reshape(1, -1, 1, 1)
-    shift = (-np.asarray(mean, dtype=np.float64) / np.asarray(std)).astype(np.float32).reshape(1, -1, 1, 1)
-    normalised: NDArray[np.float32] = pixels.astype(np.float32) * scale + shift
+    normalised: NDArray[np.float32] = tensor(pixels, how)
     return normalised
 
 

@@ -40,12 +40,12 @@ class Drop:
 def logits_of(model: OnnxModel, images: ImageSet, advance: Advance = lambda images: None) -> NDArray[np.float32]:
     """(N, classes) in the order of `images`, by onnxruntime on all processors.
 
-    A file that says how its pixels are normalised gets them so, whatever `images` say.
-    The cache's key is everything the result depends on: the file, the images, the normalisation, the runtime's
+    A file that says what is done to its pixels gets them so, whatever `images` say.
+    The cache's key is everything the result depends on: the file, the images, their preprocessing, the runtime's
     version and the processor's instruction sets. A file that cannot be written or read back is not used.
     """
     if model.metadata:
-        images = replace(images, mean=model.metadata.mean, std=model.metadata.std)
+        images = images.seen_by(model.metadata.preprocessing)
     path = cache_dir() / "logits" / f"{_key(model, images)}.npy"
     cached = _read(path, len(images)) if path.is_file() else None
     if cached is not None:
@@ -111,7 +111,7 @@ def _require_shape(model: OnnxModel, images: ImageSet) -> None:
 
 
 def _key(model: OnnxModel, images: ImageSet) -> str:
-    parts = (model.sha256, model.target, images.sha256, str(images.mean), str(images.std),
+    parts = (model.sha256, model.target, images.sha256, repr(replace(images.preprocessing, labels=())),
              str(environment.version_of("onnxruntime")), *environment.cpu_flags())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

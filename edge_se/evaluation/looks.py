@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -114,8 +114,7 @@ def _judged(one: _Seen, reference: Predictions, labels: NDArray[np.uint8], look:
 
 def _part(test: ImageSet, indices: NDArray[np.int64]) -> ImageSet:
     assert test.labels is not None
-    return ImageSet(name=test.name, split=test.split, pixels=test.pixels[indices], labels=test.labels[indices],
-                    mean=test.mean, std=test.std)
+    return replace(test, pixels=test.pixels[indices], labels=test.labels[indices])
 
 
 def _figures(judgement: Judgement) -> dict[str, Any]:

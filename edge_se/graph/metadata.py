@@ -1,19 +1,24 @@
-"""What an exported file says about itself, in its ONNX metadata: labels, preprocessing, source, counts."""
+"""What an exported file says about itself, in its ONNX metadata: labels, preprocessing, source, counts.
+
+A key is `edge_se.` and a name, its value JSON. `mean`, `std`, `labels` and `layout` (a sentence) are in every file;
+`preprocessing` holds what they do not say, where it is not what is usual. The image's size is the input's own.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import onnx
 
 from edge_se.core.errors import ModelError
 from edge_se.core.files import require_text
-from edge_se.data.cifar10 import CLASSES, MEAN, STD
+from edge_se.data.preprocessing import CIFAR10, Preprocessing
+from edge_se.device.preprocess import of_document
 
 PREFIX = "edge_se."
-LAYOUT = "float32 NCHW, RGB, (pixel / 255 - mean) / std"
+_TOLD = ("size", "mean", "std", "labels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,18 +26,25 @@ class ModelMetadata:
     """The contract of a graph: what goes in, what comes out, where it came from."""
 
     model: str
-    labels: tuple[str, ...] = CLASSES
-    mean: tuple[float, ...] = MEAN
-    std: tuple[float, ...] = STD
-    layout: str = LAYOUT
+    preprocessing: Preprocessing = CIFAR10
     source_sha256: str | None = None  # of the weights or of the ONNX file it was made from
     params: int | None = None         # trainable parameters of the source model
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the outputs in order; empty where nobody knows them."""
+        return self.preprocessing.labels
 
 
 def write_metadata(model: onnx.ModelProto, metadata: ModelMetadata) -> None:
     """Replaces all metadata of `model`; exporters leave stack traces with local paths in it."""
     del model.metadata_props[:]
-    for key, value in sorted(asdict(metadata).items()):
+    how = metadata.preprocessing
+    values: dict[str, Any] = {"model": metadata.model, "labels": how.labels, "mean": how.mean, "std": how.std,
+                              "layout": how.layout, "source_sha256": metadata.source_sha256, "params": metadata.params}
+    if rest := how.beyond(*_TOLD):
+        values["preprocessing"] = rest
+    for key, value in sorted(values.items()):
         model.metadata_props.add(key=PREFIX + key, value=json.dumps(value))
 
 
@@ -42,34 +54,32 @@ def read_metadata(model: onnx.ModelProto) -> ModelMetadata | None:
     if "model" not in found:
         return None
     try:
-        values: dict[str, Any] = {key: _value(text) for key, text in found.items()
-                                  if key in ModelMetadata.__dataclass_fields__}
-        metadata = ModelMetadata(**values)
-        _require_kinds(metadata)
-    except (TypeError, ValueError, RecursionError) as error:
+        values = {key: json.loads(text) for key, text in found.items()
+                  if key in ("model", "labels", "mean", "std", "preprocessing", "source_sha256", "params")}
+        require_text(values)
+        _require_kinds(values)
+        told = {key: value for key, value in {"mean": CIFAR10.mean, "std": CIFAR10.std, "labels": CIFAR10.labels,
+                                              **values}.items() if key in _TOLD}
+        rest = values.get("preprocessing", {})
+        how = of_document({**rest, **told, "size": _size_of(model, rest.get("axes", "NCHW"))})
+    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(f"its edge-se metadata is broken ({error})", where=model.graph.name or "graph",
                          fix="export it again") from error
-    return metadata
+    return ModelMetadata(model=values["model"], preprocessing=how, source_sha256=values.get("source_sha256"),
+                         params=values.get("params"))
 
 
-def _require_kinds(metadata: ModelMetadata) -> None:
-    numbers = (metadata.mean, metadata.std)
-    texts = (metadata.model, metadata.layout, "" if metadata.source_sha256 is None else metadata.source_sha256,
-             *(metadata.labels if isinstance(metadata.labels, tuple) else (None,)))
-    if not (all(isinstance(text, str) for text in texts)
-            and all(isinstance(entry, tuple) and len(entry) == 3 and all(_is_finite(x) for x in entry)
-                    for entry in numbers)
-            and (metadata.params is None or type(metadata.params) is int)):
+def _require_kinds(values: dict[str, Any]) -> None:
+    if not (isinstance(values["model"], str) and isinstance(values.get("source_sha256"), str | None)
+            and type(values.get("params")) in (int, type(None)) and isinstance(values.get("preprocessing", {}), dict)):
         raise ValueError("a value is of the wrong kind")
-    if not all(deviation > 0 for deviation in metadata.std):
-        raise ValueError(f"a standard deviation of {min(metadata.std)}")
 
 
-def _is_finite(value: object) -> bool:
-    return isinstance(value, (int, float)) and abs(value) < 1e9  # NaN is not; pixels / 255 are of order 1
-
-
-def _value(text: str) -> Any:
-    value = json.loads(text)
-    require_text(value)
-    return tuple(value) if isinstance(value, list) else value
+def _size_of(model: onnx.ModelProto, axes: str) -> list[int]:
+    """Height and width of the image input."""
+    constants = {initializer.name for initializer in model.graph.initializer}
+    image = next((value for value in model.graph.input if value.name not in constants), None)
+    sides = [dim.dim_value for dim in image.type.tensor_type.shape.dim] if image is not None else []
+    if len(sides) != 4:
+        raise ValueError("its input is no batch of images")
+    return sides[1:3] if axes == "NHWC" else sides[2:]

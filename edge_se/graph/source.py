@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from edge_se.core.cards import weights_of
 from edge_se.core.errors import ModelError, UnavailableError, did_you_mean
 from edge_se.core.files import sha256_of
-from edge_se.data.cifar10 import CLASSES, MEAN, STD
+from edge_se.data.cifar10 import CLASSES
+from edge_se.data.preprocessing import CIFAR10, Preprocessing, assumed, require_normalisation, whose
 from edge_se.graph.foreign import normalised
 from edge_se.graph.metadata import ModelMetadata, write_metadata
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.nets.spec import ModelSpec
 from edge_se.nets.zoo import build, spec_of
 
 if TYPE_CHECKING:
@@ -24,28 +26,40 @@ if TYPE_CHECKING:
 
 TORCHVISION = "torchvision:"
 UNTRAINED = "untrained"
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+TORCHVISION_SIZE = 224
 
 Reference = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preprocessing:
-    """What the user says of a model that does not say it itself; None: by the model's size."""
+class SourceOptions:
+    """What the user says of a model that does not say it itself.
+
+    None: `mean` and `std` (of pixels from 0 to 1, one number a channel) by the model's size, `input_size` 224 for
+    torchvision's models. Without `labels` nobody knows what the outputs are, and no data set tells the accuracy.
+    """
 
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     input_size: int | None = None
+    labels: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        require_normalisation(self.mean, self.std)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The FP32 graph, what it was made from, and the net that it must agree with (None for a file)."""
+    """The FP32 graph, what it was made from, and the net that it must agree with (None for a file).
+
+    `assumption` says in one line what was assumed of its preprocessing because nobody told it, None for nothing.
+    """
 
     name: str
     model: OnnxModel
     origin: dict[str, Any]
     reference: Reference | None = None
+    assumption: str | None = None
 
     @property
     def metadata(self) -> ModelMetadata:
@@ -65,15 +79,22 @@ class Source:
         return self.metadata.labels == CLASSES and self.model.input_shape[1:] == (3, 32, 32)
 
 
-def load_source(model: str, weights: Path | None, preprocessing: Preprocessing, untrained: bool = False) -> Source:
-    """The FP32 graph of a net's name (with random weights if `untrained`), `torchvision:NAME` or an .onnx file."""
-    if untrained:
-        return _untrained(model, weights)
-    if model.endswith(".onnx"):
-        return _from_file(Path(model), weights, preprocessing)
-    if model.startswith(TORCHVISION):
-        return _from_torchvision(model.removeprefix(TORCHVISION), weights, preprocessing)
-    return _from_zoo(model, weights)
+def load_source(model: str, weights: Path | None, options: SourceOptions | None = None,
+                untrained: bool = False) -> Source:
+    """The FP32 graph of a net's name (with random weights if `untrained`), `torchvision:NAME` or an .onnx file.
+
+    Raises ModelError for what cannot be loaded and for `options` that this kind of model does not take.
+    """
+    options = options or SourceOptions()
+    if model.endswith(".onnx") and not untrained:
+        return _from_file(Path(model), weights, options)
+    if model.startswith(TORCHVISION) and not untrained:
+        return _from_torchvision(model.removeprefix(TORCHVISION), weights, options)
+    if options != SourceOptions():
+        option = next(f"--{name.replace('_', '-')}" for name, value in vars(options).items() if value is not None)
+        raise ModelError("a net of the zoo brings its own size, normalisation and labels", where=option,
+                         fix=f"leave {option} out")
+    return _untrained(model, weights) if untrained else _from_zoo(model, weights)
 
 
 def _from_zoo(name: str, weights: Path | None) -> Source:
@@ -88,9 +109,8 @@ def _from_zoo(name: str, weights: Path | None) -> Source:
     from edge_se.nets.weights import load_weights
 
     load_weights(net, path)
-    mean, std = _normalisation(Preprocessing(), spec.input_size)
-    metadata = ModelMetadata(model=name, labels=_labels(spec.classes, spec.input_size), mean=mean, std=std,
-                             source_sha256=sha256_of(path), params=_params(net))
+    metadata = ModelMetadata(model=name, preprocessing=preprocessing_of(spec), source_sha256=sha256_of(path),
+                             params=_params(net))
     return _from_net(net, metadata, spec.input_size, {"kind": "zoo", "weights": path.name})
 
 
@@ -105,13 +125,12 @@ def _untrained(name: str, weights: Path | None) -> Source:
     from edge_se.nets.untrained import SEED, build_untrained, state_sha256
 
     net = build_untrained(spec)
-    mean, std = _normalisation(Preprocessing(), spec.input_size)
-    metadata = ModelMetadata(model=f"{name}-{UNTRAINED}", labels=(), mean=mean, std=std,
+    metadata = ModelMetadata(model=f"{name}-{UNTRAINED}", preprocessing=replace(preprocessing_of(spec), labels=()),
                              source_sha256=state_sha256(net), params=_params(net))
     return _from_net(net, metadata, spec.input_size, {"kind": UNTRAINED, "weights": None, "seed": SEED})
 
 
-def _from_torchvision(name: str, weights: Path | None, preprocessing: Preprocessing) -> Source:
+def _from_torchvision(name: str, weights: Path | None, options: SourceOptions) -> Source:
     try:
         from edge_se.data.torchvision_import import torchvision
     except ModuleNotFoundError as error:
@@ -134,11 +153,11 @@ def _from_torchvision(name: str, weights: Path | None, preprocessing: Preprocess
     except RuntimeError as error:
         raise ModelError(f"does not fit torchvision's {name} ({str(error).splitlines()[-1].strip()})", where=weights,
                          fix="give the state dict of this very model") from error
-    size = preprocessing.input_size or 224
-    mean, std = _normalisation(preprocessing, size)
-    metadata = ModelMetadata(model=name, labels=_labels(classes, size), mean=mean, std=std,
-                             source_sha256=sha256_of(weights), params=_params(net))
-    return _from_net(net, metadata, size, {"kind": "torchvision", "weights": weights.name})
+    size = options.input_size or TORCHVISION_SIZE
+    how, assumption = _told(options, (size, size), classes)
+    metadata = ModelMetadata(model=name, preprocessing=how, source_sha256=sha256_of(weights), params=_params(net))
+    source = _from_net(net, metadata, size, {"kind": "torchvision", "weights": weights.name})
+    return replace(source, assumption=assumption)
 
 
 def _from_net(net: nn.Module, metadata: ModelMetadata, size: int, origin: dict[str, Any]) -> Source:
@@ -156,32 +175,55 @@ def _from_net(net: nn.Module, metadata: ModelMetadata, size: int, origin: dict[s
                   reference=reference)
 
 
-def _from_file(path: Path, weights: Path | None, preprocessing: Preprocessing) -> Source:
+def _from_file(path: Path, weights: Path | None, options: SourceOptions) -> Source:
     if weights is not None:
         raise ModelError("an ONNX file brings its own weights", where="--weights", fix="leave --weights out")
     original = OnnxModel.read(path)
     proto = normalised(original, path)
-    metadata = original.metadata
+    metadata, assumption = original.metadata, None
+    height, width = original.input_shape[2:]
+    assert height and width  # `normalised` refuses others
+    if options.input_size is not None:
+        raise ModelError(f"the file fixes its size at {height}x{width}", where=f"--input-size {options.input_size}",
+                         fix="leave --input-size out, or export the model at that size")
     if metadata is None:
-        size, classes = original.input_shape[2] or 0, _classes(original)
-        mean, std = _normalisation(preprocessing, size)
-        metadata = ModelMetadata(model=path.stem, labels=_labels(classes, size), mean=mean, std=std)
-    elif preprocessing.mean or preprocessing.std:
+        how, assumption = _told(options, (height, width), _classes(original))
+        metadata = ModelMetadata(model=path.stem, preprocessing=how)
+    elif options.mean or options.std:
         raise ModelError("the file says its own normalisation", where=path, fix="leave --mean and --std out")
+    elif options.labels is not None:
+        if metadata.labels not in ((), options.labels):
+            raise ModelError("the file says its own labels, and others", where=path, fix="leave --labels out")
+        _require_count(options.labels, _classes(original))
+        metadata = replace(metadata, preprocessing=replace(metadata.preprocessing, labels=options.labels))
     write_metadata(proto, replace(metadata, source_sha256=original.sha256))
-    return Source(name=path.stem, model=OnnxModel.of(proto),
+    return Source(name=path.stem, model=OnnxModel.of(proto), assumption=assumption,
                   origin={"kind": "onnx", "file": path.name, "sha256": original.sha256})
 
 
-def _normalisation(preprocessing: Preprocessing, size: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """As the user says, else CIFAR-10's for 32 px and ImageNet's for every other size."""
-    mean, std = (MEAN, STD) if size == 32 else (IMAGENET_MEAN, IMAGENET_STD)
-    return preprocessing.mean or mean, preprocessing.std or std
+def preprocessing_of(spec: ModelSpec) -> Preprocessing:
+    """What a net of the zoo was trained with; its ten classes at 32 pixels are CIFAR-10's."""
+    how = assumed((spec.input_size, spec.input_size))
+    return replace(how, labels=CLASSES) if (spec.classes, how.size) == (len(CLASSES), CIFAR10.size) else how
 
 
-def _labels(classes: int | None, size: int) -> tuple[str, ...]:
-    """Ten classes at 32 px are taken for CIFAR-10's; others have no names here."""
-    return CLASSES if classes == len(CLASSES) and size == 32 else ()
+def _told(options: SourceOptions, size: tuple[int, int], classes: int | None) -> tuple[Preprocessing, str | None]:
+    """As the user says, else what is usual for the size, and one line that says what was assumed."""
+    _require_count(options.labels, classes)
+    usual = assumed(size, options.labels or ())
+    how = replace(usual, mean=options.mean or usual.mean, std=options.std or usual.std)
+    missing = [f"{option} {','.join(map(str, value))}" for option, given, value in
+               (("--mean", options.mean, usual.mean), ("--std", options.std, usual.std)) if given is None]
+    if not missing:
+        return how, None
+    return how, (f"assumed {' '.join(missing)}: {whose(usual)}'s, by the size of {size[0]}x{size[1]}, since the model "
+                 "does not say its normalisation. Give what it was trained with if that is another.")
+
+
+def _require_count(labels: tuple[str, ...] | None, classes: int | None) -> None:
+    if labels is not None and classes is not None and len(labels) != classes:
+        raise ModelError(f"{len(labels)} names for {classes} classes", where="--labels",
+                         fix="give one name for each output, in their order")
 
 
 def _classes(model: OnnxModel) -> int | None:

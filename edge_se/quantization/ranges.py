@@ -12,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edge_se.core.errors import CalibrationError, did_you_mean
+from edge_se.data.preprocessing import Preprocessing
 from edge_se.data.splits import ImageSet
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.histograms import Histogram
@@ -41,8 +42,7 @@ class Statistics:
     calibration_sha256: str
     images: int
     split: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    preprocessing: Preprocessing
     histograms: dict[str, Histogram]
 
     def ranges(self, method: str, activations: Activations) -> Ranges:
@@ -69,12 +69,13 @@ def collect(model: OnnxModel, images: ImageSet, advance: Callable[[int], None] =
             histograms.setdefault(name, Histogram()).add(value)
         advance(len(batch))
     return Statistics(model_sha256=model.sha256, calibration=images.name, calibration_sha256=images.sha256,
-                      images=len(images), split=images.split, mean=images.mean, std=images.std, histograms=histograms)
+                      images=len(images), split=images.split, preprocessing=images.preprocessing,
+                      histograms=histograms)
 
 
 def watched(model: OnnxModel, images: ImageSet, names: Sequence[str] | None = None
             ) -> Iterator[tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]]:
-    """Batches of normalised images with the tensors `names` of each (None: every float activation), all finite.
+    """Batches of what the model takes with the tensors `names` of each (None: every float activation), all finite.
 
     A fixed batch is filled up with copies of its last image: they move no extreme, and who averages leaves them out.
     """

@@ -16,7 +16,7 @@ from torch import nn
 
 from edge_se.core.errors import CalibrationError
 from edge_se.core.progress import Advance
-from edge_se.data.cifar10 import MEAN, STD
+from edge_se.data.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,19 +31,23 @@ class SynthesisPlan:
     smoothness: float = 0.02
 
 
-def synthesize(net: nn.Module, plan: SynthesisPlan, *, size: int, classes: int, advance: Advance) -> NDArray[np.uint8]:
-    """uint8 (images, 3, size, size) whose batch-norm statistics match those that `net` carries."""
+def synthesize(net: nn.Module, plan: SynthesisPlan, how: Preprocessing, *, classes: int,
+               advance: Advance) -> NDArray[np.uint8]:
+    """uint8 (images, 3, height, width) whose batch-norm statistics, seen as `how` says, match those that `net` carries.
+
+    Raises CalibrationError for a net without batch norm.
+    """
     if not any(isinstance(module, nn.BatchNorm2d) for module in net.modules()):
         raise CalibrationError("has no batch norm to match", where="data synthesize",
                                fix="calibrate this model with real images")
     generator = torch.Generator().manual_seed(plan.seed)
     net = net.eval().to(memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload]
-    images = torch.randn(plan.images, 3, size, size, generator=generator).contiguous(memory_format=torch.channels_last)
+    images = torch.randn(plan.images, 3, *how.size, generator=generator).contiguous(memory_format=torch.channels_last)
     images.requires_grad_(True)
     labels = torch.arange(plan.images) % classes
     optimizer = torch.optim.Adam([images], lr=plan.learning_rate, betas=(0.5, 0.9))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, plan.steps)
-    low, high = _pixel_limits()
+    low, high = _pixel_limits(how)
     with _BatchNormLoss(net) as matching:
         for _ in range(plan.steps):
             optimizer.zero_grad()
@@ -56,7 +60,7 @@ def synthesize(net: nn.Module, plan: SynthesisPlan, *, size: int, classes: int, 
             with torch.no_grad():
                 images.copy_(images.clamp(low, high))
             advance(1)
-    return _to_pixels(images.detach())
+    return _to_pixels(images.detach(), how)
 
 
 class _BatchNormLoss:
@@ -100,13 +104,19 @@ def _total_variation(images: torch.Tensor) -> torch.Tensor:
     return (images.diff(dim=2).square().mean() + images.diff(dim=3).square().mean())
 
 
-def _pixel_limits() -> tuple[torch.Tensor, torch.Tensor]:
-    """Normalised values of black and white, (1, 3, 1, 1) each."""
-    mean, std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
-    return -mean / std, (1 - mean) / std
+def _pixel_limits(how: Preprocessing) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a net sees of black and white, (1, 3, 1, 1) each."""
+    mean, std, (black, white) = *_normalisation(how), how.extremes
+    return (black - mean) / std, (white - mean) / std
 
 
-def _to_pixels(images: torch.Tensor) -> NDArray[np.uint8]:
-    mean, std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
-    pixels = ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+def _to_pixels(images: torch.Tensor, how: Preprocessing) -> NDArray[np.uint8]:
+    """The pixels that `how` turns into `images`."""
+    mean, std, (black, white) = *_normalisation(how), how.extremes
+    values = (images * std + mean - black) / (white - black)
+    pixels = (values * 255).round().clamp(0, 255).to(torch.uint8)
     return pixels.contiguous(memory_format=torch.contiguous_format).numpy()
+
+
+def _normalisation(how: Preprocessing) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tensor(how.mean).view(1, 3, 1, 1), torch.tensor(how.std).view(1, 3, 1, 1)

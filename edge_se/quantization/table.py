@@ -1,7 +1,8 @@
 """The calibration table: the statistics of one graph in one file, to be used again without images or a forward pass.
 
 An .npz: `counts` (tensors, BINS) int64, `extents` (tensors, 3) float64 of low, high and bin limit, and `about`, a JSON
-text with the tensor names and the provenance. It is refused for another graph or another normalisation.
+text with the tensor names and the provenance. It is refused for another graph or other preprocessing: `mean` and `std`
+of `about` are always there, `preprocessing` where the rest is not what is usual.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import numpy as np
 
 from edge_se.core.errors import CalibrationError
 from edge_se.core.files import require_text, write_bytes
+from edge_se.data.preprocessing import Preprocessing
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.histograms import BINS, Histogram
 from edge_se.quantization.ranges import Statistics
 
 SCHEMA = "edge-se/calibration/1"
 FILE = "calibration.npz"
+_TOLD = ("size", "mean", "std", "labels")
 
 
 def is_table(path: Path) -> bool:
@@ -41,10 +44,12 @@ def table_bytes(statistics: Statistics) -> bytes:
     """The content of the file; equal statistics give equal bytes."""
     names = sorted(statistics.histograms)
     histograms = [statistics.histograms[name] for name in names]
+    how = statistics.preprocessing
     about = {"schema": SCHEMA, "tensors": names, "model_sha256": statistics.model_sha256,
              "calibration": statistics.calibration, "calibration_sha256": statistics.calibration_sha256,
-             "images": statistics.images, "split": statistics.split, "mean": list(statistics.mean),
-             "std": list(statistics.std)}
+             "images": statistics.images, "split": statistics.split, "mean": list(how.mean), "std": list(how.std)}
+    if rest := how.beyond(*_TOLD):
+        about["preprocessing"] = rest
     content = io.BytesIO()
     np.savez_compressed(content, counts=np.stack([histogram.counts for histogram in histograms]),
                         extents=np.array([(item.low, item.high, item.limit) for item in histograms]),
@@ -52,21 +57,23 @@ def table_bytes(statistics: Statistics) -> bytes:
     return content.getvalue()
 
 
-def read_table(path: Path, model: OnnxModel, mean: tuple[float, ...], std: tuple[float, ...]) -> Statistics:
-    """The statistics in `path`, for `model` fed with images normalised by `mean` and `std`."""
+def read_table(path: Path, model: OnnxModel, how: Preprocessing) -> Statistics:
+    """The statistics in `path`, for `model` fed with images as `how` says."""
     about, counts, extents = _parts(path)
     if about["model_sha256"] != model.sha256:
         raise CalibrationError(f"was collected on another graph ({about['model_sha256'][:12]}, this is "
                                f"{model.sha256[:12]})", where=path, fix="calibrate this model with images")
-    if tuple(about["mean"]) != tuple(mean) or tuple(about["std"]) != tuple(std):
+    if (tuple(about["mean"]), tuple(about["std"])) != (how.mean, how.std):
         raise CalibrationError(f"was collected with mean {about['mean']} and std {about['std']}", where=path,
                                fix="use the same normalisation, or calibrate again")
+    if about.get("preprocessing", {}) != how.beyond(*_TOLD):
+        raise CalibrationError("was collected on images that were prepared otherwise", where=path,
+                               fix="calibrate again")
     histograms = {name: Histogram(low=float(low), high=float(high), limit=float(limit), counts=row.astype(np.int64))
                   for name, row, (low, high, limit) in zip(about["tensors"], counts, extents)}
     return Statistics(model_sha256=about["model_sha256"], calibration=about["calibration"],
                       calibration_sha256=about["calibration_sha256"], images=int(about["images"]),
-                      split=about["split"], mean=tuple(about["mean"]), std=tuple(about["std"]),
-                      histograms=histograms)
+                      split=about["split"], preprocessing=how, histograms=histograms)
 
 
 def _parts(path: Path) -> tuple[dict[str, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:

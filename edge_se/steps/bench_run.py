@@ -245,7 +245,7 @@ class Run:
             return None
         images = calibration_sets.load(calibration_sets.SYNTHETIC, None).first(CHECK_IMAGES)
         if entry.model.metadata:
-            images = replace(images, mean=entry.model.metadata.mean, std=entry.model.metadata.std)
+            images = images.seen_by(entry.model.metadata.preprocessing)
         there = np.concatenate([session.run(batch) for batch in images.batches(64)])
         return flips(there, logits_of(entry.model, images))
 

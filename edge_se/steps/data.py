@@ -11,7 +11,8 @@ from edge_se.core.errors import CalibrationError, ModelError, UnavailableError
 from edge_se.core.files import sha256_of
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import cifar10
-from edge_se.data.calibration import write_archive
+from edge_se.data.layouts.pixel_archive import write_archive
+from edge_se.graph.source import preprocessing_of
 from edge_se.nets.zoo import build, spec_of
 
 SCHEMA = "edge-se/data/1"
@@ -52,7 +53,7 @@ def synthesize(model: str, *, weights: Path | None = None, images: int = 256, st
                                fix=f"take at least {spec.classes} images and 1 step")
     path = out or Path(f"synthetic-{images}.npz")
     with progress.task("synthesizing", steps) as advance:
-        pixels = optimise(net, SynthesisPlan(images=images, steps=steps, seed=seed), size=spec.input_size,
+        pixels = optimise(net, SynthesisPlan(images=images, steps=steps, seed=seed), preprocessing_of(spec),
                           classes=spec.classes, advance=advance)
     provenance = {"model": model, "weights_sha256": sha256_of(source), "images": images, "steps": steps, "seed": seed}
     write_archive(path, pixels, provenance)

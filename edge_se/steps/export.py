@@ -18,6 +18,7 @@ from edge_se.core.files import alone_in, sweep, write_bytes, write_json
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import calibration as calibration_sets
 from edge_se.data import cifar10, splits
+from edge_se.data.preprocessing import CIFAR10
 from edge_se.data.splits import ImageSet
 from edge_se.evaluation.accuracy import flips, logits_of, top1
 from edge_se.evaluation.parity import parity
@@ -25,7 +26,7 @@ from edge_se.evaluation.statistics import wilson_interval
 from edge_se.graph.counting import count
 from edge_se.graph.metadata import write_metadata
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.graph.source import Preprocessing, Source, load_source
+from edge_se.graph.source import Source, SourceOptions, load_source
 from edge_se.quantization.effort import AUTO, EFFORTS, best_method, effort_of, require_method
 from edge_se.quantization.gate_folding import fold_gates as fold_gates_of
 from edge_se.quantization.placement import place
@@ -51,7 +52,7 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
            targets: Sequence[str] | None = None, calibration: str | None = None, effort: str = "default",
            method: str | None = None, placement: str | None = None, budget: Budget | None = None,
            data: Path | None = None, out: Path | None = None, accuracy: bool = True, bundle: bool = False,
-           preprocessing: Preprocessing | None = None, untrained: bool = False, fold_gates: bool = False,
+           preprocessing: SourceOptions | None = None, untrained: bool = False, fold_gates: bool = False,
            progress: Progress = SILENT) -> Build:
     """Writes `fp32.onnx` and what was asked for to `out` (build/NAME) and returns the manifest.
 
@@ -68,9 +69,11 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
     table = Path(calibration) if calibration and is_table(Path(calibration)) else None
     started = time.monotonic()
     with progress.task("exporting to ONNX", 1) as advance:
-        source = load_source(model, weights, preprocessing or Preprocessing(), untrained)
+        source = load_source(model, weights, preprocessing, untrained)
         advance(1)
     seconds = time.monotonic() - started
+    if source.assumption:
+        progress.note(source.assumption)
     images = _calibration_images(source, None if table else calibration, cifar)
     found_parity = parity(source, images)
     if fold_gates:
@@ -94,17 +97,16 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
     if source.is_untrained:
         progress.note(UNTRAINED)
     elif not source.is_cifar10:
-        progress.note("accuracy was not measured: this is no CIFAR-10 classifier. Agreement with FP32 is on the "
-                      "calibration images.")
+        progress.note(f"accuracy was not measured: {_no_figure(source)}. Agreement with FP32 is on the calibration "
+                      "images.")
     elif cifar is None:
         progress.note(NOT_MEASURED)
     content = table_bytes(statistics) if statistics else b""
-    metadata = source.metadata
     build = Build(
         model=source.name, out=str(out or BUILDS / source.name), source=source.origin,
         calibration=_described(statistics, method, content) | {"effort": effort} if statistics else None,
-        preprocessing={"layout": metadata.layout, "mean": list(metadata.mean), "std": list(metadata.std)},
-        labels=metadata.labels, parity=found_parity, artifacts=artifacts,
+        preprocessing=_but_labels(source.metadata.preprocessing.document()), labels=source.metadata.labels,
+        parity=found_parity, artifacts=artifacts,
         environment={"versions": environment.versions(), "hardware": environment.hardware(),
                      "commit": environment.commit()})
     _write(build, [item.model for item in made], content)
@@ -114,14 +116,23 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
 
 
 def _calibration_images(source: Source, name: str | None, cifar: cifar10.Cifar10 | None) -> ImageSet:
-    """The calibration set at the model's size, with the model's normalisation."""
-    height, width = source.model.input_shape[2:]
-    assert height and width  # every source has a fixed image size
-    if source.is_untrained and name is None and (height, width) != (32, 32):
-        images = calibration_sets.enlarged(calibration_sets.load(None, None).first(ENLARGED), height)
-    else:
-        images = calibration_sets.load(name, cifar, height=height, width=width)
-    return replace(images, mean=source.metadata.mean, std=source.metadata.std)
+    """The calibration set at the model's size, with the model's preprocessing."""
+    how = source.metadata.preprocessing
+    if source.is_untrained and name is None and how.size != CIFAR10.size:
+        return calibration_sets.enlarged(calibration_sets.load(None, None).first(ENLARGED), how)
+    return calibration_sets.load(name, cifar, how)
+
+
+def _but_labels(document: dict[str, Any]) -> dict[str, Any]:
+    """Labels stand in the manifest once, beside the preprocessing."""
+    return {key: value for key, value in document.items() if key != "labels"}
+
+
+def _no_figure(source: Source) -> str:
+    """Why nothing tells the accuracy."""
+    if source.metadata.labels:
+        return "this is no CIFAR-10 classifier"
+    return "nothing says which classes its outputs are (--labels FILE, or --labels cifar10, tells)"
 
 
 def _held_out(source: Source, images: ImageSet, cifar: cifar10.Cifar10 | None) -> ImageSet:
@@ -176,7 +187,7 @@ class _Quantizing:
     def statistics(self, images: ImageSet, table: Path | None, progress: Progress) -> Statistics:
         """Of the calibration images, or as an earlier run saved them."""
         if table:
-            return read_table(table, self._model, images.mean, images.std)
+            return read_table(table, self._model, images.preprocessing)
         started = time.monotonic()
         with progress.task(f"calibrating on {images.name}", len(images)) as advance:
             collected = collect(self._model, images, advance)

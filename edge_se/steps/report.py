@@ -114,8 +114,9 @@ def _statistics(build: Build, model: OnnxModel) -> Statistics | None:
     path, told = build.folder / TABLE, (build.calibration or {}).get("table_sha256")
     if not path.is_file() or sha256_of(path) != told:
         return None
-    preprocessing = build.preprocessing
-    statistics = read_table(path, model, tuple(preprocessing["mean"]), tuple(preprocessing["std"]))
+    if model.metadata is None:
+        return None
+    statistics = read_table(path, model, model.metadata.preprocessing)
     if any(histogram.limit > FLOAT32_LIMIT for histogram in statistics.histograms.values()):
         raise CalibrationError("holds activations that no float32 can: altered", where=path, fix="export again")
     return statistics

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +43,7 @@ def robustness(model: str | None = None, *, split: str = "test", images: int | N
     build = read_build(locate_build(model))
     models = _models(build)
     whole = splits.load(split, cifar10.require(data))
-    chosen = replace(whole.first(images or len(whole)), mean=tuple(build.preprocessing["mean"]),
-                     std=tuple(build.preprocessing["std"]))
+    chosen = whole.first(images or len(whole))
     assert chosen.labels is not None
     hashes, answers = _answers(build, models, chosen, conditions, seed, progress)
     fp32, *others = sorted(build.artifacts, key=lambda item: item.label != "fp32")

@@ -13,6 +13,7 @@ from edge_se.core.errors import ArtifactError
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import calibration as calibration_sets
 from edge_se.data import cifar10, splits
+from edge_se.data.preprocessing import CIFAR10
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.ranges import Statistics, collect
 from edge_se.quantization.sensitivity import sensitivity as measure_units
@@ -54,8 +55,9 @@ def sensitivity(model: str | None = None, *, target: str = "cpu", method: str = 
 
 def _statistics(table: Path, model: OnnxModel, cifar: cifar10.Cifar10 | None, progress: Progress) -> Statistics:
     """What the export saved, else collected now."""
-    images = calibration_sets.load(None, cifar)
+    how = model.metadata.preprocessing if model.metadata else CIFAR10
     if table.is_file():
-        return read_table(table, model, images.mean, images.std)
+        return read_table(table, model, how)
+    images = calibration_sets.load(None, cifar, how)
     with progress.task(f"calibrating on {images.name}", len(images)) as advance:
         return collect(model, images, advance)

@@ -14,9 +14,9 @@ from edge_se.core.files import read_json, sha256_of, write_json
 from edge_se.core.progress import SILENT, Progress
 from edge_se.core.recipes import Recipe, find_recipe, read_recipe, recipe_of
 from edge_se.data import cifar10, splits
+from edge_se.data.preprocessing import CIFAR10
 from edge_se.data.splits import ImageSet
 from edge_se.evaluation.statistics import wilson_interval
-from edge_se.graph.metadata import LAYOUT
 from edge_se.nets.arithmetic import size_of
 from edge_se.nets.spec import ModelSpec
 from edge_se.nets.zoo import build, spec_of
@@ -128,7 +128,7 @@ def _finish(spec: ModelSpec, recipe: Recipe, trained: TrainedNet, images: ImageS
         "schema": SCHEMA, "model": spec.name, "architecture": asdict(spec),
         "params": sum(parameter.numel() for parameter in net.parameters()),
         "macs": size_of(spec, resolution).macs,  # as `models list` counts: before export folds anything
-        "input": {"layout": LAYOUT, "size": resolution, "mean": list(cifar10.MEAN), "std": list(cifar10.STD)},
+        "input": {"layout": CIFAR10.layout, "size": resolution, "mean": list(CIFAR10.mean), "std": list(CIFAR10.std)},
         "labels": list(cifar10.CLASSES),
         "weights": {"file": weights.name, "sha256": sha256_of(weights), "dtype": "float16"},
         "recipe": {"sha256": recipe.sha256, "content": recipe.model_dump(mode="json")},

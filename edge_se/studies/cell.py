@@ -69,12 +69,12 @@ def _test(cell: Cell, settings: dict[str, Any], folder: Path, data: Path | None,
 def _graph(cell: Cell, folder: Path) -> Path:
     """The cell's FP32 graph, exported from its weights once, for all evaluations."""
     from edge_se.graph.onnx_model import OnnxModel
-    from edge_se.graph.source import Preprocessing, load_source
+    from edge_se.graph.source import load_source
 
     path = folder / GRAPH
     told = OnnxModel.read(path).metadata if path.is_file() else None
     if told is None or told.source_sha256 != sha256_of(folder / WEIGHTS):
-        write_bytes(path, load_source(cell.model, folder / WEIGHTS, Preprocessing()).model.content)
+        write_bytes(path, load_source(cell.model, folder / WEIGHTS).model.content)
     return path
 
 

@@ -12,7 +12,7 @@ from edge_se.core.assets import asset
 from edge_se.data import calibration
 from edge_se.device.agent import load_tensorrt
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.graph.source import Preprocessing, load_source
+from edge_se.graph.source import load_source
 from edge_se.nets.zoo import MODELS
 from edge_se.quantization.placement import PLACEMENTS, place
 from edge_se.quantization.ranges import collect
@@ -31,7 +31,7 @@ def tensorrt():
 @pytest.fixture(scope="module", params=BUNDLED)
 def source(request):
     images = calibration.load("synthetic-256", None).first(32)
-    return load_source(request.param, None, Preprocessing()).model, images
+    return load_source(request.param, None).model, images
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import torch
 
 from edge_se.core.recipes import Augmentation
 from edge_se.data.augment import Augmenter, resize
-from edge_se.data.splits import normalise
+from edge_se.data.preprocessing import CIFAR10, tensor
 
 COUNT, SIZE = 24, 16
 PLAIN = Augmentation(translate=0, flip="none", cutout=0)
@@ -30,7 +30,7 @@ def test_without_augmentation_it_is_normalisation(batch, pixels):
     indices = torch.tensor([5, 0, 5, 23])
     images = batch(PLAIN, indices=indices)
     assert images.dtype == torch.float32 and images.is_contiguous(memory_format=torch.channels_last)
-    np.testing.assert_allclose(images.numpy(), normalise(pixels[indices]), atol=1e-5)
+    np.testing.assert_allclose(images.numpy(), tensor(pixels[indices], CIFAR10), atol=1e-5)
 
 
 @pytest.mark.parametrize("recipe", [Augmentation(translate=3, flip=flip, cutout=4)
@@ -48,14 +48,14 @@ def test_alternating_flips_every_image_every_epoch(batch, pixels):
     epochs = [batch(recipe, epoch=epoch) for epoch in range(3)]
     assert torch.equal(epochs[0], epochs[2])
     assert torch.equal(epochs[0], epochs[1].flip(3))
-    first = torch.from_numpy(normalise(pixels))
+    first = torch.from_numpy(tensor(pixels, CIFAR10))
     straight = [torch.allclose(image, plain, atol=1e-5) for image, plain in zip(epochs[0], first)]
     assert 0.2 < np.mean(straight) < 0.8  # the first side is drawn per image
     assert not torch.equal(epochs[0], batch(recipe, epoch=0, seed=1))  # by the recipe's seed
 
 
 def test_random_flips_about_half(batch, pixels):
-    plain, recipe = torch.from_numpy(normalise(pixels)), Augmentation(translate=0, flip="random")
+    plain, recipe = torch.from_numpy(tensor(pixels, CIFAR10)), Augmentation(translate=0, flip="random")
     flipped = []
     for draw in range(10):
         for image, original in zip(batch(recipe, draw=draw), plain):
@@ -72,7 +72,8 @@ def test_translation_is_a_crop_of_the_padded_image(batch, pixels, reach, padding
     offsets = set()
     for image, source in zip(images, padded):
         fits = [(down, right) for down in range(2 * reach + 1) for right in range(2 * reach + 1)
-                if np.allclose(image, normalise(source[None, :, down:down + SIZE, right:right + SIZE])[0], atol=1e-5)]
+                if np.allclose(image, tensor(source[None, :, down:down + SIZE, right:right + SIZE], CIFAR10),
+                               atol=1e-5)]
         assert len(fits) == 1
         offsets.update(fits)
     assert len(offsets) > 4  # each image has its own
@@ -108,7 +109,7 @@ def test_each_key_changes_images_and_nothing_that_an_image_cannot_hold(batch, ch
     plain, changed = batch(PLAIN), batch(PLAIN.model_copy(update=change))
     assert ((changed - plain).abs() > 1e-3).flatten(1).any(1).float().mean() > 0.4
     assert changed.is_contiguous(memory_format=torch.channels_last)
-    black, white = (torch.from_numpy(normalise(np.full((1, 3, 1, 1), value, np.uint8))) for value in (0, 255))
+    black, white = (torch.from_numpy(tensor(np.full((1, 3, 1, 1), value, np.uint8), CIFAR10)) for value in (0, 255))
     assert (changed >= black - 1e-4).all() and (changed <= white + 1e-4).all()
 
 
@@ -134,7 +135,7 @@ def test_processes_see_together_what_one_sees(pixels, recipe):
 def test_mixup_mixes_images_as_it_says(pixels):
     indices = torch.arange(COUNT).roll(3)
     augmenter = Augmenter(torch.from_numpy(pixels), PLAIN.model_copy(update={"mixup": 1.0}), 0)
-    plain, shares = torch.from_numpy(normalise(pixels)), []
+    plain, shares = torch.from_numpy(tensor(pixels, CIFAR10)), []
     for draw in range(30):
         batch = augmenter.mixed(indices, 0, SIZE, torch.Generator().manual_seed(draw))
         assert torch.equal(batch.sources, indices) and sorted(batch.partners.tolist()) == sorted(indices.tolist())

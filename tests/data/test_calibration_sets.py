@@ -9,7 +9,9 @@ import pytest
 from edge_se.core.assets import asset
 from edge_se.core.errors import CalibrationError, DataError
 from edge_se.data import calibration, splits
-from edge_se.data.calibration import REAL, SYNTHETIC, bundled, load, read_archive, write_archive
+from edge_se.data.calibration import REAL, SYNTHETIC, bundled, load
+from edge_se.data.layouts.pixel_archive import read_archive, write_archive
+from edge_se.data.preprocessing import assumed
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def test_the_test_images_under_another_name_are_refused(tmp_path, cifar):
 
 @pytest.mark.parametrize(("name", "message"), [
     ("cifar10-calib521", "unknown calibration set 'cifar10-calib521'; did you mean 'cifar10-calib512'?"),
-    ("images.zip", "unknown calibration set 'images.zip'; .*or an .npz file"),
+    ("images.zip", "unknown calibration set 'images.zip'; .*an .npz of pixels or a folder of images"),
     ("missing.npz", "missing.npz: no such calibration set"),
 ])
 def test_unknown_sets(name, message):
@@ -133,8 +135,8 @@ def test_the_bundled_synthetic_set_names_the_weights_it_was_made_from():
 @pytest.mark.parametrize("size", [32, 64, 80, 224])
 def test_enlarged_images_repeat_their_pixels(random_images, size):
     images = random_images(2)
-    large = calibration.enlarged(images, size)
+    large = calibration.enlarged(images, assumed((size, size)))
     assert large.pixels.shape == (2, 3, size, size) and large.name == f"random-calibration-at-{size}"
-    assert (large.split, large.mean) == (images.split, images.mean)
+    assert (large.split, large.preprocessing.size) == (images.split, (size, size))
     source = [position * 32 // size for position in range(size)]
     assert np.array_equal(large.pixels, images.pixels[:, :, source][:, :, :, source])

@@ -109,7 +109,7 @@ def test_a_set_keeps_its_labels_and_tells_what_was_done(random_images) -> None:
     found = corrupted(images, "shot_noise", 2)
     assert found.name == "random-validation+shot_noise-2" and found.split == "validation"
     assert (found.labels == images.labels).all() and found.sha256 != images.sha256
-    assert found.mean == images.mean and len(found) == 4
+    assert found.preprocessing == images.preprocessing and len(found) == 4
 
 
 def test_images_of_another_size_and_none_at_all(random_images) -> None:

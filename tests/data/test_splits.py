@@ -9,7 +9,8 @@ import pytest
 from edge_se.core.assets import asset
 from edge_se.core.errors import DataError
 from edge_se.data import splits
-from edge_se.data.splits import SPLITS, balanced, images_sha256, load, load_manifest, make_manifest, normalise
+from edge_se.data.preprocessing import CIFAR10, Preprocessing, tensor
+from edge_se.data.splits import SPLITS, balanced, images_sha256, load, load_manifest, make_manifest
 
 
 class Random:
@@ -147,11 +148,11 @@ def test_the_hash_covers_pixels_labels_and_order(random_images):
     assert images_sha256(transposed, images.labels) == images.sha256  # the memory layout does not count
 
 
-def test_normalise_is_the_plain_formula():
+def test_normalising_is_the_plain_formula():
     pixels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16).repeat(3, axis=1)
     mean, std = (0.1, 0.5, 0.9), (0.2, 0.3, 0.4)
     expected = [(pixels[0, c] / 255 - mean[c]) / std[c] for c in range(3)]
-    normalised = normalise(pixels, mean, std)
+    normalised = tensor(pixels, Preprocessing(size=(16, 16), mean=mean, std=std))
     assert normalised.dtype == np.float32
     np.testing.assert_allclose(normalised[0], expected, rtol=1e-6, atol=1e-6)
 
@@ -160,7 +161,7 @@ def test_batches_are_in_order_and_the_last_is_shorter(random_images):
     images = random_images(7)
     batches = list(images.batches(3))
     assert [len(batch) for batch in batches] == [3, 3, 1]
-    np.testing.assert_array_equal(np.concatenate(batches), normalise(images.pixels))
+    np.testing.assert_array_equal(np.concatenate(batches), tensor(images.pixels, CIFAR10))
 
 
 def test_first(random_images):

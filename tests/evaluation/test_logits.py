@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge_se.core.errors import ModelError
-from edge_se.data.splits import normalise
+from edge_se.data.preprocessing import CIFAR10, tensor
 from edge_se.evaluation import accuracy
 from edge_se.evaluation.accuracy import flips, logits_of, top1
 from edge_se.graph.metadata import write_metadata
@@ -53,21 +53,21 @@ def test_they_are_the_models_in_order(tiny_onnx, random_images, run_onnx, cache,
     images, heard = random_images(10, "test"), []
     logits = logits_of(tiny_onnx, images, heard.append)
     assert logits.shape == (10, 10) and logits.dtype == np.float32
-    np.testing.assert_allclose(logits, run_onnx(tiny_onnx, normalise(images.pixels))[0], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(logits, run_onnx(tiny_onnx, tensor(images.pixels, CIFAR10))[0], rtol=1e-4, atol=1e-4)
     assert heard == [4, 4, 2]
 
 
 def told(model, **changes):
     """The same graph, which says another normalisation of itself."""
     proto = model.copy()
-    write_metadata(proto, replace(model.metadata, **changes))
+    write_metadata(proto, replace(model.metadata, preprocessing=replace(CIFAR10, **changes)))
     return OnnxModel.of(proto)
 
 
 @pytest.mark.parametrize("changes", [{"mean": (0.1, 0.2, 0.3)}, {"std": (1.0, 0.5, 0.25)}])
 def test_the_normalisation_is_the_files(tiny_onnx, random_images, run_onnx, cache, changes):
     images, model = random_images(4), told(tiny_onnx, **changes)
-    pixels = normalise(images.pixels, model.metadata.mean, model.metadata.std)
+    pixels = tensor(images.pixels, model.metadata.preprocessing)
     assert not np.allclose(logits_of(tiny_onnx, images), logits_of(model, images))  # nor shared in the cache
     np.testing.assert_allclose(logits_of(model, images), run_onnx(tiny_onnx, pixels)[0], rtol=1e-4, atol=1e-4)
 
@@ -77,9 +77,9 @@ def test_the_images_normalisation_is_used_where_the_file_says_none(tiny_onnx, ra
     proto = tiny_onnx.copy()
     del proto.metadata_props[:]
     model, images = OnnxModel.of(proto), random_images(4)
-    other = replace(images, **changes)
+    other = images.seen_by(replace(CIFAR10, **changes))
     assert not np.allclose(logits_of(model, images), logits_of(model, other))
-    expected = run_onnx(tiny_onnx, normalise(images.pixels, other.mean, other.std))[0]
+    expected = run_onnx(tiny_onnx, tensor(images.pixels, other.preprocessing))[0]
     np.testing.assert_allclose(logits_of(model, other), expected, rtol=1e-4, atol=1e-4)
 
 

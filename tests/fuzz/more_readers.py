@@ -120,6 +120,7 @@ def _report(folder, originals, **documents):
 
 def read_candidates(path, originals):
     from edge_se.core.artifacts import read_build
+    from edge_se.data.preprocessing import CIFAR10
     from edge_se.graph.onnx_model import OnnxModel
     from edge_se.quantization import search
     from edge_se.quantization.ranges import Statistics
@@ -127,7 +128,7 @@ def read_candidates(path, originals):
 
     build = read_build(originals)
     statistics = Statistics(model_sha256="0", calibration="x", calibration_sha256=build.calibration["sha256"], images=1,
-                            split="calibration", mean=(0, 0, 0), std=(1, 1, 1), histograms={})
+                            split="calibration", preprocessing=CIFAR10, histograms={})
     known = search._read_log(path, OnnxModel.read(originals / "fp32.onnx"), statistics, TARGETS["cpu"])
     if known:
         timed = [search._replaced(row, p50_ms=1.0 + place) for place, row in enumerate(known.values())]  # as `search`
@@ -155,9 +156,9 @@ def read_logits(path, originals):
 
 
 def read_image_file(path, originals):
-    from edge_se.data.folders import load_folder
+    from edge_se.data.calibration import load
 
-    return load_folder(path.parent, height=32, width=32)
+    return load(str(path.parent), None)
 
 
 def read_bundle(path, originals):

@@ -113,12 +113,12 @@ def read_cifar(path, originals):
 
 
 def read_calibration_table(path, originals):
-    from edge_se.data.cifar10 import MEAN, STD
+    from edge_se.data.preprocessing import CIFAR10
     from edge_se.graph.onnx_model import OnnxModel
     from edge_se.quantization.table import is_table, read_table
 
     is_table(path)
-    statistics = read_table(path, OnnxModel.read(originals / "fp32.onnx"), MEAN, STD)
+    statistics = read_table(path, OnnxModel.read(originals / "fp32.onnx"), CIFAR10)
     return statistics.ranges("minmax", "uint8"), json.dumps(statistics.calibration)
 
 

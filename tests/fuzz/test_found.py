@@ -11,7 +11,7 @@ from edge_se.core.artifacts import MANIFEST, read_build
 from edge_se.core.errors import ArtifactError, CalibrationError, EdgeSeError, ModelError, RecipeError
 from edge_se.core.files import read_json
 from edge_se.core.recipes import read_recipe
-from edge_se.data.cifar10 import MEAN, STD
+from edge_se.data.preprocessing import CIFAR10
 from edge_se.evaluation.baseline import judge_against, read_baseline, write_baseline
 from edge_se.evaluation.limits import latency_verdicts
 from edge_se.graph.foreign import normalised
@@ -144,8 +144,8 @@ def test_a_table_of_other_types(tiny_onnx, tmp_path, damage):
     histogram = Histogram()
     histogram.add(np.linspace(-1, 1, 9, dtype=np.float32))
     write_table(path, Statistics(model_sha256=tiny_onnx.sha256, calibration="x", calibration_sha256="0", images=9,
-                                 split="calibration", mean=MEAN, std=STD, histograms={"x": histogram}))
-    assert read_table(path, tiny_onnx, MEAN, STD).images == 9
+                                 split="calibration", preprocessing=CIFAR10, histograms={"x": histogram}))
+    assert read_table(path, tiny_onnx, CIFAR10).images == 9
     with np.load(path) as archive:
         arrays = dict(archive)
     about = json.loads(str(arrays["about"]))
@@ -157,7 +157,7 @@ def test_a_table_of_other_types(tiny_onnx, tmp_path, damage):
         arrays["extents"] = arrays["extents"].astype("U4")
     np.savez(path, **arrays)
     with pytest.raises(CalibrationError, match=r"not a calibration table|do not fit"):
-        read_table(path, tiny_onnx, MEAN, STD)
+        read_table(path, tiny_onnx, CIFAR10)
 
 
 @pytest.mark.parametrize(("field", "value"), [
@@ -170,7 +170,7 @@ def test_a_log_of_candidates_with_a_field_of_another_type(tiny_onnx, tmp_path, f
     row = {"name": "all", "float_units": ["fc"], "sha256": "a", "n": 9, "drop_pp": 0.1, "ci_pp": [-0.1, 0.3],
            "flips": 1, "sqnr_db": 30.0, "p50_ms": None, "within_budget": True}
     statistics = Statistics(model_sha256="0", calibration="x", calibration_sha256="0", images=9, split="calibration",
-                            mean=MEAN, std=STD, histograms={})
+                            preprocessing=CIFAR10, histograms={})
     key = search._key(tiny_onnx, statistics, TARGETS["cpu"])
     path = tmp_path / "candidates.json"
     path.write_text(json.dumps(key | {"candidates": [row]}))

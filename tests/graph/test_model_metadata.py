@@ -1,15 +1,18 @@
 """The contract inside a file: written, read back, and one message when it is broken."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edge_se.core.errors import ModelError
+from edge_se.data.preprocessing import CIFAR10, Preprocessing
 from edge_se.graph.metadata import PREFIX, ModelMetadata, read_metadata, write_metadata
 
-METADATA = ModelMetadata(model="net", labels=("cat", "dog"), mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 3.0),
-                         source_sha256="a" * 64, params=12)
+OWN = Preprocessing(size=(8, 8), labels=("cat", "dog"), mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 3.0))
+METADATA = ModelMetadata(model="net", preprocessing=OWN, source_sha256="a" * 64, params=12)
+OTHERWISE = replace(OWN, resize="squash", interpolation="bicubic", antialias=False, colour="BGR", range="0-255")
 
 
 @pytest.fixture
@@ -17,7 +20,9 @@ def graph(graph_of):
     return graph_of([("Relu", ["x"], ["y"])])
 
 
-@pytest.mark.parametrize("metadata", [METADATA, ModelMetadata(model="net")])
+@pytest.mark.parametrize("metadata", [
+    METADATA, ModelMetadata(model="net", preprocessing=replace(CIFAR10, size=(8, 8))),
+    replace(METADATA, preprocessing=OTHERWISE), replace(METADATA, preprocessing=replace(OWN, share=0.5))])
 def test_it_comes_back(graph, metadata):
     write_metadata(graph, metadata)
     assert read_metadata(graph) == metadata

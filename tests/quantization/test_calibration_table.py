@@ -1,12 +1,13 @@
 """A saved table gives the same ranges without images, and is refused where it does not belong."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edge_se.core.errors import CalibrationError
-from edge_se.data.cifar10 import MEAN, STD
+from edge_se.data.preprocessing import CIFAR10
 from edge_se.quantization.methods import METHODS
 from edge_se.quantization.ranges import collect
 from edge_se.quantization.table import is_table, read_table, write_table
@@ -37,7 +38,7 @@ def rewrite(path, **changes):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_ranges_are_the_same(path, statistics, tiny_onnx, method):
-    again = read_table(path, tiny_onnx, MEAN, STD)
+    again = read_table(path, tiny_onnx, CIFAR10)
     for activations in ("uint8", "by-sign", "int8-symmetric"):
         assert again.ranges(method, activations) == statistics.ranges(method, activations)
     assert (again.images, again.calibration_sha256, again.split) == (20, statistics.calibration_sha256, "calibration")
@@ -57,9 +58,9 @@ def test_it_is_told_from_an_archive_of_images(path, tmp_path):
 
 def test_another_graph_or_normalisation_is_refused(path, tiny_onnx, tiny_plain_onnx):
     with pytest.raises(CalibrationError, match="was collected on another graph"):
-        read_table(path, tiny_plain_onnx, MEAN, STD)
+        read_table(path, tiny_plain_onnx, CIFAR10)
     with pytest.raises(CalibrationError, match="was collected with mean"):
-        read_table(path, tiny_onnx, (0.5, 0.5, 0.5), STD)
+        read_table(path, tiny_onnx, replace(CIFAR10, mean=(0.5, 0.5, 0.5)))
 
 
 @pytest.mark.parametrize("changes", [
@@ -70,7 +71,7 @@ def test_another_graph_or_normalisation_is_refused(path, tiny_onnx, tiny_plain_o
 def test_an_altered_table_is_refused(path, tiny_onnx, changes):
     rewrite(path, **changes)
     with pytest.raises(CalibrationError, match=r"table\.npz: "):
-        read_table(path, tiny_onnx, MEAN, STD)
+        read_table(path, tiny_onnx, CIFAR10)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"broken"])
@@ -80,4 +81,4 @@ def test_a_missing_or_broken_table(path, tiny_onnx, content):
         path.write_bytes(content)
     with pytest.raises(CalibrationError, match="no such calibration table" if content is None else
                        "not a calibration table"):
-        read_table(path, tiny_onnx, MEAN, STD)
+        read_table(path, tiny_onnx, CIFAR10)

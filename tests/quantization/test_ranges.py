@@ -53,7 +53,7 @@ def test_provenance_and_progress(tiny_onnx, images):
     statistics = collect(tiny_onnx, images, heard.append)
     assert sum(heard) == statistics.images == 75
     assert max(heard) <= ranges.LARGEST_BATCH
-    assert (statistics.calibration_sha256, statistics.mean) == (images.sha256, images.mean)
+    assert (statistics.calibration_sha256, statistics.preprocessing) == (images.sha256, images.preprocessing)
 
 
 def test_memory_stays_bounded_for_large_nets(tiny_onnx, monkeypatch):

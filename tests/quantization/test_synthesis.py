@@ -1,26 +1,28 @@
 """Images made from a net alone: they match its batch norms better than noise does, and are decided by their seed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from edge_se.core.errors import CalibrationError
-from edge_se.data.splits import normalise
+from edge_se.data.preprocessing import CIFAR10, tensor
 from edge_se.quantization.synthesis import SynthesisPlan, _BatchNormLoss, synthesize
 
 
 def made(net, **changes):
     plan = SynthesisPlan(**({"images": 20, "steps": 40} | changes))
     heard = []
-    pixels = synthesize(net, plan, size=16, classes=10, advance=heard.append)
+    pixels = synthesize(net, plan, replace(CIFAR10, size=(16, 16)), classes=10, advance=heard.append)
     assert sum(heard) == plan.steps
     return pixels
 
 
 def mismatch(net, pixels):
     with _BatchNormLoss(net) as matching, torch.no_grad():
-        net.eval()(torch.from_numpy(normalise(pixels)))
+        net.eval()(torch.from_numpy(tensor(pixels, CIFAR10)))
         return float(matching.loss())
 
 

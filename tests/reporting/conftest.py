@@ -7,6 +7,7 @@ import pytest
 
 from edge_se.core.artifacts import SCHEMA, build_of
 from edge_se.data.cifar10 import CLASSES
+from edge_se.data.preprocessing import CIFAR10
 from edge_se.quantization.histograms import Histogram
 from edge_se.quantization.ranges import Statistics
 from edge_se.reporting.report.document import report_document
@@ -73,7 +74,7 @@ def statistics():
     wide.add(np.concatenate([np.linspace(-1, 3, 1000), np.zeros(1000)]).astype(np.float32))
     flat.add(np.zeros(10, np.float32))
     return Statistics(model_sha256="0" * 64, calibration="some-calib", calibration_sha256="1" * 64, images=8,
-                      split="calibration", mean=(0.5,) * 3, std=(0.2,) * 3, histograms={"wide": wide, "flat": flat})
+                      split="calibration", preprocessing=CIFAR10, histograms={"wide": wide, "flat": flat})
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from edge_se.core.errors import EdgeSeError
-from edge_se.graph.source import Preprocessing, load_source
+from edge_se.graph.source import SourceOptions, load_source
 from edge_se.steps.export import export
 from edge_se.steps.verify import verify
 
@@ -80,12 +80,12 @@ def test_a_fixed_batch_of_one_and_own_normalisation(tmp_path, pictures):
                     external_data=False)
     half = (0.5, 0.5, 0.5)
     build = export(str(path), int8=True, calibration=str(pictures), out=tmp_path / "build",
-                   preprocessing=Preprocessing(mean=half, std=half))
+                   preprocessing=SourceOptions(mean=half, std=half))
     assert build.preprocessing["std"] == [0.5, 0.5, 0.5]
-    again = load_source(str(tmp_path / "build" / "fp32.onnx"), None, Preprocessing())
-    assert again.metadata.mean == half  # what a build says of itself is believed
+    again = load_source(str(tmp_path / "build" / "fp32.onnx"), None)
+    assert again.metadata.preprocessing.mean == half  # what a build says of itself is believed
     with pytest.raises(EdgeSeError, match="its own normalisation"):
-        load_source(str(tmp_path / "build" / "fp32.onnx"), None, Preprocessing(mean=half))
+        load_source(str(tmp_path / "build" / "fp32.onnx"), None, SourceOptions(mean=half))
 
 
 @pytest.mark.slow
@@ -97,7 +97,7 @@ def test_torchvision_models_with_the_users_weights(tmp_path, pictures, monkeypat
     net = warmed(torchvision.models.get_model(name, weights=None, num_classes=20), 96)
     torch.save(net.state_dict(), tmp_path / "weights.pth")
     build = export(f"torchvision:{name}", weights=tmp_path / "weights.pth", int8=True, calibration=str(pictures),
-                   out=tmp_path / "build", preprocessing=Preprocessing(input_size=96))
+                   out=tmp_path / "build", preprocessing=SourceOptions(input_size=96))
     assert build.model == name and build.parity["torch_vs_onnx"]["images"] == 24
     assert build.artifacts[0].params == sum(parameter.numel() for parameter in net.parameters())
     assert all(item.agreement_with_fp32 >= 85 for item in build.artifacts)
@@ -116,7 +116,7 @@ def test_what_cannot_be_handled_is_refused(graph_of, tmp_path, options, says):
     path = tmp_path / "model.onnx"
     onnx.save(graph_of([("Relu", ["x"], ["y"])], **options), path)
     with pytest.raises(EdgeSeError, match=says):
-        load_source(str(path), None, Preprocessing())
+        load_source(str(path), None)
 
 
 def test_the_node_is_named(graph_of, tmp_path):
@@ -126,7 +126,7 @@ def test_the_node_is_named(graph_of, tmp_path):
     model.graph.node[0].name = "first"
     onnx.save(model, path)
     with pytest.raises(EdgeSeError, match="QuantizeLinear node 'first': is quantized already"):
-        load_source(str(path), None, Preprocessing())
+        load_source(str(path), None)
 
 
 @pytest.mark.parametrize(("model", "weights", "says"), [
@@ -140,4 +140,4 @@ def test_bad_weights_are_messages(tmp_path, model, weights, says):
     (tmp_path / "broken.pth").write_bytes(b"no weights")
     torch.save({"fc.bias": torch.zeros(4)}, tmp_path / "other.pth")
     with pytest.raises(EdgeSeError, match=says):
-        load_source(model, tmp_path / weights if weights else None, Preprocessing())
+        load_source(model, tmp_path / weights if weights else None)

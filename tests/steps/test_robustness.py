@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from scipy.stats import norm
 from edge_se.core.errors import ArtifactError, DataError, EdgeSeError, ModelError
 from edge_se.data import cifar10, splits
 from edge_se.data.corruptions import CORRUPTIONS, corrupted
+from edge_se.device.preprocess import of_document
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.evaluation.statistics import Paired, drop_interval, wilson_interval
 from edge_se.graph.onnx_model import OnnxModel
@@ -81,7 +81,7 @@ def test_figures_are_those_of_the_files_on_the_corrupted_images(build, asked, ra
     document = robustness(str(build), split="validation", corruptions=["gaussian_noise"], severities=[5], seed=3)
     manifest = json.loads((build / "manifest.json").read_text())
     pixels = manifest["preprocessing"]
-    clean = replace(random_images(IMAGES, "validation"), mean=tuple(pixels["mean"]), std=tuple(pixels["std"]))
+    clean = random_images(IMAGES, "validation").seen_by(of_document(pixels))
     shown = {0: clean, 5: corrupted(clean, "gaussian_noise", 5, seed=3)}
     assert document["dataset_sha256"] == clean.sha256
     for condition in document["conditions"]:

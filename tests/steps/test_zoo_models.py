@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from edge_se.core.assets import asset
 from edge_se.data import splits
-from edge_se.data.calibration import write_archive
+from edge_se.data.layouts.pixel_archive import write_archive
 from edge_se.evaluation.accuracy import flips, logits_of
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.nets.zoo import MODELS

@@ -1,0 +1,79 @@
+"""What is usual and what is told of a model's preprocessing; the value itself is the device's (edge_se.device)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_se.core.errors import CalibrationError, EdgeSeError, UnavailableError
+from edge_se.data.cifar10 import CLASSES, MEAN, STD
+from edge_se.device.preprocess import ImageError, Preprocessing, read_pixels, tensor
+
+__all__ = ["CIFAR10", "Preprocessing", "assumed", "labels_of", "read_image", "require_normalisation", "tensor"]
+
+CIFAR10 = Preprocessing(size=(32, 32), mean=MEAN, std=STD, labels=CLASSES)
+_CIFAR10_SIDE = 32
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def assumed(size: tuple[int, int], labels: tuple[str, ...] = ()) -> Preprocessing:
+    """What a model of (height, width) most likely takes that says nothing: CIFAR-10's at 32 pixels, else ImageNet's."""
+    if size[0] == _CIFAR10_SIDE:
+        return replace(CIFAR10, size=size, labels=labels, share=0.0)
+    return Preprocessing(size=size, mean=IMAGENET_MEAN, std=IMAGENET_STD, labels=labels)
+
+
+def whose(how: Preprocessing) -> str:
+    """Whose mean and standard deviation `assumed` took, for a person."""
+    return "CIFAR-10" if how.mean == MEAN else "ImageNet"
+
+
+def require_normalisation(mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> None:
+    """EdgeSeError that names the option unless both can be of pixels from 0 to 1; None was not given."""
+    for option, values in (("--mean", mean), ("--std", std)):
+        if values is None:
+            continue
+        shown = ",".join(f"{value:g}" for value in values)
+        if not all(abs(value) < float("inf") for value in values):  # NaN is not
+            raise EdgeSeError(f"{shown} holds what is no number", where=option, fix="give one number per channel")
+        if max(values) > 1:
+            fixed = ",".join(f"{value / 255:.4g}" for value in values)
+            raise EdgeSeError(f"{shown} is of pixels from 0 to 255; here they are from 0 to 1", where=option,
+                              fix=f"divide by 255: {option} {fixed}")
+        if min(values) < 0 or (option == "--std" and min(values) == 0):
+            least = "above 0" if option == "--std" else "from 0 to 1"
+            raise EdgeSeError(f"{shown} cannot be: a {'standard deviation' if option == '--std' else 'mean'} of pixels "
+                              f"is {least}", where=option, fix="give what the model was trained with")
+
+
+def labels_of(told: str) -> tuple[str, ...]:
+    """The names of classes that `--labels` tells: of CIFAR-10 by `cifar10`, else a file of one name a line."""
+    if told == "cifar10":
+        return CLASSES
+    path = Path(told)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "is no text"
+        raise EdgeSeError(f"no names of classes can be read from it ({reason})", where=f"--labels {told}",
+                          fix="give a file of one name a line, or cifar10") from error
+    names = tuple(line.strip() for line in text.splitlines())
+    while names and not names[-1]:
+        names = names[:-1]
+    if not names or not all(names):
+        raise EdgeSeError("holds no name" if not names else f"line {names.index('') + 1} is empty",
+                          where=f"--labels {told}", fix="write one name a line, in the order of the model's outputs")
+    return names
+
+
+def read_image(path: Path, how: Preprocessing) -> NDArray[np.uint8]:
+    """RGB (3, height, width) of an image file, resized as `how` says; CalibrationError when it cannot be used."""
+    try:
+        return read_pixels(path, how)
+    except ModuleNotFoundError as error:
+        raise UnavailableError("reading image files needs Pillow", where=path, fix="pip install pillow") from error
+    except ImageError as error:
+        raise CalibrationError(error.what, where=path, fix=error.fix or None) from error
