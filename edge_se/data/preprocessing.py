@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge_se.core.errors import CalibrationError, EdgeSeError, UnavailableError
 from edge_se.data.cifar10 import CLASSES, MEAN, STD
-from edge_se.device.preprocess import ImageError, Preprocessing, read_pixels, tensor
+from edge_se.device.agent.preprocess import ImageError, Preprocessing, read_pixels, tensor
 
 __all__ = ["CIFAR10", "Preprocessing", "assumed", "labels_of", "read_image", "require_normalisation", "tensor"]
 

@@ -15,7 +15,7 @@ import onnx
 from edge_se.core.errors import ModelError
 from edge_se.core.files import require_text
 from edge_se.data.preprocessing import CIFAR10, Preprocessing
-from edge_se.device.preprocess import of_document
+from edge_se.device.agent.preprocess import of_document
 
 PREFIX = "edge_se."
 _TOLD = ("size", "mean", "std", "labels")

@@ -63,9 +63,12 @@ def _content(build: Build) -> dict[str, Any]:
     artifacts.sort(key=_preference, reverse=True)  # what a device should try first
     files = [{"file": item.file, "precision": item.precision, "target": item.target, "sha256": item.sha256,
               "opset": OnnxModel.read(build.folder / item.file).opset} for item in artifacts]
-    height, width = OnnxModel.read(build.folder / build.artifacts[0].file).input_shape[2:]
-    return {"schema": SCHEMA, "model": build.model, "source": build.source, "labels": list(build.labels),
-            "input_size": [height, width], "mean": build.preprocessing["mean"], "std": build.preprocessing["std"],
+    metadata = OnnxModel.read(build.folder / build.artifacts[0].file).metadata
+    assert metadata is not None  # `export` wrote it
+    how = metadata.preprocessing.document()
+    beside = {"labels": how.pop("labels"), "input_size": how.pop("size"), "mean": how.pop("mean"),
+              "std": how.pop("std")}
+    return {"schema": SCHEMA, "model": build.model, "source": build.source, **beside, "preprocessing": how,
             "files": files, "targets": {item.target: rules_of(item.target) for item in artifacts}}
 
 

@@ -59,8 +59,65 @@ def test_a_picture_is_read_through_pillow(bundle, pixels, tmp_path):
     opened = Bundle(str(bundle))
     np.testing.assert_array_equal(opened.read_image(str(tmp_path / "image.png")),
                                   opened.read_image(str(tmp_path / "image.npy")))
-    Image.new("L", (200, 100), 128).save(tmp_path / "large.jpg")
-    assert opened.read_image(str(tmp_path / "large.jpg")).shape == (1, 3, 32, 32)
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Files that were read one way here and another way there."""
+    from PIL import Image
+
+    random, folder = np.random.default_rng(0), tmp_path / "photographs"
+    folder.mkdir()
+    coarse = Image.fromarray(random.integers(0, 256, (10, 16, 3), dtype=np.uint8))
+    wide = coarse.resize((320, 200), Image.Resampling.BICUBIC)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    wide.save(folder / "wide.jpg")
+    wide.save(folder / "turned.jpg", exif=turned)
+    wide.convert("CMYK").save(folder / "print.jpg")
+    wide.resize((50, 64)).convert("P").save(folder / "palette.png", transparency=3)
+    Image.fromarray(np.asarray(wide.convert("L")).astype(np.uint16) * 257).save(folder / "deep.png")
+    wide.resize((64, 64)).save(folder / "square.png")
+    return folder
+
+
+def test_calibration_evaluation_and_bundle_see_the_same_bits(bundle, build, photographs, monkeypatch, tmp_path):
+    from edge_se.backends.onnxruntime import _Session
+    from edge_se.data.calibration import load
+    from edge_se.evaluation.accuracy import logits_of
+
+    opened, model = Bundle(str(bundle)), OnnxModel.read(build.folder / "int8.cpu.onnx")
+    paths = sorted(photographs.iterdir())
+    here = load(str(photographs), None, model.metadata.preprocessing)
+    there = np.concatenate([opened.read_image(str(path)) for path in paths])
+    np.testing.assert_array_equal(np.concatenate(list(here.batches(4))), there)
+    given, run = [], _Session.run
+    monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(_Session, "run", lambda self, batch: given.append(batch) or run(self, batch))
+    judged = logits_of(model, here)
+    np.testing.assert_array_equal(np.concatenate(given), there)
+    np.testing.assert_allclose(np.concatenate([opened.run(one[None]) for one in there]), judged, atol=1e-5)
+
+
+def test_images_that_cannot_be_shown_are_refused_by_name_here_and_there(bundle, tmp_path):
+    from PIL import Image
+
+    from edge_se.core.errors import CalibrationError
+    from edge_se.data.calibration import load
+
+    (tmp_path / "float").mkdir()
+    path = tmp_path / "float" / "x.tif"
+    Image.fromarray(np.zeros((40, 40), np.float32)).save(path)
+    with pytest.raises(AgentError, match=r"x\.tif holds float pixels"):
+        Bundle(str(bundle)).read_image(str(path))
+    with pytest.raises(CalibrationError, match=r"x\.tif: holds float pixels"):
+        load(str(path.parent), None)
+
+
+def test_without_pillow_it_says_so(bundle, bare_python, tmp_path):
+    (tmp_path / "image.png").write_bytes(b"")
+    done = run(bundle, bare_python, tmp_path / "image.png")
+    assert done.returncode == 1 and "reading image files needs Pillow" in done.stderr
 
 
 def test_what_is_in_it(bundle, build):
@@ -145,7 +202,7 @@ def test_damage_is_one_message(bundle, bare_python):
 
 @pytest.mark.parametrize(("key", "value"), [
     ("labels", None), ("labels", [1, 2]), ("input_size", [32]), ("mean", ["a", 0, 0]), ("std", [0.2, 0.0, 0.2]),
-    ("std", [0.2, 0.2]), ("files", [{}]),
+    ("std", [0.2, 0.2]), ("files", [{}]), ("preprocessing", []), ("preprocessing", {"resize": "shrink"}),
     ("targets", ["cpu"]), ("targets", {"cpu": "onnxruntime"}), ("targets", {"cpu": [{"runtime": "onnxruntime"}]}),
     ("targets", {"cpu": [{"runtime": "onnxruntime", "reason": None, "lacks": 5}]})])
 def test_a_manifest_of_another_kind_is_one_message(bundle, key, value):

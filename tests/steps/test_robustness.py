@@ -12,7 +12,7 @@ from scipy.stats import norm
 from edge_se.core.errors import ArtifactError, DataError, EdgeSeError, ModelError
 from edge_se.data import cifar10, splits
 from edge_se.data.corruptions import CORRUPTIONS, corrupted
-from edge_se.device.preprocess import of_document
+from edge_se.device.agent.preprocess import of_document
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.evaluation.statistics import Paired, drop_interval, wilson_interval
 from edge_se.graph.onnx_model import OnnxModel

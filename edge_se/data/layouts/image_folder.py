@@ -10,7 +10,7 @@ from edge_se.core.errors import CalibrationError
 from edge_se.data.layout import Layout, Wanted
 from edge_se.data.preprocessing import read_image
 from edge_se.data.splits import ImageSet
-from edge_se.device.preprocess import SUFFIXES
+from edge_se.device.agent.preprocess import SUFFIXES
 
 
 def calibration(folder: Path, wanted: Wanted) -> ImageSet:

@@ -16,6 +16,7 @@ from .errors import AgentError
 from .facts import RUNTIMES, processor_flags
 from .fits import sound, unfit
 from .onnxruntime_runner import OnnxRuntimeRunner
+from .preprocess import ImageError, of_document, read_pixels, tensor
 from .tensorrt import load_tensorrt
 from .tensorrt_runner import TensorRtRunner
 
@@ -38,8 +39,8 @@ class Bundle:
                  runtimes: Iterable[str] = RUNTIMES) -> None:
         """Opens the first precision, runtime and file that run here; AgentError with every reason otherwise."""
         manifest = _bundle_manifest(folder)
-        self.labels, self.size = list(manifest["labels"]), tuple(manifest["input_size"])
-        self._mean, self._std = (np.asarray(manifest[key], np.float32).reshape(3, 1, 1) for key in ("mean", "std"))
+        self.preprocessing = manifest["preprocessing"]
+        self.labels = self.preprocessing.labels
         reasons, rules = [], manifest["targets"]
         for precision in precisions:
             for runtime in runtimes:
@@ -69,29 +70,31 @@ class Bundle:
                               batch=1)
         return TensorRtRunner(trt, cuda, engine)
 
-    def read_image(self, path: str) -> Floats:
+    def read_image(self, path: str) -> Any:
         """An image file (through Pillow) or an .npy of pixels (3, H, W), uint8, as one batch for `run`."""
-        height, width = self.size
+        height, width = self.preprocessing.size
         try:
-            if path.endswith(".npy"):
-                pixels = np.load(path)
-            else:
-                from PIL import Image  # on a Jetson: sudo apt install python3-pil
-
-                pixels = np.asarray(Image.open(path).convert("RGB").resize((width, height))).transpose(2, 0, 1)
-        except Exception as error:  # Pillow and numpy raise whatever a broken file makes them stumble over
+            if not path.endswith(".npy"):
+                return self.normalised(read_pixels(path, self.preprocessing)[None])
+            pixels = np.load(path)
+        except ModuleNotFoundError as error:
+            raise AgentError("image", f"{path}: reading image files needs Pillow",
+                             "pip install pillow; on a Jetson: sudo apt install python3-pil") from error
+        except ImageError as error:
+            raise AgentError("image", f"{path} {error.what}", error.fix) from error
+        except Exception as error:  # numpy raises whatever a broken file makes it stumble over
             raise AgentError("image", f"{path} cannot be read as an image ({error})") from error
         if pixels.shape != (3, height, width) or pixels.dtype != np.uint8:
             raise AgentError("image", f"{path}: {pixels.dtype} of shape {pixels.shape} are no pixels of this model",
                              f"give uint8 of shape (3, {height}, {width})")
         return self.normalised(pixels[None])
 
-    def normalised(self, pixels: Any) -> Floats:
-        """Pixels (N, 3, H, W) from 0 to 255 -> what the model was trained on."""
-        return ((np.asarray(pixels, np.float32) / 255 - self._mean) / self._std).astype(np.float32)
+    def normalised(self, pixels: Any) -> Any:
+        """RGB pixels (N, 3, H, W) from 0 to 255 -> what the model takes."""
+        return tensor(pixels, self.preprocessing)
 
-    def run(self, images: Floats) -> Floats:
-        """Normalised images (N, 3, H, W) -> logits (N, classes)."""
+    def run(self, images: Any) -> Floats:
+        """What `normalised` returned -> logits (N, classes)."""
         return np.asarray(self._runner.run(images), np.float32)
 
     def label(self, logits: Floats) -> str:
@@ -101,18 +104,19 @@ class Bundle:
 
 
 def _bundle_manifest(folder: str) -> dict[str, Any]:
-    """bundle.json with every field that `Bundle` uses, in the type that it takes for granted; AgentError otherwise."""
+    """bundle.json with every field that `Bundle` uses, in the type that it takes for granted; AgentError otherwise.
+
+    `preprocessing` is the value then: the fields of that name with size, mean, std and labels from beside them.
+    """
     try:
         with open(os.path.join(folder, "bundle.json"), "rb") as file:
             manifest: dict[str, Any] = json.load(file)
-        height, width = manifest["input_size"]
-        scales = np.asarray([manifest["mean"], manifest["std"]], np.float32).reshape(2, 3)
+        beside = {"size": manifest["input_size"], **{key: manifest[key] for key in ("mean", "std", "labels")}}
+        manifest["preprocessing"] = of_document({**manifest["preprocessing"], **beside})
         texts = [entry[key] for entry in manifest["files"] for key in ("file", "precision", "target", "sha256")]
-        if not (isinstance(manifest["labels"], list) and np.isfinite(scales).all() and (scales[1] > 0).all()
-                and all(isinstance(text, str) for text in [*manifest["labels"], *texts])
+        if not (all(isinstance(text, str) for text in texts)
                 and all(sound(rules) for rules in dict(manifest["targets"]).values())
-                and all(isinstance(entry["opset"], int) for entry in manifest["files"])
-                and all(isinstance(size, int) and 0 < size < 2**16 for size in (height, width))):
+                and all(isinstance(entry["opset"], int) for entry in manifest["files"])):
             raise ValueError("a field holds something else than `edge-se export --bundle` writes")
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise AgentError("model", f"{folder} holds no readable bundle.json ({error})", "copy it again") from error

@@ -23,6 +23,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".
 CROP_SHARE = 0.875  # resize to size / 0.875, then crop: 256 -> 224, as torchvision's references evaluate
 NO_CROP_BELOW = 64  # small images are used whole
 LETTERBOX_GREY = 114  # the usual colour of the bars
+_SHOWN = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 _FILTERS = {"bilinear": 2, "bicubic": 3}  # Pillow's numbers; their names moved between its versions
 _RANGES = {"0-1": (0.0, 1.0), "0-255": (0.0, 255.0), "-1-1": (-1.0, 1.0)}
 _CHOICES = {"resize": ("crop", "squash", "letterbox"), "interpolation": tuple(_FILTERS),
@@ -168,6 +169,8 @@ def shown(image: Picture) -> Picture:
         raise ImageError("holds 16-bit pixels in which 0 is white", unsure)
     if image.mode == "CMYK" and image.info.get("icc_profile"):
         raise ImageError("is CMYK with a colour profile", unsure)
+    if image.mode not in _SHOWN and not image.mode.startswith("I"):
+        raise ImageError(f"holds pixels of the kind {image.mode}, which not every Pillow shows alike", unsure)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
