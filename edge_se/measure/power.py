@@ -158,6 +158,10 @@ def mean_power(samples: Sequence[Sample]) -> Power:
 def energy_per_inference(active: Power, idle: Power, seconds_per_inference: float) -> Energy:
     """(active - idle) x seconds in millijoules, for inferences back to back; 95 % interval from both standard errors.
 
+    `active` is the mean over the timed windows and `seconds_per_inference` their length over the inferences in them
+    (`Latencies.seconds_per_inference`): their product is power integrated over the windows for each inference. A median
+    of durations in its place would leave out the energy of the slow runs.
+
     Includes what the rail of `active` covers (see the module's docstring) beyond idling: also memory, CPU and, where
     the rail lies before them, converters. Excludes idle power, what the rail does not see, and the spread of
     `seconds_per_inference`. The interval is Student's with the degrees of freedom of Welch and Satterthwaite.

@@ -22,7 +22,7 @@ def measure_streams(calls: Sequence[Callable[[], object]], plan: TimingPlan, *, 
     Each call must be safe beside the others and return only when its work is done. Latencies are each stream's own,
     queueing for the processor included; throughput counts the time from the first start to the last end.
     """
-    start = Barrier(len(calls))
+    warm, start = Barrier(len(calls) + 1), Barrier(len(calls) + 1)  # this thread waits, too
     runs = -(-plan.min_runs // len(calls))
 
     def stream(call: Callable[[], object]) -> list[int]:
@@ -30,8 +30,9 @@ def measure_streams(calls: Sequence[Callable[[], object]], plan: TimingPlan, *, 
         try:
             agent.sample_durations(call, 0, 1, plan.warmup)
         except BaseException:
-            start.abort()
+            warm.abort()
             raise
+        warm.wait(START_S)
         start.wait(START_S)
         readings = [perf_counter_ns()]
         end = readings[0] + int(plan.min_duration * 1e9)
@@ -40,16 +41,29 @@ def measure_streams(calls: Sequence[Callable[[], object]], plan: TimingPlan, *, 
             readings.append(perf_counter_ns())
         return readings
 
-    def work() -> dict[str, Any]:
-        with ThreadPoolExecutor(len(calls)) as threads:
-            return {"readings": _results([threads.submit(stream, call) for call in calls])}
+    with ThreadPoolExecutor(len(calls)) as threads:
+        futures = [threads.submit(stream, call) for call in calls]
 
-    timed = agent.sampled(work)
+        def work() -> dict[str, Any]:
+            """Only what is timed: power is taken over it, and compilation and warm-up are none of its runs."""
+            start.wait(START_S)
+            return {"readings": _results(futures)}
+
+        try:
+            warm.wait(START_S)
+            timed = agent.sampled(work)
+        except BrokenBarrierError:
+            start.abort()
+            _results(futures)  # the reason
+            raise
+        except BaseException:
+            start.abort()
+            raise
     readings = timed["readings"]
     latencies = Latencies.of(np.concatenate([np.diff(own) for own in readings]), timed, batch)
     seconds = (max(own[-1] for own in readings) - min(own[0] for own in readings)) / 1e9
     return Latencies(milliseconds=latencies.milliseconds, batch=batch, power=latencies.power, streams=len(calls),
-                     stream_seconds=seconds)
+                     stream_seconds=seconds, window_seconds=seconds)
 
 
 def _results(futures: Sequence[Any]) -> list[list[int]]:

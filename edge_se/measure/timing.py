@@ -41,8 +41,9 @@ class TimingPlan:
 class Latencies:
     """Samples in milliseconds, in the order they were taken.
 
-    On a GPU they are the GPU's own time; `wall_ms` is what a caller waits, with both copies, which stand beside it.
-    `power` holds raw samples of the device's sensors while it ran; see `edge_se.measure.power`. Samples of several
+    On a GPU they are the GPU's own time; `wall_ms` is what a caller waits in the mean, with both copies, whose medians
+    stand beside it. `power` holds raw samples of the device's sensors in the `window_seconds` that all runs took from
+    the start of the first to the end of the last, warm-up left out; see `edge_se.measure.power`. Samples of several
     streams, which ran at once for `stream_seconds`, stand one stream after the other.
     """
 
@@ -55,6 +56,7 @@ class Latencies:
     power: tuple[dict[str, Any], ...] = ()
     streams: int = 1
     stream_seconds: float | None = None
+    window_seconds: float | None = None
 
     @classmethod
     def of(cls, nanoseconds: Any, timed: Mapping[str, Any], batch: int) -> Latencies:
@@ -63,17 +65,23 @@ class Latencies:
         aside = {name: timed[f"{name[:-3]}_ns"] / 1e6 for name in ("wall_ms", "to_device_ms", "to_host_ms")
                  if timed.get(f"{name[:-3]}_ns")}
         return cls(milliseconds=milliseconds, batch=batch, cuda_graph=timed.get("cuda_graph"),
-                   power=tuple(timed.get("power", ())), **aside)
+                   power=tuple(timed.get("power", ())),
+                   window_seconds=timed.get("window_s"), **aside)
 
     @classmethod
     def joined(cls, parts: list[Latencies]) -> Latencies:
-        """The samples of several turns as one; medians of turns for what stands beside them."""
-        beside = {name: float(np.median(values)) for name in ("wall_ms", "to_device_ms", "to_host_ms")
+        """The samples of several turns as one; the mean of all runs as `wall_ms`, medians of turns for the copies."""
+        beside = {name: float(np.median(values)) for name in ("to_device_ms", "to_host_ms")
                   if (values := [value for part in parts if (value := getattr(part, name)) is not None])}
+        waited = [(part.wall_ms, len(part.milliseconds)) for part in parts if part.wall_ms is not None]
+        if waited:
+            beside["wall_ms"] = sum(mean * runs for mean, runs in waited) / sum(runs for _, runs in waited)
         seconds = [part.stream_seconds for part in parts if part.stream_seconds is not None]
+        windows = [part.window_seconds for part in parts if part.window_seconds is not None]
         return cls(milliseconds=np.concatenate([part.milliseconds for part in parts]), batch=parts[0].batch,
                    cuda_graph=parts[0].cuda_graph, power=tuple(one for part in parts for one in part.power),
-                   streams=parts[0].streams, stream_seconds=sum(seconds) if seconds else None, **beside)
+                   streams=parts[0].streams, stream_seconds=sum(seconds) if seconds else None,
+                   window_seconds=sum(windows) if len(windows) == len(parts) else None, **beside)
 
     def percentile(self, share: float) -> float:
         """Nearest-rank percentile in milliseconds; interpolation would invent values that never happened."""
@@ -96,8 +104,15 @@ class Latencies:
         seconds = self.stream_seconds or float(self.milliseconds.sum()) / 1000
         return self.batch * len(self.milliseconds) / seconds
 
+    @property
+    def seconds_per_inference(self) -> float:
+        """Of one image in the timed windows, with whatever a run waits for: what power is multiplied by."""
+        if self.window_seconds is None:
+            return 1 / self.throughput
+        return self.window_seconds / (self.batch * len(self.milliseconds))
+
 
 def measure(call: Callable[[], object], plan: TimingPlan, *, batch: int) -> Latencies:
     """Times `call`, which must return only when its work is done; power is sampled where this machine tells it."""
-    timed = agent.sampled(lambda: {"ns": agent.sample_durations(call, **plan.fields)})
+    timed = agent.sampled(lambda: agent.timed(call, **plan.fields))
     return Latencies.of(timed["ns"], timed, batch)

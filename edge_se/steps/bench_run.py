@@ -187,9 +187,8 @@ class Run:
                 timers = [_timer(scenario, sessions, feed) for (_, sessions), feed in zip(opened, feeds)]
                 for (entry, sessions), feed, latencies in zip(opened, feeds, self._interleaved(
                         f"timing {scenario}, batch {batch}, threads {threads or 'all'}", opened, timers)):
-                    seconds = (1 / latencies.throughput if latencies.wall_ms is None
-                               else latencies.wall_ms / 1000 / batch)
-                    energy = energy_per_inference(mean_power(latencies.power), resting, seconds)
+                    energy = energy_per_inference(mean_power(latencies.power), resting,
+                                                  latencies.seconds_per_inference)
                     session = sessions[0]
                     found.append(Measured(
                         entry=entry, scenario=scenario, threads=threads, latencies=latencies, energy=asdict(energy),

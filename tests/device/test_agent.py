@@ -125,6 +125,25 @@ def test_samples_come_from_a_process_of_their_own():
     assert all("temps_c" in sample for sample in taken) and sampler._process.returncode is not None
 
 
+class Answers:
+    """A session whose hundred runs waited 2 ms in the mean and 1 ms in the median, after 0.1 s that are not timed."""
+
+    def time(self, images, plan):
+        time.sleep(0.1)
+        start = time.monotonic()
+        time.sleep(0.2)
+        return {"ns": [500_000] * 100, "wall_ns": [1_000_000] * 90 + [11_000_000] * 10, "to_device_ns": 1.0,
+                "to_host_ns": 1.0, "window": [start, time.monotonic()]}
+
+
+def test_the_server_tells_the_mean_wait_and_the_window(monkeypatch):
+    monkeypatch.setattr("edge_se.device.agent.sampling.power_sources", lambda root="/": [])
+    server = agent.Server(None, None)
+    server._sessions["s"] = Answers()
+    answer, _ = server._op_time({"session": "s", "shape": [1], "min_duration": 0, "min_runs": 1, "warmup": 0}, bytes(4))
+    assert answer["wall_ns"] == 2_000_000 and 0.2 <= answer["window_s"] < 0.3 and "window" not in answer
+
+
 def test_without_sensors_nothing_is_sampled_and_nothing_waits(monkeypatch):
     monkeypatch.setattr("edge_se.device.agent.sampling.power_sources", lambda root="/": [])
     before = time.monotonic()

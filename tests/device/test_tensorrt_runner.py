@@ -125,6 +125,7 @@ def test_gpu_time_is_the_time_between_events_and_copies_stand_apart(runner, cuda
     assert timed["ns"] == [5000] * 7            # a launch takes five calls' time
     assert timed["to_device_ns"] == timed["to_host_ns"] == 1000
     assert timed["cuda_graph"] and not timed["cuda_graph_note"] and len(timed["wall_ns"]) == 7
+    assert timed["window"][1] - timed["window"][0] >= sum(timed["wall_ns"]) / 1e9
     assert cudart[1].fake_launches() - before == 8  # one of them to warm up
 
 

@@ -39,6 +39,17 @@ def test_what_a_stream_raises_reaches_the_caller():
         measure_streams([lambda: time.sleep(0.001), broken], PLAN, batch=1)
 
 
+def test_power_is_taken_while_all_streams_are_timed_and_not_while_they_warm_up(power_windows):
+    def call(first=[0.2]):  # noqa: B006 - the default is the call's own memory
+        time.sleep(first.pop() if first else 0.002)
+
+    found = measure_streams([call, lambda: time.sleep(0.001)], TimingPlan(min_duration=0.1, min_runs=4, warmup=0.1),
+                            batch=1)
+    (first, last), = power_windows
+    assert 0.1 <= last - first < 0.19 and last - first == pytest.approx(found.stream_seconds, abs=0.05)
+    assert found.seconds_per_inference == pytest.approx(found.stream_seconds / len(found.milliseconds))
+
+
 def test_turns_of_streams_are_joined():
     part = Latencies(milliseconds=np.full(10, 20.0), batch=4, streams=2, stream_seconds=0.1)
     joined = Latencies.joined([part, part])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edge_se.core.errors import EdgeSeError
 from edge_se.device import agent
+from edge_se.measure.power import Power, energy_per_inference
 from edge_se.measure.timing import Latencies, TimingPlan, measure
 
 
@@ -91,6 +92,40 @@ def test_samples_keep_their_order(clock):
 def test_real_time():
     latencies = measure(lambda: time.sleep(0.002), TimingPlan(min_duration=0, min_runs=5, warmup=0), batch=1)
     assert len(latencies.milliseconds) == 5 and latencies.milliseconds.min() >= 2.0
+
+
+def test_power_is_taken_over_the_timed_runs_alone(power_windows):
+    slow = [0.2, 0.05]
+    found = measure(lambda: time.sleep(slow.pop(0) if slow else 0.002),
+                    TimingPlan(min_duration=0.1, min_runs=5, warmup=0.22), batch=4)
+    (first, last), = power_windows
+    assert last - first == pytest.approx(found.window_seconds) and 0.1 <= last - first < 0.19
+    assert found.window_seconds >= found.milliseconds.sum() / 1000
+
+
+@pytest.mark.parametrize(("milliseconds", "window", "batch", "seconds"), [
+    ([1.0] * 90 + [11.0] * 10, 0.2, 1, 2e-3),           # the median is 1 ms
+    ([1.0] * 90 + [11.0] * 10, 0.2, 4, 0.5e-3),
+    ([1.0] * 4, 0.008, 1, 2e-3),                        # what lies between runs takes power, too
+    ([2.0, 2.0], None, 2, 1e-3)])
+def test_energy_counts_the_window_by_its_inferences(milliseconds, window, batch, seconds):
+    found = Latencies(milliseconds=np.array(milliseconds), batch=batch, window_seconds=window)
+    assert found.seconds_per_inference == pytest.approx(seconds)
+    turns = Latencies.joined([found, found])
+    assert turns.seconds_per_inference == pytest.approx(seconds)
+    assert energy_per_inference(watts(10.0), watts(4.0), turns.seconds_per_inference).millijoules == pytest.approx(
+        6000 * seconds)
+
+
+def watts(value):
+    return Power(watts=value, standard_error=0.01, samples=50, effective_samples=40, source="x", rail="y")
+
+
+def test_turns_of_unlike_length_count_by_their_runs():
+    short = Latencies(milliseconds=np.full(10, 1.0), batch=1, wall_ms=2.0, window_seconds=0.02)
+    long = Latencies(milliseconds=np.full(30, 1.0), batch=1, wall_ms=6.0, window_seconds=0.18)
+    joined = Latencies.joined([short, long])
+    assert joined.wall_ms == pytest.approx(5.0) and joined.seconds_per_inference == pytest.approx(5e-3)
 
 
 @pytest.mark.parametrize("arguments", [

@@ -22,9 +22,10 @@ from .server import Server
 from .system import cpu_count, read
 from .tensorrt import TensorRt, load_tensorrt
 from .tensorrt_runner import TensorRtRunner
-from .timing import sample_durations
+from .timing import sample_durations, timed
 
 __all__ = ["CHUNK", "MAGIC", "PROTOCOL", "RUNTIMES", "AgentError", "Bundle", "Cache", "Cuda", "Lock",
            "OnnxRuntimeRunner", "Sampler", "Server", "TensorRt", "TensorRtRunner", "cache_folder", "cpu_count",
            "describe", "engine_of", "idle", "l4t_version", "load_tensorrt", "power_sources", "read", "read_frame",
-           "sample", "sample_durations", "sampled", "state", "stop_sampling", "write_frame"]
+           "sample", "sample_durations", "sampled", "state", "stop_sampling",
+           "timed", "write_frame"]

@@ -6,7 +6,7 @@ import numpy as np
 
 from .errors import AgentError
 from .system import cpu_count
-from .timing import sample_durations
+from .timing import timed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ class OnnxRuntimeRunner:
         return np.asarray(self._session.run([self._output], {self._input: images})[0], dtype=np.float32)
 
     def time(self, images: Floats, plan: dict[str, Any]) -> dict[str, Any]:
-        """Wall time of `session.run`, input and output copies included: {"ns": [...]}."""
+        """Wall time of `session.run`, input and output copies included: `ns` and `window` of `timed`."""
         feed, outputs, run = {self._input: images}, [self._output], self._session.run
-        return {"ns": sample_durations(lambda: run(outputs, feed), **plan)}
+        return timed(lambda: run(outputs, feed), **plan)
 
     def close(self) -> None:
         """Frees the session."""

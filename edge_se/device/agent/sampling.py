@@ -70,15 +70,19 @@ _SAMPLERS: list[Sampler] = []  # the one of this process, once power was asked f
 
 
 def sampled(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `work` returns and the `power` samples that were taken meanwhile."""
+    """What `work` returns, the `power` samples of its timed window and the seconds of that, `window_s`.
+
+    Work that tells no `window` counts as a whole.
+    """
     sources = power_sources() if not _SAMPLERS else []
     if sources:
         with contextlib.suppress(OSError):
             _SAMPLERS.append(Sampler(sources))
             atexit.register(stop_sampling)
     start = time.monotonic()
-    done = work()
-    return dict(done, power=_SAMPLERS[0].take(start, time.monotonic()) if _SAMPLERS else [])
+    done = dict(work())
+    first, last = done.pop("window", None) or (start, time.monotonic())
+    return dict(done, window_s=last - first, power=_SAMPLERS[0].take(first, last) if _SAMPLERS else [])
 
 
 def stop_sampling() -> None:

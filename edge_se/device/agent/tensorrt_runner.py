@@ -10,7 +10,7 @@ import numpy as np
 
 from .cuda import CAPTURE_THREAD_LOCAL, HANDLE, TO_DEVICE, TO_HOST, Cuda
 from .errors import AgentError
-from .timing import median, sample_durations
+from .timing import median, timed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,12 +86,14 @@ class TensorRtRunner:
                 span.append(self._elapsed(first, second))
 
         try:
-            wall = sample_durations(once, **plan)
+            whole = timed(once, **plan)
         finally:
             for event in events:
                 cuda.call("cudaEventDestroy", event)
+        wall = whole["ns"]
         to_device, compute, to_host = (span[-len(wall):] for span in spans)  # warm-up runs come first
-        return {"ns": compute, "wall_ns": wall, "to_device_ns": median(to_device), "to_host_ns": median(to_host),
+        return {"ns": compute, "wall_ns": wall, "window": whole["window"],
+                "to_device_ns": median(to_device), "to_host_ns": median(to_host),
                 "cuda_graph": self._graph is not None, "cuda_graph_note": self.graph_note}
 
     def layers(self) -> Any:
