@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from bench.tables import readme
 from edge_se.backends.base import Device
 from edge_se.backends.table import first_that_runs
 from edge_se.core import environment
@@ -25,7 +26,6 @@ from edge_se.quantization.ranges import Statistics, collect
 from edge_se.quantization.sensitivity import interleaved_medians, sqnr_db
 from edge_se.quantization.static import quantize
 from edge_se.quantization.targets import TARGETS, Target
-from edge_se.reporting import readme
 from edge_se.reporting.console import ConsoleProgress
 
 RESULTS = Path(__file__).parent / "results"

@@ -12,10 +12,11 @@ import sys
 import time
 from pathlib import Path
 
+from bench.tables import readme
 from edge_se.core import environment
 from edge_se.core.artifacts import BUILDS
 from edge_se.core.files import write_json
-from edge_se.reporting import readme
+from edge_se.data.splits import ImageSet
 
 RESULTS = Path(__file__).parent / "results"
 MODEL = "se_resnet18"
@@ -57,12 +58,12 @@ def measured(tool: str, count: int) -> dict[str, float]:
             "peak_before_bytes": before}
 
 
-def onnxruntime_entropy(path: Path, images: object) -> None:
+def onnxruntime_entropy(path: Path, images: ImageSet) -> None:
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator
 
-    class Reader(CalibrationDataReader):
+    class Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
         def __init__(self) -> None:
-            self.batches = images.batches(32)
+            self.batches = iter(images.batches(32))
 
         def get_next(self) -> dict[str, object] | None:
             batch = next(self.batches, None)

@@ -3,7 +3,7 @@
 NAME is a net's name, or that of a cell's folder where a net has several. The cell is chosen by its name and seed, never
 by its score: the first seed unless --seed says otherwise. Of its card, and of the test figure that is read here once,
 it makes models/NAME/card.json. A card that is there is not replaced: a second cell would be a second look at the test
-set. Needs CIFAR-10 ($EDGE_SE_DATA); seconds to minutes a net. Then `python -m edge_se.reporting.readme`.
+set. Needs CIFAR-10 ($EDGE_SE_DATA); seconds to minutes a net. Then `python -m bench.tables.readme`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 The peaks of this machine come from microbenchmarks alone, one thread: chains of one operator in each runtime (the time
 of one is the slope over the length of the chain, so that what a call costs falls out) and copies in numpy. Nets are
 then timed, all files of a net in turns, and compared with what `bench --estimate` computes from their graphs. Nothing
-is fitted to the rows that are judged. Writes bench/results/estimator.json and refreshes the documents.
+is fitted to the rows that are judged. Writes bench/results/estimator.json, which the wheel has, too, since
+`bench --estimate` tells the error, and estimator-rows.json with every row; refreshes the documents.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from peaks import PRECISIONS, ROUNDS, files, machine_figures, measured_chains, pictures, runtimes, timed
 from scipy import stats
 from torch import nn
 
+from bench.peaks import PRECISIONS, ROUNDS, files, machine_figures, measured_chains, pictures, runtimes, timed
+from bench.tables import readme
 from edge_se.core import environment
 from edge_se.core.files import write_json
 from edge_se.data import calibration
@@ -34,7 +37,6 @@ from edge_se.measure.boards import Mode
 from edge_se.measure.roofline import Kernel, estimate, kernels_of
 from edge_se.nets.spec import ModelSpec
 from edge_se.nets.zoo import build
-from edge_se.reporting import readme
 from edge_se.reporting.console import ConsoleProgress
 
 RESULTS = Path(__file__).parent / "results"
@@ -52,16 +54,17 @@ def main() -> None:
     figures = machine_figures(chains, arguments.seconds / 4, progress)
     for row in chains:
         row |= judged(row.pop("kernels"), figures, row["backend"], 1, row["measured_ms"])
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, make in nets().items():
         if not arguments.nets or name in arguments.nets:
             rows += judged_net(name, *make(), figures, arguments.seconds, progress)
     write_json(RESULTS / "estimator.json", {
         "schema": "edge-se/estimator/1", "threads": 1, "rounds": ROUNDS, "seconds_per_row": arguments.seconds,
-        "figures": figures, "chains": chains, "rows": rows, "summary": summary(rows), "speedups": speedups(rows),
+        "figures": figures, "summary": summary(rows), "speedups": speedups(rows),
         "noise": noise(rows), "seconds": time.monotonic() - started,
         "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
                         "commit": environment.commit()}})
+    write_json(RESULTS / "estimator-rows.json", {"schema": "edge-se/estimator-rows/1", "chains": chains, "rows": rows})
     readme.main()
 
 
@@ -73,16 +76,23 @@ def nets() -> dict[str, Callable[[], tuple[OnnxModel, ImageSet]]]:
              "resnet18, half width, 64 px": ModelSpec(name="half", widths=(32, 64, 128, 256), input_size=64),
              "resnet18, stem 7/2, 224 px": ModelSpec(name="stem7", stem="imagenet7", widths=wide, input_size=224)}
     found: dict[str, Callable[[], tuple[OnnxModel, ImageSet]]] = {
-        name: lambda name=name: bundled(name) for name in readme.MODELS}
-    found |= {name: lambda spec=spec: exported(build(spec), spec.input_size) for name, spec in specs.items()}
+        name: partial(bundled, name) for name in readme.MODELS}
+    found |= {name: partial(random_net, spec) for name, spec in specs.items()}
     for name, size in (("mobilenet_v2", 32), ("mobilenet_v2", 224), ("mobilenet_v3_small", 224), ("resnet50", 224)):
-        found[f"{name}, {size} px"] = lambda name=name, size=size: exported(
-            torchvision.models.get_model(name, weights=None, num_classes=10), size)
+        found[f"{name}, {size} px"] = partial(torchvision_net, name, size)
     return found
 
 
 def bundled(name: str) -> tuple[OnnxModel, ImageSet]:
     return load_source(name, None).model, calibration.load(calibration.SYNTHETIC, None).first(64)
+
+
+def random_net(spec: ModelSpec) -> tuple[OnnxModel, ImageSet]:
+    return exported(build(spec), spec.input_size)
+
+
+def torchvision_net(name: str, size: int) -> tuple[OnnxModel, ImageSet]:
+    return exported(torchvision.models.get_model(name, weights=None, num_classes=10), size)
 
 
 def exported(net: nn.Module, size: int) -> tuple[OnnxModel, ImageSet]:

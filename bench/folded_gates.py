@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.tables import readme
 from edge_se.backends.openvino import installed
 from edge_se.backends.table import AUTOMATIC
 from edge_se.core import environment
@@ -41,7 +42,6 @@ from edge_se.quantization.search import Budget
 from edge_se.quantization.sensitivity import interleaved_medians
 from edge_se.quantization.static import quantize
 from edge_se.quantization.targets import TARGETS
-from edge_se.reporting import readme
 from edge_se.reporting.console import ConsoleProgress
 from edge_se.studies.cell import GRAPH
 from edge_se.studies.plan import read_plan

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bench.tables import readme
 from edge_se.backends.base import Device
 from edge_se.backends.table import first_that_runs
 from edge_se.core import environment
@@ -32,7 +33,6 @@ from edge_se.quantization.search import Budget, search
 from edge_se.quantization.sensitivity import interleaved_medians, sqnr_db
 from edge_se.quantization.static import quantize
 from edge_se.quantization.targets import TARGETS, Target
-from edge_se.reporting import readme
 from edge_se.reporting.console import ConsoleProgress
 
 RESULTS = Path(__file__).parent / "results"
@@ -56,7 +56,8 @@ class SeNet(nn.Module):
         for body, gate in zip(self.bodies, self.gates):
             u = body(x)
             x = torch.relu(x + u * gate(u.mean((2, 3))).view(u.shape[0], u.shape[1], 1, 1))
-        return self.head(x.mean((2, 3)))
+        logits: torch.Tensor = self.head(x.mean((2, 3)))
+        return logits
 
 
 def main() -> None:
@@ -84,7 +85,7 @@ def nets() -> list[tuple[str, int, nn.Module]]:
 
 def plain_vgg() -> nn.Module:
     """torchvision's VGG-11 with batch norm; a global pool and one linear layer in place of three."""
-    net = torchvision.models.get_model("vgg11_bn", weights=None)
+    net: nn.Module = torchvision.models.get_model("vgg11_bn", weights=None)
     net.avgpool, net.classifier = nn.AdaptiveAvgPool2d(1), nn.Linear(512, 20)
     return net
 

@@ -10,12 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench.tables import readme
 from edge_se.core import environment
 from edge_se.core.files import write_json
 from edge_se.evaluation.gate import ALPHA, MAX_DROP
 from edge_se.evaluation.sequential import LOOKS
 from edge_se.evaluation.simulation import rates
-from edge_se.reporting import readme
 
 RESULTS = Path(__file__).parent / "results"
 SETS = 10_000
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def gate_errors(sets: int) -> dict[str, Any]:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for images in IMAGES:
         for drop in DROPS_PP:
             # A larger drop brings its own discordant pairs.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from pathlib import Path
+from typing import Any
 
 from edge_se.backends.openvino import OpenVino, installed
 from edge_se.backends.table import AUTOMATIC
@@ -45,7 +46,7 @@ def main() -> None:
          str(row["repeats"])] for row in rows], left=3)
 
 
-def speedups(model: str, backend: str, repeats: int, seconds: float) -> list[dict[str, object]]:
+def speedups(model: str, backend: str, repeats: int, seconds: float) -> list[dict[str, Any]]:
     """One row per INT8 file that `backend` runs."""
     p50: dict[str, list[float]] = {}
     for _ in range(repeats):

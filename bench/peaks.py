@@ -56,14 +56,18 @@ class Chain:
             shape = (self.channels, inner, self.kernel, self.kernel) if position else (self.channels, 3, 1, 1)
             weight = random.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(2 / np.prod(shape[1:])))
             constants.append(numpy_helper.from_array(weight, f"w{position}"))
-            group = {"group": self.channels} if self.depthwise and position else {}
-            nodes.append(helper.make_node("Conv", [f"r{position - 1}" if position else "images", f"w{position}"],
-                                          [f"c{position}"], name=f"conv{position}",
-                                          **({"pads": pads} | group if position else {})))
+            conv = helper.make_node("Conv", [f"r{position - 1}" if position else "images", f"w{position}"],
+                                    [f"c{position}"], name=f"conv{position}")
+            if position:
+                conv.attribute.append(helper.make_attribute("pads", pads))
+            if self.depthwise and position:
+                conv.attribute.append(helper.make_attribute("group", self.channels))
+            nodes.append(conv)
             nodes.append(helper.make_node("Relu", [f"c{position}"], [f"r{position}"], name=f"relu{position}"))
         nodes += [helper.make_node("GlobalAveragePool", [f"r{length}"], ["pooled"], name="pool"),
                   helper.make_node("Flatten", ["pooled"], ["logits"], name="flatten")]
-        shapes = {"images": ["batch", 3, self.size, self.size], "logits": ["batch", self.channels]}
+        shapes: dict[str, list[str | int | None]] = {
+            "images": ["batch", 3, self.size, self.size], "logits": ["batch", self.channels]}
         images, logits = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
                           for name, shape in shapes.items())
         graph = helper.make_graph(nodes, "chain", [images], [logits], constants)
@@ -130,7 +134,8 @@ def bandwidths(mib: int, seconds: float) -> dict[str, float]:
         "read": (1, a.max), "copy": (2, lambda: np.copyto(c, a)), "add": (3, lambda: np.add(a, b, out=c))}
     found = {}
     for name, (arrays, call) in calls.items():
-        samples, end = [], time.perf_counter() + seconds
+        samples: list[float] = []
+        end = time.perf_counter() + seconds
         call()
         while time.perf_counter() < end or len(samples) < ROUNDS:
             before = time.perf_counter()

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.tables import readme
 from edge_se.backends.base import Device
 from edge_se.backends.table import AUTOMATIC
 from edge_se.core import environment
@@ -29,7 +30,6 @@ from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.cross_checks import TOOLS, CrossCheck
 from edge_se.measure.referee import referee
 from edge_se.measure.timing import TimingPlan
-from edge_se.reporting import readme
 from edge_se.reporting.console import print_table
 from edge_se.reporting.tables import DASH
 

@@ -11,8 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.tables import readme
 from edge_se.core.files import write_json
-from edge_se.reporting import readme
 from edge_se.reporting.console import ConsoleProgress
 from edge_se.steps.bench import Options, bench
 from edge_se.steps.export import export

@@ -11,9 +11,10 @@ import argparse
 import shutil
 from pathlib import Path
 
+from bench.tables import studies
+from bench.tables.measured import result_of
 from edge_se.core.files import write_json
 from edge_se.reporting.console import ConsoleProgress
-from edge_se.studies import documents
 from edge_se.studies.study import STUDIES, Options, study
 
 HERE = Path(__file__).parent
@@ -31,11 +32,11 @@ def main() -> None:
                          progress=ConsoleProgress())
         document |= {"rows": []}
         del document["out"]
-        write_json(documents.result_of(name), document)
-        documents.FIGURES.mkdir(parents=True, exist_ok=True)
+        write_json(result_of(f"{studies.PREFIX}{name}"), document)
+        studies.FIGURES.mkdir(parents=True, exist_ok=True)
         for figure in document["figures"]:
-            shutil.copyfile(out / figure, documents.FIGURES / figure)
-        documents.main()
+            shutil.copyfile(out / figure, studies.FIGURES / figure)
+        studies.main()
 
 
 if __name__ == "__main__":

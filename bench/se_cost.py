@@ -24,6 +24,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from bench.tables import readme, se_cost
 from edge_se.backends.base import Device, Session
 from edge_se.backends.machines.machine import Here
 from edge_se.backends.openvino import OpenVino, installed
@@ -40,7 +41,6 @@ from edge_se.measure.timing import CV_WARNING, Latencies, TimingPlan
 from edge_se.nets.arithmetic import size_of
 from edge_se.nets.zoo import BUNDLED, spec_of
 from edge_se.quantization.placement import PLACEMENTS
-from edge_se.reporting import readme, se_cost
 from edge_se.reporting.console import ConsoleProgress, print_table
 from edge_se.reporting.figures import require_figures
 from edge_se.reporting.tables import DASH

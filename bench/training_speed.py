@@ -46,7 +46,7 @@ WORKERS, LAYOUTS = (0, 2), ("contiguous", "channels_last")
 Step = Callable[[], object]
 
 
-class Cifar10Images(torchvision.datasets.CIFAR10):
+class Cifar10Images(torchvision.datasets.CIFAR10):  # type: ignore[misc]  # torchvision has no types
     """torchvision's data set over images that are at hand in another file format than its own."""
 
     def __init__(self, images: splits.ImageSet) -> None:
@@ -172,8 +172,9 @@ def plain_step(data: Data, recipe: Recipe, model: str, workers: int, layout: str
     settings = recipe.optimizer
     optimizer = torch.optim.SGD(net.parameters(), lr=settings.learning_rate, momentum=settings.momentum,
                                 nesterov=settings.nesterov, weight_decay=settings.weight_decay)
-    loader = DataLoader(Cifar10Images(data.images), batch_size=recipe.batch_size, shuffle=True, drop_last=True,
-                        num_workers=workers, persistent_workers=workers > 0, pin_memory=device.type == "cuda")
+    loader: DataLoader[Any] = DataLoader(
+        Cifar10Images(data.images), batch_size=recipe.batch_size, shuffle=True, drop_last=True, num_workers=workers,
+        persistent_workers=workers > 0, pin_memory=device.type == "cuda")
 
     def batches() -> Iterator[Any]:
         while True:

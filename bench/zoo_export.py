@@ -8,7 +8,7 @@ and `int8.openvino.onnx` in OpenVINO, on the calibration images; the files for e
 go through the parser and the ahead-of-time builder of TensorRT for RTX, which need no GPU: what the builder says of the
 engine's layers tells which became INT8. A net that is done is kept in --work and not done again until its spec, its
 weights, the code that makes its files or a version changes; `seconds` are of one run, whatever else ran beside it.
-Writes bench/results/zoo_export.json from all that are done; `python -m edge_se.reporting.readme` puts it into
+Writes bench/results/zoo_export.json from all that are done; `python -m bench.tables.readme` puts it into
 docs/models.md.
 """
 
@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 import edge_se
+from bench.tables.nets import EXPORT_COLUMNS, export_cells
 from edge_se.backends.base import Device
 from edge_se.backends.table import AUTOMATIC
 from edge_se.backends.tensorrt import CAPABILITY, PACKAGE, compile_check
@@ -49,7 +50,6 @@ from edge_se.nets.zoo import MODELS, spec_of
 from edge_se.quantization.se_gates import find_se_gates
 from edge_se.quantization.sensitivity import sqnr_db
 from edge_se.reporting.console import ConsoleProgress, print_table
-from edge_se.reporting.nets import EXPORT_COLUMNS, export_cells
 from edge_se.steps.export import ENLARGED
 from edge_se.studies.plan import digest
 

@@ -98,10 +98,20 @@ def test_no_import_hides_in_a_string(path: Path) -> None:
                 f"{node.value!r}: import it"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_is_short(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= LONGEST
+@pytest.mark.parametrize("folder", ["edge_se", "bench", "tests", "docs"])
+def test_modules_are_short(folder: str) -> None:
+    paths = list((PACKAGE.parent / folder).rglob("*.py"))
+    assert paths and not {str(path): lines for path in paths if (lines := path.read_text().count("\n")) > LONGEST}
 
 
 def test_no_module_is_named_utils() -> None:
     assert not [path for path in PACKAGE.rglob("*.py") if path.stem in ("utils", "helpers", "common", "misc")]
+
+
+def test_the_package_never_imports_bench() -> None:
+    """bench/ makes this repository's pages and is in no wheel."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = ([node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level
+                     else [alias.name for alias in node.names] if isinstance(node, ast.Import) else [])
+            assert "bench" not in {name.split(".")[0] for name in names}, path

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from bench.tables import readme
 from edge_se.core.assets import asset
-from edge_se.reporting import readme
 
 ROOT = Path(__file__).parents[1]
 RESULTS = sorted((ROOT / "bench" / "results").glob("*.json"))
@@ -19,7 +19,7 @@ SCHEMAS = {path.stem: json.loads(path.read_text()) for path in (ROOT / "docs" / 
 def test_tables_are_those_of_the_measurements(name) -> None:
     text = (ROOT / name).read_text()
     assert readme.PLACE.search(text), "the document has places for figures"
-    assert readme.refreshed(text) == text, "run `python -m edge_se.reporting.readme`"
+    assert readme.refreshed(text) == text, "run `python -m bench.tables.readme`"
 
 
 def test_an_altered_figure_is_found() -> None:

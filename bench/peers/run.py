@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.tables import readme
 from edge_se.backends.base import Device
 from edge_se.backends.onnxruntime import OnnxRuntime
 from edge_se.core import environment
@@ -37,7 +38,6 @@ from edge_se.evaluation.accuracy import flips, logits_of
 from edge_se.evaluation.statistics import drop_interval, pair
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.timing import TimingPlan
-from edge_se.reporting import readme
 from edge_se.reporting.console import ConsoleProgress
 
 HERE = Path(__file__).resolve().parent

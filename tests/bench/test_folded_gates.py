@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.tables import measured, se_folding
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.files import write_json
 from edge_se.core.progress import SILENT
 from edge_se.data import calibration, cifar10, splits
-from edge_se.reporting import se_folding
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +51,7 @@ def test_what_is_found_and_shown(script, tmp_path, monkeypatch):
     assert row["times"]["onnxruntime"]["folded_over_trained"] == {"ratio": 0.5, "low": 0.5, "high": 0.5}
     assert row["times"]["onnxruntime"]["folded_over_plain"]["ratio"] == 1.0
     write_json(tmp_path / "folded_gates.json", found)
-    monkeypatch.setattr(se_folding, "asset", lambda *parts: tmp_path / parts[-1])
+    monkeypatch.setattr(measured, "RESULTS", tmp_path)
     assert "| `mini_se` | on the branch | 4 | 0 |" in se_folding.accuracy_table()
     assert "| 4 of 4 |" in se_folding.accuracy_table() and "| `mini_se` | 4 of 4 |" in se_folding.final_table()
     assert "| 1.000 | 2.000 | 1.000 | +100.0 (+100.0 to +100.0) | +0.0 (+0.0 to +0.0) |" in se_folding.times_table()
@@ -75,6 +75,6 @@ def test_cells_that_were_not_measured_say_what_to_run(script, tmp_path):
 
 
 def test_without_its_file_each_table_says_what_measures_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(se_folding, "asset", lambda *parts: tmp_path / parts[-1])
+    monkeypatch.setattr(measured, "RESULTS", tmp_path)
     for table in (se_folding.accuracy_table, se_folding.final_table, se_folding.times_table):
         assert table() == se_folding.MISSING

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.tables import readme, se_cost
 from edge_se.core.artifacts import Artifact, read_build
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.timing import Latencies
 from edge_se.nets import zoo
 from edge_se.nets.arithmetic import size_of
-from edge_se.reporting import readme, se_cost
 
 slow = pytest.mark.slow  # the first of these makes three exports
 ROOT = Path(__file__).parents[2]

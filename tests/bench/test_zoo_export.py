@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from bench.tables import nets
 from edge_se.backends.tensorrt import PACKAGE
 from edge_se.core.assets import asset
 from edge_se.device.agent import load_tensorrt
@@ -15,7 +16,6 @@ from edge_se.quantization.placement import place
 from edge_se.quantization.ranges import collect
 from edge_se.quantization.static import quantize
 from edge_se.quantization.targets import TARGETS
-from edge_se.reporting import nets
 
 ROOT = Path(__file__).parents[2]
 FP32, INT8 = "Datatype: Float, Format: (Linear)", "Datatype: Int8, Format: (NHWC) Channel major format"

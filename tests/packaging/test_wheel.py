@@ -48,6 +48,30 @@ def test_nothing_but_the_package_at_the_top(wheel) -> None:
     assert not [name for name in names if name.endswith((".onnx", ".bin"))]
 
 
+MODULES = {".py", ".j2", ".typed"}  # what a folder of edge_se/ may hold; the other folders hold data alone
+DATA = {"models": {".toml", ".json", ".safetensors"}, "calibration": {".json", ".npz"}, "bench": {".toml", ".json"}}
+OF_BENCH = {"edge_se/bench/results/estimator.json"}  # all else of bench/ but the boards is this repository's own
+
+
+def test_what_may_be_inside(wheel) -> None:
+    """Measurements, and what makes the pages of this repository of them, stay in the repository."""
+    names = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info" not in name]
+    for name in names:
+        folder, suffix = name.split("/")[1], Path(name).suffix
+        assert suffix in DATA.get(folder, MODULES), name
+    bench = {name for name in names if name.startswith("edge_se/bench/") and "/bench/devices/" not in name}
+    assert bench == OF_BENCH
+    source = {str(path.relative_to(ROOT)) for path in (ROOT / "edge_se").rglob("*.py")}
+    assert {name for name in names if name.endswith(".py")} == source
+
+
+def test_the_size_without_weights_and_images(wheel) -> None:
+    """Unpacked; 2,691,155 bytes as long as bench/results and its tables were in it."""
+    files = [file for file in zipfile.ZipFile(wheel).infolist() if not file.filename.endswith((".safetensors", ".npz"))]
+    largest = sorted(files, key=lambda file: -file.file_size)[:5]
+    assert sum(file.file_size for file in files) <= 0.6 * 2_691_155, [file.filename for file in largest]
+
+
 @pytest.mark.slow
 def test_works_without_torch_from_the_wheel(installed, tiny_onnx, calibration_npz, tmp_path) -> None:
     (tmp_path / "tiny.onnx").write_bytes(tiny_onnx.content)

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from bench.tables import nets
 from edge_se.cli import main
 from edge_se.core import cards
 from edge_se.core.assets import asset
 from edge_se.core.errors import ArtifactError, ModelError
 from edge_se.core.recipes import read_recipe, shipped_recipes
 from edge_se.nets.zoo import BUNDLED, MODELS
-from edge_se.reporting import nets
 from edge_se.steps import models as step
 from edge_se.steps.models import NOT_SHIPPED, list_models, show_model
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from edge_se.studies import documents
+from bench.tables import measured, studies
 from edge_se.studies.collect import Figure, comparisons, summaries, tidy
 from edge_se.studies.figures import draw
 from edge_se.studies.plan import Cell, Study
@@ -122,24 +122,22 @@ def test_one_seed_gives_means_without_intervals(document):
 
 
 def test_committed_pages_are_those_of_the_results():
-    for path, text in documents.pages().items():
-        assert path.read_text() == text, "run `python -m edge_se.studies.documents`"
+    for path, text in studies.pages().items():
+        assert path.read_text() == text, "run `python -m bench.tables.studies`"
         for figure in re.findall(r"!\[.*\]\((.*)\)", text):
             assert (path.parent / figure).is_file()
-    pages = {path.stem for path in (documents.DOCS / "studies").glob("*.md")} - {"README"}
-    assert pages == {path.stem for path in documents.pages()}  # no page without its measurements
+    pages = {path.stem for path in (studies.DOCS / "studies").glob("*.md")} - {"README"}
+    assert pages == {path.stem for path in studies.pages()}  # no page without its measurements
 
 
 def test_pages_are_made_from_results(document, tmp_path, monkeypatch):
-    monkeypatch.setattr(documents, "asset", lambda *parts: tmp_path.joinpath(*parts))
-    monkeypatch.setattr(documents, "DOCS", tmp_path / "docs")
-    path = documents.result_of("made-up")
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(document | {"rows": []}))
-    documents.main()
+    monkeypatch.setattr(measured, "RESULTS", tmp_path)
+    monkeypatch.setattr(studies, "DOCS", tmp_path / "docs")
+    measured.result_of("study-made-up").write_text(json.dumps(document | {"rows": []}))
+    studies.main()
     assert (tmp_path / "docs" / "studies" / "made-up.md").read_text() == page(document, "../figures/studies/")
 
 
 def test_the_made_up_document_is_like_a_real_one(document):
-    schema = json.loads((documents.DOCS / "schema" / "study-1.json").read_text())
+    schema = json.loads((studies.DOCS / "schema" / "study-1.json").read_text())
     Draft202012Validator(schema).validate(json.loads(json.dumps(document)))

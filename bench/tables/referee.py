@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from typing import Any
 
-from edge_se.core.assets import asset
+from bench.tables.measured import measured
 from edge_se.reporting.tables import DASH, markdown
 
 
 def referee_table() -> str:
     """Each file: our p90 and throughput over LoadGen's, our loop over a bare one."""
-    document = _result()
+    document = measured("referee")
     columns = ["model", "file", "runtime", "p90 ms", "LoadGen's p90 ms", "ratio (min–max)", "images/s over LoadGen's",
                "loop over a bare one"]
     rows = [[f"`{row['model']}`", f"`{row['file']}`", row["backend"], f"{row['p90_ms']:.3f}",
@@ -36,7 +35,7 @@ def _tool(check: dict[str, Any]) -> str:
 
 def referee_sentence() -> str:
     """How far the ratios of p90 are from one, in the median row and the worst, and the overhead."""
-    document = _result()
+    document = measured("referee")
     off = [abs(row["p90_ratio"] - 1) for row in document["rows"]]
     fastest = min(row["p90_ms"] for row in document["rows"])
     vendors = [abs(row["cross_check"]["p50_ratio"] - 1) for row in document["rows"] if row.get("cross_check")]
@@ -49,8 +48,3 @@ def referee_sentence() -> str:
 
 def _range(row: dict[str, Any], name: str, digits: int) -> str:
     return f"{row[name]:.{digits}f} ({row[f'{name}_min']:.{digits}f}–{row[f'{name}_max']:.{digits}f})"
-
-
-def _result() -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(asset("bench", "results", "referee.json").read_text())
-    return document

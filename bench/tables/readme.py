@@ -1,4 +1,4 @@
-"""Puts measured figures into Markdown files: `python -m edge_se.reporting.readme` (from a checkout).
+"""Puts measured figures into Markdown files: `python -m bench.tables.readme` (from a checkout).
 
 A document marks a place with `<!-- figures: NAME -->` ... `<!-- end figures -->`; what stands between is made here
 from the JSON in `bench/results/` and the cards. A test fails when they differ.
@@ -6,21 +6,11 @@ from the JSON in `bench/results/` and the cards. A test fails when they differ.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from edge_se.core.artifacts import Build, build_of
-from edge_se.core.assets import asset
-from edge_se.core.cards import card_of
-from edge_se.core.files import write_text
-from edge_se.nets.zoo import BUNDLED
-from edge_se.quantization.effort import EFFORTS
-from edge_se.quantization.placement import PLACEMENTS
-from edge_se.quantization.targets import TARGETS
-from edge_se.reporting import (
+from bench.tables import (
     devices,
     estimates,
     gate_errors,
@@ -31,6 +21,14 @@ from edge_se.reporting import (
     se_studies,
     training_speed,
 )
+from bench.tables.measured import ROOT, measured, result_of
+from edge_se.core.artifacts import Build, build_of
+from edge_se.core.cards import card_of
+from edge_se.core.files import write_text
+from edge_se.nets.zoo import BUNDLED
+from edge_se.quantization.effort import EFFORTS
+from edge_se.quantization.placement import PLACEMENTS
+from edge_se.quantization.targets import TARGETS
 from edge_se.reporting.console import table_text
 from edge_se.reporting.tables import DASH, accuracy, build_rows, markdown, measurement_rows
 from edge_se.reporting.verdict import explain
@@ -52,7 +50,7 @@ def accuracy_table() -> str:
     columns = ["model", "params", "MACs", "FP32 top-1 % (95 % CI)", "INT8 file", "drop, points (95 % CI)", "flips"]
     rows = []
     for model in MODELS:
-        build, gate = _build(model), _result(f"gate-{model}")
+        build, gate = _build(model), measured(f"gate-{model}")
         fp32 = build.find("fp32")
         assert fp32 is not None
         for target in gate["targets"]:
@@ -69,12 +67,12 @@ def latency_table() -> str:
     """Latency per precision, with the machine it was measured on."""
     rows: list[list[str]] = []
     for model in MODELS:
-        columns, own = measurement_rows(_result(f"bench-{model}")["measurements"])
+        columns, own = measurement_rows(measured(f"bench-{model}")["measurements"])
         rows += own
     keep = [columns.index(name) for name in ("model", "precision", "target", "backend", "p50 ms", "p90 ms", "p99 ms",
                                               "CV", "images/s", "x FP32", "MiB")]
     table = markdown([columns[index] for index in keep], [[row[index] for index in keep] for row in rows], left=4)
-    first = _result(f"bench-{MODELS[0]}")
+    first = measured(f"bench-{MODELS[0]}")
     hardware, versions = first["environment"]["hardware"], first["environment"]["versions"]
     return (f"{table}\nonnxruntime {versions['onnxruntime']}, OpenVINO {versions['openvino']}, 1 thread, batch 1, on "
             f"{hardware['cpu']} ({hardware['cores']} cores, {', '.join(hardware['flags'])}).\n")
@@ -82,7 +80,7 @@ def latency_table() -> str:
 
 def speedup_table() -> str:
     """INT8 over FP32, ratio of medians, repeated."""
-    document = _result("int8_speedup")
+    document = measured("int8_speedup")
     return markdown(["model", "runtime", "file", "INT8 x FP32, median of the repeats", "min", "max", "repeats"], [
         [f"`{row['model']}`", row["backend"], f"`int8.{row['target']}.onnx`", f"{row['speedup']:.2f}",
          f"{row['speedup_min']:.2f}", f"{row['speedup_max']:.2f}",
@@ -91,7 +89,7 @@ def speedup_table() -> str:
 
 def transcript() -> str:
     """What `export` and `gate` print, from the documents they wrote."""
-    build, gate = _build("se_resnet18"), _result("gate-se_resnet18")
+    build, gate = _build("se_resnet18"), measured("gate-se_resnet18")
     columns, rows = build_rows(build)
     assert build.calibration is not None
     lines = [f"$ edge-se export --model se_resnet18 --fp16 --int8 --target {','.join(TARGETS_SHOWN)}",
@@ -125,7 +123,7 @@ def peers_table() -> str:
     """Each peer's file: accuracy, flips, latency in two runtimes, and what quantizing took."""
     parts = []
     for model in _models_with("peers"):
-        document = _result(f"peers-{model}")
+        document = measured(f"peers-{model}")
         fp32 = document["fp32"]
         columns = ["file", "top-1 %", "drop, points (95 % CI)", "flips", "onnxruntime ms", "OpenVINO ms",
                    "quantizing s", "peak GiB"]
@@ -147,7 +145,7 @@ def ablation_table() -> str:
     """Methods and placements per target, on held-out images."""
     parts = []
     for model in _models_with("ablation"):
-        document = _result(f"ablation-{model}")
+        document = measured(f"ablation-{model}")
         default = document["default_placement"]
         columns = ["target", "placement", "method", "calibration", "SQNR dB", "flips", "drop, points (95 % CI)", "ms"]
         rows = []
@@ -168,7 +166,7 @@ def ablation_table() -> str:
 def memory_table() -> str:
     """Peak memory of calibrating, by number of images."""
     rows = [[row["tool"], f"{row['images']:,}", f"{row['peak_memory_bytes'] / 2**30:.2f}", f"{row['seconds']:.1f}"]
-            for row in _result("calibration_memory")["rows"]]
+            for row in measured("calibration_memory")["rows"]]
     return markdown(["calibrator", "images", "peak GiB of the process", "seconds"], rows)
 
 
@@ -177,7 +175,7 @@ def foreign_table() -> str:
     columns = ["model", "params", "SE gates", "`cpu` x FP32", "`openvino` x FP32", "`tensorrt`",
                "SQNR dB (cpu / openvino / tensorrt)"]
     rows, refused = [], []
-    for row in _result("foreign_models")["rows"]:
+    for row in measured("foreign_models")["rows"]:
         targets = row["targets"]
         cells = []
         for name in ("cpu", "openvino"):
@@ -235,22 +233,17 @@ FIGURES: dict[str, Callable[[], str]] = {
 
 def _models_with(kind: str) -> list[str]:
     """The bundled nets of which that was measured."""
-    return [name for name in MODELS if asset("bench", "results", f"{kind}-{name}.json").is_file()]
-
-
-def _result(name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(asset("bench", "results", f"{name}.json").read_text())
-    return document
+    return [name for name in MODELS if result_of(f"{kind}-{name}").is_file()]
 
 
 def _build(model: str) -> Build:
-    return build_of(_result(f"export-{model}"))
+    return build_of(measured(f"export-{model}"))
 
 
 def main() -> None:
     """Refreshes every document."""
     for name in DOCUMENTS:
-        path = Path(__file__).resolve().parents[2] / name
+        path = ROOT / name
         write_text(path, refreshed(path.read_text()))
 
 

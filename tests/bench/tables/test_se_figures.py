@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from bench.tables import measured as results
+from bench.tables import readme, se_cost, se_studies
 from edge_se.data.calibration import REAL, SYNTHETIC
 from edge_se.nets.arithmetic import size_of
 from edge_se.nets.zoo import MODELS, Attention
 from edge_se.quantization.effort import EFFORTS
 from edge_se.quantization.placement import ENDS_MAC_SHARE
-from edge_se.reporting import readme, se_cost, se_folding, se_studies
 from edge_se.studies.collect import Figure, comparisons, summaries, tidy
 from edge_se.studies.plan import Cell, Study
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "se.md").read_text()
 
 
@@ -187,8 +188,7 @@ def test_the_default_of_the_table_is_what_export_takes_for_these_nets():
 
 
 def test_what_was_not_measured_is_a_line_with_its_command(monkeypatch, tmp_path):
-    for module in (se_cost, se_folding, se_studies):
-        monkeypatch.setattr(module, "asset", lambda *parts: tmp_path.joinpath(*parts))
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
     blocks = {name: readme.FIGURES[name]() for name in re.findall(r"<!-- figures: (\S+) -->", PAGE)}
     assert len(blocks) == 12
     for name, text in blocks.items():

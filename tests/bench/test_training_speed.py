@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.tables import measured, readme, training_speed
 from edge_se.core.errors import ModelError
-from edge_se.reporting import readme, training_speed
 from edge_se.training import compiling
 
 SCRIPT = Path(__file__).parents[2] / "bench" / "training_speed.py"
@@ -35,8 +35,8 @@ def measure(script, random_images, tiny_spec, monkeypatch, tmp_path):
     monkeypatch.setattr(script, "WORKERS", (0, 1))
 
     def run(*arguments):
-        script.main(["--batch", "8", "--device", "cpu", "--out", str(tmp_path / "speed.json"), *arguments])
-        return json.loads((tmp_path / "speed.json").read_text())
+        script.main(["--batch", "8", "--device", "cpu", "--out", str(tmp_path / "training_speed.json"), *arguments])
+        return json.loads((tmp_path / "training_speed.json").read_text())
     return run
 
 
@@ -90,7 +90,7 @@ def test_a_misspelled_net_is_told_first(script):
 def test_the_table_quotes_the_document(measure, monkeypatch, tmp_path):
     monkeypatch.setattr(compiling, "why_not", lambda: "a C++ compiler")
     document = measure("--settings", "se:bf16", "--rounds", "2", "--steps", "1", "--minutes", "0.3")
-    monkeypatch.setattr(training_speed, "asset", lambda *parts: tmp_path / "speed.json")
+    monkeypatch.setattr(measured, "RESULTS", tmp_path)
     table = training_speed.speed_table()
     engine, own = document["settings"][0]["engines"][0], document["settings"][0]["loops"][0]
     found = engine["against"]["contiguous"]
@@ -104,6 +104,6 @@ def test_the_table_quotes_the_document(measure, monkeypatch, tmp_path):
 @pytest.mark.parametrize("left", [None, '{"schema": "edge-se/training-speed/1", "rows": []}'])
 def test_without_a_result_in_this_form_the_document_says_so(monkeypatch, tmp_path, left):
     if left:
-        (tmp_path / "speed.json").write_text(left)
-    monkeypatch.setattr(training_speed, "asset", lambda *parts: tmp_path / "speed.json")
+        (tmp_path / "training_speed.json").write_text(left)
+    monkeypatch.setattr(measured, "RESULTS", tmp_path)
     assert readme.FIGURES["training-speed"]() == "Not measured yet.\n"

@@ -2,13 +2,13 @@
 
 import pytest
 
-from edge_se.reporting import referee
+from bench.tables import referee
 
 
 @pytest.mark.parametrize(("ratios", "median", "worst"), [((0.99, 1.02, 1.0), 1.0, 2.0), ((0.96, 1.02, 1.03), 3.0, 4.0)])
 def test_the_sentence_names_the_worst_row(monkeypatch, ratios, median, worst):
     rows = [{"p90_ratio": ratio, "p90_ms": 2.0 + place} for place, ratio in enumerate(ratios)]
-    monkeypatch.setattr(referee, "_result", lambda: {"rows": rows, "loop_ns": 200.0})
+    monkeypatch.setattr(referee, "measured", lambda name: {"rows": rows, "loop_ns": 200.0})
     sentence = referee.referee_sentence()
     assert f"{median} % from LoadGen's in the median row, {worst} % in the worst" in sentence
     assert "adds 200 ns to a run: 0.010 % of the shortest" in sentence
@@ -28,7 +28,7 @@ def document():
 
 
 def test_the_vendors_tools_have_a_column_and_a_sentence(monkeypatch, document):
-    monkeypatch.setattr(referee, "_result", lambda: document)
+    monkeypatch.setattr(referee, "measured", lambda name: document)
     lines = referee.referee_table().splitlines()
     assert lines[0].endswith("| p50 over the vendor's (min–max) |")
     assert lines[2].endswith("| 1.030 (0.980–1.100) |") and lines[3].endswith("| – |")
@@ -40,6 +40,6 @@ def test_the_vendors_tools_have_a_column_and_a_sentence(monkeypatch, document):
 def test_a_document_of_before_has_no_such_column(monkeypatch, document):
     for row in document["rows"]:
         del row["cross_check"]
-    monkeypatch.setattr(referee, "_result", lambda: document)
+    monkeypatch.setattr(referee, "measured", lambda name: document)
     table = referee.referee_table()
     assert "vendor" not in table and {line.count("|") for line in table.splitlines()[:4]} == {9}

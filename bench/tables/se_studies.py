@@ -6,29 +6,26 @@ of them. Where a study was not run yet, its table is a line that says what runs 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from edge_se.core.assets import asset
+from bench.tables.measured import Document, measured_if_any
+from bench.tables.se_cost import WHERE
 from edge_se.data.calibration import REAL, SYNTHETIC
 from edge_se.nets.zoo import spec_of
 from edge_se.quantization.effort import EFFORTS
-from edge_se.reporting.se_cost import WHERE
 from edge_se.reporting.tables import DASH, markdown
 
 PLACEMENT = "se-float"  # what `export` takes for `mini`, whose first layer holds more of the MACs than it would spare
 METHOD = EFFORTS["default"].method
 CLEAN = "clean"
 
-Document = dict[str, Any]
 Row = dict[str, Any]
 
 
 def read_study(name: str) -> Document | None:
     """The document of a shipped study; None where nobody ran it."""
-    path = asset("bench", "results", f"study-{name}.json")
-    return json.loads(path.read_text()) if path.is_file() else None
+    return measured_if_any(f"study-{name}")
 
 
 def placements_table() -> str:
@@ -43,10 +40,8 @@ def int8_table() -> str:
 
 def ranges_table() -> str:
     """Kullback-Leibler ranges without and with the rule for tensors like gates, of `bench/gate_ranges.py`."""
-    path = asset("bench", "results", "gate_ranges.json")
-    if not path.is_file():
-        return "Not measured yet: `python bench/gate_ranges.py`.\n"
-    return _ranges(json.loads(path.read_text()))
+    document = measured_if_any("gate_ranges")
+    return "Not measured yet: `python bench/gate_ranges.py`.\n" if document is None else _ranges(document)
 
 
 def noise_table() -> str:

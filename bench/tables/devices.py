@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-from edge_se.core.assets import asset
+from bench.tables.measured import measured
 from edge_se.reporting.tables import markdown
 
 
 def over_ssh_table() -> str:
     """p50 over SSH against p50 here, the same processor, interleaved."""
-    document = _result("over_ssh")
+    document = measured("over_ssh")
     rows = [[f"`{row['model']}`", f"`{row['file']}`", f"{row['here_p50_ms']:.3f}", f"{row['there_p50_ms']:.3f}",
              f"{row['ratio']:.3f} ({row['ratio_min']:.3f}–{row['ratio_max']:.3f})", str(row["repeats"])]
             for row in document["rows"]]
@@ -22,15 +19,10 @@ def over_ssh_table() -> str:
 
 def arm64_table() -> str:
     """Classes and logits of arm64's onnxruntime against x86's."""
-    document = _result("arm64")
+    document = measured("arm64")
     rows = [[f"`{row['model']}`", f"`{row['file']}`", f"{row['differing_classes']} / {row['images']}",
              f"{row['max_logit_difference']:.1e}", f"{row['max_logit']:.1f}"] for row in document["rows"]]
     sides, emulator = (document["x86"], document["arm64"]), document["emulator"]
     columns = ["model", "file", "other classes", "largest logit difference", "largest logit"]
     return (f"{markdown(columns, rows, left=2)}\nonnxruntime {sides[0]['onnxruntime']} on x86, "
             f"{sides[1]['onnxruntime']} on arm64, {emulator['name']} {emulator['version']} as {emulator['cpu']}.\n")
-
-
-def _result(name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(asset("bench", "results", f"{name}.json").read_text())
-    return document

@@ -5,18 +5,16 @@ Where nothing was measured yet each table is a line that says what measures it.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable
 from typing import Any
 
-from edge_se.core.assets import asset
-from edge_se.reporting.se_cost import RUNTIMES, WHERE, added, ratio_text
+from bench.tables.measured import Document, measured_if_any
+from bench.tables.se_cost import RUNTIMES, WHERE, added, ratio_text
 from edge_se.reporting.tables import markdown
 
 MISSING = "Not measured yet: `python bench/folded_gates.py`.\n"
 
-Document = dict[str, Any]
 Row = dict[str, Any]
 
 
@@ -36,8 +34,8 @@ def times_table() -> str:
 
 
 def _block(of: Callable[[Document], str]) -> str:
-    path = asset("bench", "results", "folded_gates.json")
-    return of(json.loads(path.read_text())) if path.is_file() else MISSING
+    document = measured_if_any("folded_gates")
+    return MISSING if document is None else of(document)
 
 
 def _accuracy(document: Document) -> str:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
-from typing import Any
 
-from edge_se.core.assets import asset
+from bench.tables.measured import Document, measured
 from edge_se.reporting.tables import markdown
 
 
-def read_gate_errors() -> dict[str, Any]:
+def read_gate_errors() -> Document:
     """What `python bench/gate_errors.py` wrote."""
-    document: dict[str, Any] = json.loads(asset("bench", "results", "gate_errors.json").read_text())
-    return document
+    return measured("gate_errors")
 
 
 def error_table() -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from edge_se.core.assets import asset
+from bench.tables.measured import measured_if_any
 from edge_se.reporting.tables import markdown
 
 SCHEMA = "edge-se/training-speed/2"
@@ -16,8 +15,7 @@ COLUMNS = ["net", "type", "engine", "ms a step", "images/s", "x plain (range)", 
 
 def speed_table() -> str:
     """A row per setting and engine, with the conditions below; a sentence where nothing was measured yet."""
-    path = asset("bench", "results", "training_speed.json")
-    document = json.loads(path.read_text()) if path.is_file() else {}
+    document = measured_if_any("training_speed") or {}
     if document.get("schema") != SCHEMA:  # a result in an older form has one setting and no compiled engine
         return "Not measured yet.\n"
     rows = [row for setting in document["settings"] for row in _rows(setting)]

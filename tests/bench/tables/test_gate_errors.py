@@ -2,9 +2,9 @@
 
 import math
 
+from bench.tables import gate_errors
 from edge_se.evaluation.gate import ALPHA, MAX_DROP
 from edge_se.evaluation.simulation import rates
-from edge_se.reporting import gate_errors
 
 
 def row(**changes):

@@ -6,12 +6,11 @@ Where nothing was measured yet each of them is a line that says what measures it
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from edge_se.core.assets import asset
+from bench.tables.measured import Document, measured_if_any
 from edge_se.core.files import write_bytes
 from edge_se.measure.timing import CV_WARNING
 from edge_se.reporting.figures import SETTINGS, require_figures
@@ -25,15 +24,13 @@ WHERE = {"none": "no SE", "se": "on the branch", "pre": "before the branch", "po
          "identity": "on the shortcut", "double_fc": "competitive, two squeezes", "pair2x1": "competitive, 2x1 pairs",
          "pair1x1": "competitive, 1x1 pairs", "folded": "competitive, folded view"}
 
-Document = dict[str, Any]
 Row = dict[str, Any]
 Ratio = dict[str, Any]  # `ratio`; `low` and `high`, None where the repeats were too few for an interval
 
 
 def read_se_cost() -> Document | None:
     """The document of `bench/se_cost.py`; None where nobody ran it."""
-    path = asset("bench", "results", "se_cost.json")
-    return json.loads(path.read_text()) if path.is_file() else None
+    return measured_if_any("se_cost")
 
 
 def _block(of: Callable[[Document], str]) -> str:
