@@ -21,20 +21,31 @@ class Figure(Table):
 
 
 class Mode(Table):
-    """A power mode: dense peaks of the GPU in 10^12 operations and 10^9 bytes a second; without `int8_tops` no INT8."""
+    """A power mode by nvpmodel's name: dense peaks of the GPU alone in 10^12 operations and 10^9 bytes a second.
+
+    `gpu_mhz` is its largest GPU clock. Without `int8_tops` there is no estimate of INT8, and `without_int8` says why.
+    """
 
     name: str
+    gpu_mhz: Figure | None = None
+    without_int8: str = "its GPU has no INT8 units"
     int8_tops: Figure | None = None
     fp16_tflops: Figure
     memory_gbs: Figure
 
 
 class Board(Table):
-    """One board."""
+    """One board; `tensorrt` is the version that its estimates are for."""
 
     name: str
     compute_capability: str
+    tensorrt: str = Field(default="10", pattern=r"^\d+(\.\d+)*$")
     modes: tuple[Mode, ...] = Field(min_length=1)
+
+    @property
+    def strongly_typed(self) -> bool:
+        """Whether its TensorRT takes every type from the file; older ones run in FP16 what INT8 leaves over."""
+        return int(self.tensorrt.split(".")[0]) >= 10
 
 
 def board_names() -> list[str]:

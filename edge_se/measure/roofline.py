@@ -75,7 +75,7 @@ def kernels_of(model: onnx.ModelProto, floats: str) -> list[Kernel]:
 def estimate(kernels: list[Kernel], mode: Mode, floats: str, *, batch: int, launch_us: float) -> Estimate:
     """The sum over kernels of max(compute, memory) and `launch_us` each; EdgeSeError where the GPU has no INT8."""
     if mode.int8_tops is None and any(kernel.int8 for kernel in kernels):
-        raise EdgeSeError("its GPU has no INT8 units", where=mode.name, fix="deploy FP16 there")
+        raise EdgeSeError(mode.without_int8, where=mode.name, fix="deploy FP16 there")
     total, compute_bound = 0.0, 0
     for kernel in kernels:
         peak = mode.int8_tops.value if kernel.int8 and mode.int8_tops else mode.fp16_tflops.value

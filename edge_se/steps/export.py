@@ -36,7 +36,7 @@ from edge_se.quantization.sensitivity import between_layers, interleaved_medians
 from edge_se.quantization.static import quantize
 from edge_se.quantization.table import FILE as TABLE
 from edge_se.quantization.table import is_table, read_table, table_bytes
-from edge_se.quantization.targets import targets_for
+from edge_se.quantization.targets import TARGETS, targets_for
 from edge_se.steps.bundle import write_bundle
 
 ENLARGED = 32  # images that suffice for an untrained net
@@ -90,6 +90,7 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
             held_out = _held_out(source, images, cifar)
             quantizing.search(statistics, held_out, budget, out or BUILDS / source.name, progress)
         made += quantizing.models(statistics)
+    _warn_of_opsets(made, progress)
     if chosen is not EFFORTS["quick"]:
         _warn_of_slow(made, progress)
     judged = splits.load("test", cifar) if cifar and accuracy and source.is_cifar10 else images
@@ -219,6 +220,15 @@ class _Quantizing:
             made.append(_Made(model=quantized, placement=plan.name, method=method,
                               seconds=self._share + time.monotonic() - started))
         return made
+
+
+def _warn_of_opsets(made: list[_Made], progress: Progress) -> None:
+    """Tells of each INT8 file whose opset is newer than the oldest version that its target promises."""
+    for model in (item.model for item in made if item.model.target in TARGETS):
+        for runtime, version in TARGETS[model.target].oldest.items():
+            reason = TARGETS[model.target].runs_in(runtime, version, opset=model.opset)
+            if reason:
+                progress.note(f"{model.file_name} is not for every {runtime}: {reason}")
 
 
 def _warn_of_slow(made: list[_Made], progress: Progress) -> None:

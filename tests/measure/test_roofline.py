@@ -125,8 +125,44 @@ def test_a_net_keeps_all_its_macs_and_int8_is_faster(tiny_onnx, random_images):
 def test_each_board_is_read_and_each_figure_says_where_it_is_from(name):
     board = read_board(name)
     for mode in board.modes:
-        for figure in (mode.fp16_tflops, mode.memory_gbs, mode.int8_tops):
+        assert mode.gpu_mhz is not None and 100 < mode.gpu_mhz.value < 2000
+        for figure in (mode.gpu_mhz, mode.fp16_tflops, mode.memory_gbs, mode.int8_tops):
             assert figure is None or figure.kind in ("published", "computed", "recalled")
+            assert figure is None or figure.kind != "computed" or figure.note
+    assert len({mode.name for mode in board.modes}) == len(board.modes)
+
+
+def modes_of(name):
+    return {mode.name: mode for mode in read_board(name).modes}
+
+
+def test_modes_are_named_as_nvpmodel_names_them_and_their_clocks_give_the_published_peaks():
+    assert list(modes_of("orin-nano-8gb")) == ["7W", "15W", "25W", "MAXN_SUPER"]
+    assert list(modes_of("agx-orin-64gb")) == ["MODE_15W", "MODE_30W", "MODE_50W", "MAXN"]
+    assert {"orin-nano-4gb", "orin-nx-8gb", "orin-nx-16gb", "agx-orin-32gb", "thor-t4000",
+            "thor-t5000"} < set(board_names())
+    # Sparse INT8 of the GPU that NVIDIA publishes, of which dense is half: the modules' own figures.
+    for name, mode, sparse in (("orin-nano-8gb", "15W", 40), ("orin-nano-8gb", "MAXN_SUPER", 67),
+                               ("orin-nano-4gb", "10W", 20), ("orin-nano-4gb", "MAXN_SUPER", 34),
+                               ("agx-orin-64gb", "MAXN", 170)):
+        assert modes_of(name)[mode].int8_tops.value == pytest.approx(sparse / 2, rel=0.03)
+    for name in board_names():
+        for mode in read_board(name).modes if name.startswith(("orin", "agx-orin")) else ():
+            assert mode.int8_tops.value == pytest.approx(2 * mode.fp16_tflops.value, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["thor-t4000", "thor-t5000", "nano", "tx2"])
+def test_what_is_not_published_is_not_invented(name):
+    for mode in read_board(name).modes:
+        assert mode.int8_tops is None
+        assert mode.without_int8 == ("NVIDIA publishes no INT8 figure of its GPU" if "thor" in name
+                                     else "its GPU has no INT8 units")
+
+
+@pytest.mark.parametrize(("name", "typed"), [("orin-nano-8gb", True), ("xavier-nx", False), ("agx-xavier", False),
+                                             ("thor-t5000", True)])
+def test_whether_types_come_from_the_file_is_that_of_the_boards_tensorrt(name, typed):
+    assert read_board(name).strongly_typed == typed
 
 
 def test_a_board_of_ones_own(tmp_path):
@@ -137,4 +173,7 @@ def test_a_board_of_ones_own(tmp_path):
     with pytest.raises(EdgeSeError, match=r"mine\.toml: 'modes\.0\.memory_gbs\.value': .*greater than 0"):
         read_board(str(path))
     path.write_text(path.read_text().replace("-1", "2"))
-    assert read_board(str(path)).modes[0].int8_tops is None
+    assert read_board(str(path)).modes[0].int8_tops is None and read_board(str(path)).strongly_typed
+    path.write_text('tensorrt = "ten"\n' + path.read_text())
+    with pytest.raises(EdgeSeError, match=r"mine\.toml: 'tensorrt'"):
+        read_board(str(path))
