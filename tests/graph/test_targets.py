@@ -1,8 +1,6 @@
 """What runs which file: every target in every runtime, on the processors and in the versions that differ."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,43 +116,6 @@ def test_every_target_says_what_runs_it():
             assert target.runs_in(runtime, version, opset=target.opset) is None
     devices = [target for target in TARGETS.values() if target.preference]
     assert len({target.preference for target in devices}) == len(devices)
-
-
-TOY = '''
-from dataclasses import replace
-
-from edge_se.graph.targets.cpu import TARGET as CPU
-
-TARGET = replace(CPU, name="toy", order=0, preference=99, runs_on="a toy", operators=("Conv",),
-                 rules=({"runtime": "onnxruntime", "reason": None},))
-'''
-CODE = '''
-import sys
-from edge_se.graph import targets
-targets.__path__.append(sys.argv.pop(1))
-from edge_se.cli import main
-main()
-'''
-
-
-def test_a_new_target_is_one_file(tmp_path, tiny_onnx, calibration_npz):
-    """`export`, `bench` and a bundle know it by its file alone."""
-    (tmp_path / "targets").mkdir()
-    (tmp_path / "targets" / "toy.py").write_text(TOY)
-    (tmp_path / "tiny.onnx").write_bytes(tiny_onnx.content)
-
-    def edge_se(*arguments):
-        return subprocess.run([sys.executable, "-c", CODE, tmp_path / "targets", *arguments], capture_output=True,
-                              text=True, cwd=tmp_path)
-    done = edge_se("export", "--model", "tiny.onnx", "--int8", "--target", "toy", "--calibration", str(calibration_npz),
-                   "--no-accuracy", "--bundle", "--out", "build", "--json")
-    assert done.returncode == 0, done.stderr
-    assert [file["file"] for file in json.loads(done.stdout)["artifacts"]] == ["fp32.onnx", "int8.toy.onnx"]
-    told = json.loads((tmp_path / "build" / "bundle" / "bundle.json").read_text())
-    assert [entry["target"] for entry in told["files"]] == ["toy", "any"]
-    done = edge_se("bench", "--model", "build", "--min-duration", "0.01", "--json")
-    rows = json.loads(done.stdout)["measurements"]
-    assert [(row["target"], row["backend"]) for row in rows] == [("any", "onnxruntime"), ("toy", "onnxruntime")]
 
 
 def test_a_target_is_a_value():

@@ -17,8 +17,9 @@ class Notes(SilentProgress):
 
 
 @pytest.mark.parametrize(("opset", "targets", "told"), [
-    (17, ["tensorrt"], []), (18, ["tensorrt"], ["int8.tensorrt.onnx"]), (20, ["cpu", "tensorrt"], ["int8.tensorrt.onnx"]),
-    (19, ["tensorrt-fp16"], []), (20, ["cpu", "arm", "openvino"], [])])
+    (17, ["tensorrt"], []), (18, ["tensorrt"], ["int8.tensorrt.onnx"]),
+    (20, ["cpu", "tensorrt"], ["int8.tensorrt.onnx"]), (19, ["tensorrt-fp16"], []),
+    (20, ["cpu", "arm", "openvino"], [])])
 def test_a_newer_opset_is_told(tiny_onnx, calibration_npz, tmp_path, monkeypatch, opset, targets, told):
     monkeypatch.delenv("EDGE_SE_DATA", raising=False)
     proto = tiny_onnx.copy()
