@@ -69,6 +69,10 @@ class Backend(ABC):
     def open(self, model: OnnxModel, device: Device) -> AbstractContextManager[Session]:
         """Loads the model."""
 
+    def read_part(self, model: OnnxModel) -> OnnxModel:
+        """What it reads of a file, for who measures its memory; all of it, unless a runtime reads less."""
+        return model
+
     def missing(self) -> str | None:
         """Why it runs no file at all here, with what brings it; None when it is installed."""
         return None

@@ -31,7 +31,6 @@ import numpy as np
 
 from edge_se.backends.base import Device
 from edge_se.backends.table import BACKENDS
-from edge_se.backends.torch import Torch, metadata_only
 from edge_se.core.errors import UnavailableError
 from edge_se.graph.onnx_model import OnnxModel
 
@@ -44,7 +43,7 @@ def measure_fresh(backend: str, model: OnnxModel, *, threads: int,
     """FIELDS of one file in a new process; UnavailableError with its last line where it fails."""
     with TemporaryDirectory(prefix="edge-se-") as folder:
         file = Path(folder) / model.file_name
-        file.write_bytes((metadata_only(model) if isinstance(BACKENDS[backend], Torch) else model).content)
+        file.write_bytes(BACKENDS[backend].read_part(model).content)
         request = {"backend": backend, "file": str(file), "precision": model.precision, "target": model.target,
                    "threads": threads, "shape": list(shape)}
         answer = _asked(request)

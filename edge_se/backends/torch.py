@@ -63,6 +63,10 @@ class Torch(Backend):
             return str(error)
         return None
 
+    def read_part(self, model: OnnxModel) -> OnnxModel:
+        """The metadata, which names the net: torch reads no graph."""
+        return metadata_only(model)
+
     @contextmanager
     def open(self, model: OnnxModel, device: Device) -> Iterator[Session]:
         """Builds the net and loads its weights; a compiled one is compiled at its first run of each shape."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge_se.backends import torch as torch_backend
-from edge_se.backends.base import Device
+from edge_se.backends.base import Backend, Device, Session
 from edge_se.backends.providers import missing
 from edge_se.backends.table import BACKENDS
 from edge_se.core.errors import EdgeSeError
@@ -55,6 +55,20 @@ def test_times_what_it_runs(backend, zoo_onnx) -> None:
     with backend.open(zoo_onnx, Device(threads=1)) as session:
         latencies = session.time(images, PLAN)
     assert latencies.batch == 2 and len(latencies.milliseconds) >= 5 and (latencies.milliseconds > 0).all()
+
+
+def test_every_member_is_declared(backend, zoo_onnx) -> None:
+    """Callers use them without asking whether they are there: a name that is not declared is a runtime's own."""
+    images = np.zeros((2, 3, 32, 32), np.float32)
+    public = {name for kind in type(backend).__mro__ for name in vars(kind) if not name.startswith("_")}
+    assert isinstance(backend, Backend) and public <= set(dir(Backend)) | {"name"}
+    assert backend.missing() is None and backend.module and isinstance(backend.automatic and backend.gpu, bool)
+    assert len(backend.read_part(zoo_onnx).content) <= len(zoo_onnx.content)
+    with backend.open(zoo_onnx, Device(threads=1)) as session:
+        assert isinstance(session, Session)
+        session.prepare(images)
+        assert session.run(images).shape == (2, 10)
+        assert session.profile(images) is None and session.engine(2) is None  # of the CPU's, none tells
 
 
 def test_says_why_it_cannot_run_elsewhere(backend, zoo_onnx) -> None:
