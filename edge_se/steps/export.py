@@ -27,6 +27,7 @@ from edge_se.graph.counting import count
 from edge_se.graph.metadata import write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source import Source, SourceOptions, load_source
+from edge_se.quantization.chains import NO_KERNEL, depthwise_swishes
 from edge_se.quantization.effort import AUTO, EFFORTS, best_method, effort_of, require_method
 from edge_se.quantization.gate_folding import fold_gates as fold_gates_of
 from edge_se.quantization.placement import place
@@ -90,7 +91,7 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
             held_out = _held_out(source, images, cifar)
             quantizing.search(statistics, held_out, budget, out or BUILDS / source.name, progress)
         made += quantizing.models(statistics)
-    _warn_of_opsets(made, progress)
+    _warn_of_old_versions(made, progress)
     if chosen is not EFFORTS["quick"]:
         _warn_of_slow(made, progress)
     judged = splits.load("test", cifar) if cifar and accuracy and source.is_cifar10 else images
@@ -222,13 +223,16 @@ class _Quantizing:
         return made
 
 
-def _warn_of_opsets(made: list[_Made], progress: Progress) -> None:
-    """Tells of each INT8 file whose opset is newer than the oldest version that its target promises."""
+def _warn_of_old_versions(made: list[_Made], progress: Progress) -> None:
+    """Tells of each INT8 file that the oldest version which its target promises does not read or build."""
     for model in (item.model for item in made if item.model.target in TARGETS):
         for runtime, version in TARGETS[model.target].oldest.items():
             reason = TARGETS[model.target].runs_in(runtime, version, opset=model.opset)
             if reason:
                 progress.note(f"{model.file_name} is not for every {runtime}: {reason}")
+        chains = depthwise_swishes(model.proto) if TARGETS[model.target].oldest.get("tensorrt") == "8.5" else []
+        if chains:
+            progress.note(f"{model.file_name}: {', '.join(chains[:3])}{', ...' if chains[3:] else ''}: {NO_KERNEL}")
 
 
 def _warn_of_slow(made: list[_Made], progress: Progress) -> None:
