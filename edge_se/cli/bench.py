@@ -88,10 +88,10 @@ def bench(device: Annotated[str, typer.Option(
         document = estimates(estimate, model=models, batches=batches, launch_us=launch_us, progress=progress)
     else:
         options = Options(backend=backend, batches=batches, threads=thread_counts(threads), min_duration=min_duration,
-                          scenarios=tuple(names(scenario) or ()), fresh=fresh, referee=referee, host=host,
+                          scenarios=tuple(names(scenario, "--scenario") or ()), fresh=fresh, referee=referee, host=host,
                           python=python, explain=explain)
-        document = step(device, model=models, precisions=names(precision), options=options, data=data, against=against,
-                        progress=progress)
+        document = step(device, model=models, precisions=names(precision, "--precision"), options=options,
+                        data=data, against=against, progress=progress)
     if out:
         write_json(out, document)
     if html:

@@ -66,8 +66,9 @@ def export(model: Annotated[str, typer.Option(
 
     given = SourceOptions(mean=channel_values(mean, "--mean"), std=channel_values(std, "--std"), input_size=input_size,
                           labels=None if labels is None else labels_of(labels))
-    build = step(model, weights=weights, fp16=fp16, int8=int8, targets=names(target), calibration=calibration,
-                 effort=effort, method=method, placement=placement, data=data, out=out, accuracy=accuracy,
+    build = step(model, weights=weights, fp16=fp16, int8=int8, targets=names(target, "--target"),
+                 calibration=calibration, effort=effort, method=method, placement=placement, data=data, out=out,
+                 accuracy=accuracy,
                  budget=Budget(max_drop_pp=max_drop, seconds=search_seconds), preprocessing=given, bundle=bundle,
                  untrained=untrained, fold_gates=fold_gates, progress=progress_of(quiet))
     if printed_as_json(build.document(), json):

@@ -54,14 +54,19 @@ def print_why(document: dict[str, Any]) -> None:
         print_line(line)
 
 
-def names(value: Optional[str]) -> Optional[list[str]]:
-    """The parts of `a,b`; None where nothing was given."""
-    return [part.strip() for part in value.split(",") if part.strip()] if value else None
+def names(value: Optional[str], option: str) -> Optional[list[str]]:
+    """The parts of `a,b` that `option` was given; None where it was not, EdgeSeError where it names nothing."""
+    if value is None:
+        return None
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    if not parts:
+        raise EdgeSeError(f"{value!r} names nothing", where=option, fix=f"leave {option} out, or name something")
+    return parts
 
 
 def build_names(value: Optional[str]) -> Optional[list[str]]:
     """The same for builds, whose folders may have commas in their names."""
-    return [value] if value and Path(value).exists() else names(value)
+    return [value] if value and Path(value).exists() else names(value, "--model")
 
 
 def channel_values(value: Optional[str], option: str) -> Optional[tuple[float, ...]]:

@@ -31,8 +31,8 @@ def robustness(model: BuildName = None,
     from edge_se.reporting.report import views
     from edge_se.steps.robustness import robustness as step
 
-    document = step(model, split=split, images=images, corruptions=names(corruptions), severities=_levels(severities),
-                    seed=seed, data=data, progress=progress_of(quiet))
+    document = step(model, split=split, images=images, corruptions=names(corruptions, "--corruptions"),
+                    severities=_levels(severities), seed=seed, data=data, progress=progress_of(quiet))
     if out:
         write_json(out, document)
     if printed_as_json(document, json):

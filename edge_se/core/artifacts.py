@@ -124,6 +124,11 @@ def _require_kinds(item: Artifact) -> None:
             raise TypeError(f"{field.name} is {value!r:.60}")
 
 
+def not_cifar10(build: Build) -> str:
+    """Why CIFAR-10 tells nothing of a build whose labels are others than CIFAR-10's."""
+    return "is no CIFAR-10 classifier" + ("" if build.labels else " (nothing says which classes its outputs are)")
+
+
 def locate_build(model: str | None) -> Path:
     """The folder of `model`: a folder as it is, a name under ./build, or without a name the only build there."""
     if model is None:

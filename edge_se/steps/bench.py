@@ -9,7 +9,7 @@ from typing import Any
 from edge_se.backends.machines.choice import machine_of, way_to
 from edge_se.core import environment
 from edge_se.core.artifacts import Artifact, Build, read_builds
-from edge_se.core.errors import ArtifactError
+from edge_se.core.errors import ArtifactError, EdgeSeError, did_you_mean
 from edge_se.core.files import read_json
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import cifar10, splits
@@ -20,6 +20,7 @@ from edge_se.steps.bench_run import Options, Run
 
 __all__ = ["Options", "bench"]
 SCHEMA = "edge-se/bench/1"
+PRECISIONS = ("fp32", "fp16", "int8")
 
 
 def bench(device: str, *, model: str | Sequence[str] | None = None, precisions: Sequence[str] | None = None,
@@ -54,6 +55,9 @@ def bench(device: str, *, model: str | Sequence[str] | None = None, precisions: 
 def _chosen(build: Build, precisions: Sequence[str] | None) -> list[Artifact]:
     have = sorted({artifact.precision for artifact in build.artifacts})
     for precision in precisions or ():
+        if precision not in PRECISIONS:
+            raise EdgeSeError(f"unknown precision '{precision}'", where="--precision",
+                              fix=did_you_mean(precision, PRECISIONS))
         if precision not in have:
             raise ArtifactError(f"has no {precision} file", where=build.folder,
                                 fix=f"it has {', '.join(have)}; export again with --{precision}")

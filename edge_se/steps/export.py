@@ -64,7 +64,9 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
     graph whose SE gates are constants where `budget` allows (`fold_gates` of edge_se.quantization.gate_folding), and
     NAME-folded is what the build says; `source` then has what was folded and what it cost on held-out images.
     """
-    chosen, budget = effort_of(effort), budget or Budget()
+    budget = budget or Budget()
+    _require_sensible(int8, {"--target": targets, "--method": method, "--placement": placement}, budget)
+    chosen = effort_of(effort)
     method, placement = require_method(method or chosen.method), placement or chosen.placement
     cifar = cifar10.find(data)
     table = Path(calibration) if calibration and is_table(Path(calibration)) else None
@@ -115,6 +117,22 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
     if bundle:
         progress.note(f"{write_bundle(build)}: copy it to the device and run `python3 run.py IMAGE` in it")
     return build
+
+
+def _require_sensible(int8: bool, of_int8: dict[str, str | Sequence[str] | None], budget: Budget) -> None:
+    """Refuses options that cannot be or that nothing reads, before anything takes time."""
+    for option, value in of_int8.items():
+        if value is not None and not value:
+            raise EdgeSeError("names nothing", where=option, fix=f"leave {option} out, or name something")
+        if value is not None and not int8:
+            raise EdgeSeError("says how INT8 files are made, and none is asked for", where=option,
+                              fix=f"add --int8, or leave {option} out")
+    if not 0 <= budget.max_drop_pp <= 100:
+        raise EdgeSeError(f"{budget.max_drop_pp:g} is no loss in percentage points", where="--max-drop",
+                          fix="give a number from 0 to 100")
+    if budget.seconds is not None and not budget.seconds > 0:
+        raise EdgeSeError(f"{budget.seconds:g} seconds bound no search", where="--search-seconds",
+                          fix="give a number above 0")
 
 
 def _calibration_images(source: Source, name: str | None, cifar: cifar10.Cifar10 | None) -> ImageSet:

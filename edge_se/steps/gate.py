@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edge_se.core.artifacts import Artifact, Build, locate_build, read_build
+from edge_se.core.artifacts import Artifact, Build, locate_build, not_cifar10, read_build
 from edge_se.core.errors import ArtifactError, EdgeSeError
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import cifar10, splits
@@ -71,8 +71,8 @@ def _files(build: Build) -> tuple[Artifact, list[Artifact]]:
         raise ArtifactError("the gate compares INT8 with FP32; this build lacks one of them", where=build.folder,
                             fix=f"run `edge-se export --model {build.model} --int8`")
     if build.labels != cifar10.CLASSES:
-        raise ArtifactError("is no CIFAR-10 classifier, and the gate judges on CIFAR-10", where=build.folder,
-                            fix="gate a CIFAR-10 model")
+        raise ArtifactError(f"{not_cifar10(build)}, and the gate judges on CIFAR-10", where=build.folder,
+                            fix="gate a CIFAR-10 model; --labels cifar10 of `edge-se export` says that a file is one")
     return fp32, candidates
 
 

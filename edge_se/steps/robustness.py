@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_se.core import environment
-from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, read_build
+from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, not_cifar10, read_build
 from edge_se.core.errors import ArtifactError, EdgeSeError, ModelError, did_you_mean
 from edge_se.core.progress import SILENT, Progress
 from edge_se.core.whole import require_whole
@@ -98,8 +98,9 @@ def _models(build: Build) -> dict[str, OnnxModel]:
     if build.find("fp32") is None:
         raise ArtifactError("holds no FP32 file to compare with", where=build.folder, fix="export again")
     if build.labels != cifar10.CLASSES:
-        raise ArtifactError("is no CIFAR-10 classifier, and CIFAR-10's images are what is corrupted",
-                            where=build.folder, fix="give a build of a CIFAR-10 model")
+        raise ArtifactError(f"{not_cifar10(build)}, and CIFAR-10's images are what is corrupted", where=build.folder,
+                            fix="give a build of a CIFAR-10 model; --labels cifar10 of `edge-se export` says that a "
+                                "file is one")
     return {item.file: OnnxModel.read(check_file(build, item), precision=item.precision, target=item.target)
             for item in build.artifacts}
 

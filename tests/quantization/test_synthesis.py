@@ -8,8 +8,11 @@ import torch
 from torch import nn
 
 from edge_se.core.errors import CalibrationError
-from edge_se.data.preprocessing import CIFAR10, tensor
-from edge_se.quantization.synthesis import SynthesisPlan, _BatchNormLoss, synthesize
+from edge_se.data.preprocessing import CIFAR10, assumed, tensor
+from edge_se.nets.zoo import MODELS
+from edge_se.quantization import synthesis as module
+from edge_se.quantization.synthesis import SynthesisPlan, _BatchNormLoss, _pixel_limits, _to_pixels, synthesize
+from edge_se.steps.data import synthesize as step
 
 
 def made(net, **changes):
@@ -61,3 +64,26 @@ def test_the_net_is_left_as_it_was(tiny_net):
 def test_a_net_without_batch_norm():
     with pytest.raises(CalibrationError, match="has no batch norm to match"):
         made(nn.Sequential(nn.Conv2d(3, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+
+
+@pytest.mark.parametrize("how", [
+    CIFAR10, assumed((224, 224)), replace(CIFAR10, mean=(0.5,) * 3, std=(0.5,) * 3), replace(CIFAR10, range="-1-1"),
+    replace(CIFAR10, range="0-255", mean=(123.7, 116.3, 103.5), std=(58.4, 57.1, 57.4))], ids=lambda how: how.range)
+def test_pixels_are_those_that_the_net_would_see_so(how):
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16).repeat(3, axis=1)
+    seen = tensor(pixels, how)
+    np.testing.assert_array_equal(_to_pixels(torch.from_numpy(seen), how), pixels)
+    black, white = _pixel_limits(how)
+    np.testing.assert_allclose(black.ravel(), seen[0, :, 0, 0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(white.ravel(), seen[0, :, 15, 15], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_the_command_takes_the_nets_own_size_and_normalisation(zoo_net, monkeypatch, tmp_path, size):
+    spec, weights, _ = zoo_net
+    monkeypatch.setitem(MODELS, spec.name, replace(spec, input_size=size))
+    asked = []
+    monkeypatch.setattr(module, "synthesize", lambda net, plan, how, **_: asked.append(how) or np.zeros(
+        (1, 3, *how.size), np.uint8))
+    step(spec.name, weights=weights, steps=1, out=tmp_path / "x.npz")
+    assert [(how.size, how.mean) for how in asked] == [((size, size), assumed((size, size)).mean)]

@@ -6,8 +6,11 @@ import pytest
 from PIL import Image
 
 from edge_se.core.errors import EdgeSeError
+from edge_se.core.progress import SILENT
+from edge_se.data.cifar10 import CLASSES
 from edge_se.graph.source import SourceOptions, load_source
 from edge_se.steps.export import export
+from edge_se.steps.gate import gate
 from edge_se.steps.verify import verify
 
 torch = pytest.importorskip("torch")
@@ -86,6 +89,35 @@ def test_a_fixed_batch_of_one_and_own_normalisation(tmp_path, pictures):
     assert again.metadata.preprocessing.mean == half  # what a build says of itself is believed
     with pytest.raises(EdgeSeError, match="its own normalisation"):
         load_source(str(tmp_path / "build" / "fp32.onnx"), None, SourceOptions(mean=half))
+
+
+def test_ten_classes_at_32_pixels_are_judged_by_agreement_alone(tiny_onnx, tmp_path, monkeypatch):
+    """Their own data set may be any; CIFAR-10's test images must not even be read."""
+    from edge_se.steps import export as module
+
+    proto = tiny_onnx.copy()
+    del proto.metadata_props[:]
+    (tmp_path / "mine.onnx").write_bytes(proto.SerializeToString())
+    read, notes = [], []
+    monkeypatch.setattr(module.cifar10, "find", lambda data: "at hand")
+    monkeypatch.setattr(module.splits, "load", lambda split, cifar: read.append(split) or module.calibration_sets.load(
+        "synthetic-256", None).first(8))
+
+    class Progress(type(SILENT)):
+        def note(self, text):
+            notes.append(text)
+
+    options = {"int8": True, "targets": ["cpu"], "calibration": "synthetic-256", "progress": Progress()}
+    build = export(str(tmp_path / "mine.onnx"), out=tmp_path / "build", **options)
+    assert not read and build.labels == () and {item.dataset for item in build.artifacts} == {"synthetic-256"}
+    assert all(item.top1 is None and item.agreement_with_fp32 is not None for item in build.artifacts)
+    assert [note for note in notes if "nothing says which classes its outputs are" in note]
+    assert [note for note in notes if note.startswith("assumed --mean 0.4914")]
+    with pytest.raises(EdgeSeError, match="nothing says which classes"):
+        gate(str(tmp_path / "build"))
+    labelled = export(str(tmp_path / "mine.onnx"), out=tmp_path / "other", preprocessing=SourceOptions(labels=CLASSES),
+                      **options)
+    assert read == ["test"] and labelled.labels == CLASSES
 
 
 @pytest.mark.slow
