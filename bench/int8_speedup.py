@@ -13,7 +13,6 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from edge_se.backends.openvino import OpenVino, installed
 from edge_se.backends.table import AUTOMATIC
 from edge_se.core import environment
 from edge_se.core.artifacts import BUILDS, MANIFEST
@@ -32,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.models:
         parser.error("no build: run `edge-se export --model se_resnet18 --int8` first")
-    here = [name for name, backend in AUTOMATIC.items() if not isinstance(backend, OpenVino) or installed()]
+    here = [name for name, backend in AUTOMATIC.items() if backend.missing() is None]
     rows = [row for model in arguments.models for backend in here
             for row in speedups(model, backend, arguments.repeats, arguments.seconds)]
     write_json(RESULTS / "int8_speedup.json", {

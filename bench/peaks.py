@@ -16,7 +16,6 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_se.backends.base import Device, Session
-from edge_se.backends.openvino import OpenVino, installed
 from edge_se.backends.table import AUTOMATIC
 from edge_se.core import environment
 from edge_se.data.splits import ImageSet
@@ -155,7 +154,7 @@ def pictures(size: int) -> ImageSet:
 
 
 def runtimes() -> list[str]:
-    return [name for name, backend in AUTOMATIC.items() if not isinstance(backend, OpenVino) or installed()]
+    return [name for name, backend in AUTOMATIC.items() if backend.missing() is None]
 
 
 def files(model: OnnxModel, images: ImageSet, placement: str | None = None) -> Files:

@@ -27,7 +27,6 @@ import onnxruntime
 from bench.tables import readme, se_cost
 from edge_se.backends.base import Device, Session
 from edge_se.backends.machines.machine import Here
-from edge_se.backends.openvino import OpenVino, installed
 from edge_se.backends.table import AUTOMATIC
 from edge_se.core import environment
 from edge_se.core.artifacts import BUILDS, MANIFEST, Artifact, Build, check_file, read_build
@@ -110,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def runtimes() -> list[str]:
-    return [name for name, backend in AUTOMATIC.items() if not isinstance(backend, OpenVino) or installed()]
+    return [name for name, backend in AUTOMATIC.items() if backend.missing() is None]
 
 
 def exports(family: str, folder: Path, again: bool, progress: ConsoleProgress) -> list[tuple[str, str, bool, Build]]:

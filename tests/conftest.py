@@ -20,6 +20,7 @@ import pytest
 from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 
+from edge_se.core import environment
 from edge_se.data import cifar10
 from edge_se.data.splits import ImageSet
 from edge_se.graph.onnx_model import OnnxModel
@@ -42,6 +43,15 @@ def _own_cache(tmp_path_factory):
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGE_SE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _vnni():
+    """In this process every x86 has VNNI, so that `cpu` files are timed on whatever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        if flags := environment.processor_flags():
+            patch.setattr(environment, "processor_flags", lambda: flags | {"avx512_vnni"})
         yield
 
 
