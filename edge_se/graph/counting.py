@@ -50,12 +50,31 @@ def macs_by_node(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def shapes_of(model: onnx.ModelProto) -> dict[str, list[int]]:
-    """The inferred shape of every tensor, constants included; 0 where a dimension is dynamic."""
-    inferred = onnx.shape_inference.infer_shapes(model)
+    """The inferred shape of every tensor for a batch of 1 where it is dynamic; 0 where a size is unknown all the same.
+
+    Constants are included. With the batch set, onnx infers what a reshape or a window makes of it.
+    """
+    inferred = onnx.shape_inference.infer_shapes(with_batch(model), data_prop=True)
     values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
     shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values
               if value.type.tensor_type.HasField("shape")}
     return shapes | {constant.name: list(constant.dims) for constant in inferred.graph.initializer}
+
+
+def with_batch(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of `model` whose input's batch is 1 if it was dynamic, without the shapes that were inferred before."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    constants = {initializer.name for initializer in copy.graph.initializer}
+    for value in copy.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        if value.name not in constants and len(dims) and dims[0].dim_value <= 0:
+            dims[0].Clear()
+            dims[0].dim_value = 1
+    del copy.graph.value_info[:]
+    for value in copy.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    return copy
 
 
 def fixed_batch(model: onnx.ModelProto) -> int:

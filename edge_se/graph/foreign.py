@@ -2,55 +2,65 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import onnx
 
 from edge_se.core.errors import ModelError
-from edge_se.graph.onnx_model import OnnxModel
-from edge_se.graph.rewrites import hide_constants, prepare
-from edge_se.graph.view import node_label
+from edge_se.graph.onnx_model import OnnxModel, image_input
+from edge_se.graph.rewrites import hide_constants, prepare, remove_unused_initializers, remove_unused_nodes
+from edge_se.graph.shape_arithmetic import resolve_shapes
+from edge_se.graph.trial import alike, basic, outputs_of, random_images, session_of
+from edge_se.graph.upgrading import upgraded
+from edge_se.graph.view import GraphView, node_label
 
-OLDEST_OPSET = 13  # per-channel DequantizeLinear
 LARGEST_INPUT = 2**28  # floats
 CONTROL_FLOW = ("If", "Loop", "Scan")
 QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger")
+SEPARATE = 1e-2  # of the largest logit: more than rounding between a batch of two and two batches of one
 
 
 def normalised(model: OnnxModel, path: Path) -> onnx.ModelProto:
-    """The classifier in `model` with constants folded, batch norm folded into convolutions and squeezes rewritten.
+    """The classifier in `model` in float32, its constants, batch norms and sizes folded, and its squeezes rewritten.
 
-    Raises ModelError when it is not a float image classifier with one input and one output, or holds what cannot be
-    quantized; the message names the node and the reason.
+    The batch stays dynamic where the graph really takes more than one image, else it becomes 1. Raises ModelError when
+    it is not a float image classifier with one input and one output, or holds what cannot be quantized; the message
+    names the node and the reason.
     """
-    _refuse_what_cannot_be_handled(model, path)
-    return prepare(_folded(model, path))
+    proto = upgraded(model.copy(), path)
+    _refuse_what_cannot_be_handled(proto, path)
+    hide_constants(proto)  # onnxruntime folds no constant that a caller may override
+    resolved = resolve_shapes(proto, path) if _control_flow(proto) else 0  # what it takes to choose a branch
+    folded = basic(proto, path)
+    if (node := _control_flow(folded)) is not None:
+        raise ModelError("control flow that depends on the image cannot be quantized statically",
+                         where=f"{path}: {node_label(node)}", fix="export the model with fixed control flow (trace it)")
+    _fix_batch_of_one(folded, path)
+    if resolve_shapes(folded, path) + resolved:
+        remove_unused_nodes(folded)
+        remove_unused_initializers(folded)
+        folded = basic(folded, path)
+    _refuse_computed_weights(folded, path)
+    return prepare(folded)
 
 
-def _refuse_what_cannot_be_handled(model: OnnxModel, path: Path) -> None:
-    proto = model.proto
-    opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
-    if opset < OLDEST_OPSET:
-        raise ModelError(f"opset {opset} has no per-channel DequantizeLinear", where=path,
-                         fix=f"export it with opset {OLDEST_OPSET} or later")
+def _refuse_what_cannot_be_handled(proto: onnx.ModelProto, path: Path) -> None:
     for node in proto.graph.node:
-        if node.op_type in CONTROL_FLOW:
-            raise ModelError("control flow cannot be quantized statically", where=f"{path}: {node_label(node)}",
-                             fix="export the model with fixed control flow (trace it)")
         if node.op_type in QUANTIZED:
             raise ModelError("is quantized already", where=f"{path}: {node_label(node)}",
                              fix="give the float model")
         if node.domain not in ("", "ai.onnx"):
             raise ModelError(f"operator of the custom domain '{node.domain}'", where=f"{path}: {node_label(node)}",
                              fix="export the model with standard ONNX operators")
-    batch, channels, height, width = model.input_shape
+    shape = tuple(dim.dim_value or None for dim in image_input(proto).type.tensor_type.shape.dim)
+    batch, channels, height, width = (size if size and size > 0 else None for size in shape)
     if channels != 3 or not height or not width:
-        raise ModelError(f"input of shape {model.input_shape}: three channels and a fixed height and width are needed",
-                         where=path, fix="export with a fixed NCHW image size (the batch may be dynamic)")
+        raise ModelError(f"input of shape {(batch, channels, height, width)}: three channels and a fixed height and "
+                         "width are needed", where=path,
+                         fix="export with a fixed NCHW image size (the batch may be dynamic)")
     if (batch or 1) * channels * height * width > LARGEST_INPUT:
-        raise ModelError(f"input of shape {model.input_shape} is larger than 1 GiB", where=path,
+        raise ModelError(f"input of shape {(batch, channels, height, width)} is larger than 1 GiB", where=path,
                          fix="export with a dynamic batch")
     if len(proto.graph.output) != 1:
         names = ", ".join(value.name for value in proto.graph.output)
@@ -58,35 +68,46 @@ def _refuse_what_cannot_be_handled(model: OnnxModel, path: Path) -> None:
                          fix="export the logits alone")
 
 
-def _folded(model: OnnxModel, path: Path) -> onnx.ModelProto:
-    """After onnxruntime's basic optimizations, which stay within standard ONNX operators."""
-    import onnxruntime
+def _control_flow(proto: onnx.ModelProto) -> onnx.NodeProto | None:
+    return next((node for node in proto.graph.node if node.op_type in CONTROL_FLOW), None)
 
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder, "folded.onnx")
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(target)
-        options.log_severity_level = 3
-        stage = "load"
-        try:
-            proto = model.copy()
-            hide_constants(proto)  # onnxruntime folds no constant that a caller may override
-            session = onnxruntime.InferenceSession(proto.SerializeToString(), options,
-                                                   providers=["CPUExecutionProvider"])
-            stage = "run"  # where shapes that do not fit show
-            black = np.zeros([size or 1 for size in model.input_shape], np.float32)
-            logits = session.run(None, {model.input_name: black})[0]
-        except Exception as error:  # onnxruntime's own exceptions share no base class
-            said = str(error).partition("\n")[0]
-            raise ModelError(f"onnxruntime cannot {stage} it ({said or type(error).__name__})", where=path,
-                             fix="check it with onnx.checker.check_model") from error
-        if not isinstance(logits, np.ndarray) or logits.ndim < 2 or len(logits) != len(black):
-            raise ModelError(f"output of shape {np.shape(logits)} for {len(black)} image(s); a classifier's is (batch, "
-                             "classes)", where=path, fix="export the logits")
-        folded = onnx.load(target)
-    standard = [entry for entry in folded.opset_import if entry.domain in ("", "ai.onnx")]
-    del folded.opset_import[:]
-    folded.opset_import.extend(standard)  # it lists its own domains, used or not
-    folded.ir_version = model.proto.ir_version
-    return folded
+
+def _refuse_computed_weights(proto: onnx.ModelProto, path: Path) -> None:
+    view = GraphView(proto)
+    for node in proto.graph.node:
+        if node.op_type in ("Conv", "ConvTranspose") and view.constant(node.input[1]) is None:
+            raise ModelError("its weight is computed from the image, so it cannot become INT8",
+                             where=f"{path}: {node_label(node)}", fix="export a net whose weights are constants")
+
+
+def _fix_batch_of_one(proto: onnx.ModelProto, path: Path) -> None:
+    """Sets a batch to 1 that is dynamic in name alone, as behind a reshape to (1, -1); runs the graph to see.
+
+    Raises ModelError where it does not run, or its output is not one row of logits for each image.
+    """
+    batch = image_input(proto).type.tensor_type.shape.dim[0]
+    session, images = session_of(proto, path), random_images(proto, max(batch.dim_value, 2))
+    if batch.dim_value > 0:
+        _require_rows(outputs_of(session, images[:batch.dim_value], path)[0], batch.dim_value, path)
+        return
+    alone = [outputs_of(session, image[None], path)[0] for image in images]
+    for logits in alone:
+        _require_rows(logits, 1, path)
+    try:
+        together = outputs_of(session, images, path)[0]
+    except ModelError:
+        together = None
+    if not isinstance(together, np.ndarray) or not alike(together, np.concatenate(alone), SEPARATE):
+        batch.Clear()
+        batch.dim_value = 1
+        del proto.graph.value_info[:]  # of the batch that was dynamic
+        rows = proto.graph.output[0].type.tensor_type.shape.dim
+        if len(rows):
+            rows[0].Clear()
+
+
+def _require_rows(logits: object, batch: int, path: Path) -> None:
+    shape = list(logits.shape) if isinstance(logits, np.ndarray) else []
+    if len(shape) < 2 or shape[0] != batch:
+        raise ModelError(f"output of shape {tuple(shape)} for {batch} image(s); a classifier's is (batch, classes)",
+                         where=path, fix="export the logits")

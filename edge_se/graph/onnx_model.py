@@ -77,17 +77,17 @@ class OnnxModel:
     @cached_property
     def opset(self) -> int:
         """The version of ONNX's own operators; 1 where the file names none."""
-        return next((entry.version for entry in self.proto.opset_import if entry.domain in ("", "ai.onnx")), 1)
+        return opset_of(self.proto)
 
     @cached_property
     def input_name(self) -> str:
         """The name of the one image input."""
-        return _image_input(self.proto).name
+        return image_input(self.proto).name
 
     @cached_property
     def input_shape(self) -> tuple[int | None, ...]:
         """(batch, 3, height, width); None where dynamic."""
-        dims = _image_input(self.proto).type.tensor_type.shape.dim
+        dims = image_input(self.proto).type.tensor_type.shape.dim
         return tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims)
 
 
@@ -101,7 +101,13 @@ def _with_weights(proto: onnx.ModelProto, path: Path) -> bytes:
     return bytes(proto.SerializeToString(deterministic=True))
 
 
-def _image_input(proto: onnx.ModelProto) -> onnx.ValueInfoProto:
+def opset_of(proto: onnx.ModelProto) -> int:
+    """The version of ONNX's own operators that a graph uses; 1 where it names none."""
+    return next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 1)
+
+
+def image_input(proto: onnx.ModelProto) -> onnx.ValueInfoProto:
+    """The one input of a graph that is no constant; ModelError when it is not one float32 batch of images."""
     constants = {initializer.name for initializer in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in constants]
     if len(inputs) != 1:

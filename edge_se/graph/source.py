@@ -180,21 +180,22 @@ def _from_file(path: Path, weights: Path | None, options: SourceOptions) -> Sour
         raise ModelError("an ONNX file brings its own weights", where="--weights", fix="leave --weights out")
     original = OnnxModel.read(path)
     proto = normalised(original, path)
+    whole = OnnxModel.of(proto)
     metadata, assumption = original.metadata, None
-    height, width = original.input_shape[2:]
+    height, width = whole.input_shape[2:]
     assert height and width  # `normalised` refuses others
     if options.input_size is not None:
         raise ModelError(f"the file fixes its size at {height}x{width}", where=f"--input-size {options.input_size}",
                          fix="leave --input-size out, or export the model at that size")
     if metadata is None:
-        how, assumption = _told(options, (height, width), _classes(original))
+        how, assumption = _told(options, (height, width), _classes(whole))
         metadata = ModelMetadata(model=path.stem, preprocessing=how)
     elif options.mean or options.std:
         raise ModelError("the file says its own normalisation", where=path, fix="leave --mean and --std out")
     elif options.labels is not None:
         if metadata.labels not in ((), options.labels):
             raise ModelError("the file says its own labels, and others", where=path, fix="leave --labels out")
-        _require_count(options.labels, _classes(original))
+        _require_count(options.labels, _classes(whole))
         metadata = replace(metadata, preprocessing=replace(metadata.preprocessing, labels=options.labels))
     write_metadata(proto, replace(metadata, source_sha256=original.sha256))
     return Source(name=path.stem, model=OnnxModel.of(proto), assumption=assumption,

@@ -137,7 +137,7 @@ def test_torchvision_models_with_the_users_weights(tmp_path, pictures, monkeypat
 
 
 REFUSED = {
-    "old opset": ({"opset": 11}, "opset 11"),
+    "old opset": ({"opset": 6}, "opset 6"),
     "dynamic size": ({"x": ("batch", 3, "h", "w")}, "fixed height and width"),
     "grey": ({"x": ("batch", 1, 8, 8)}, "three channels"),
 }

@@ -1,0 +1,167 @@
+"""Shape arithmetic: what exporters write to compute the sizes of tensors while the network runs.
+
+With a fixed image size everything that it computes is known but the batch. Left in the graph it hides the shapes of
+all that follows from whoever counts or quantizes, and costs time on the device.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from edge_se.graph.onnx_model import image_input
+from edge_se.graph.trial import Array, outputs_of, random_images, session_of
+from edge_se.graph.upgrading import graphs_of
+from edge_se.graph.view import attribute
+
+BATCHES = (1, 2, 3)  # 1 tells a size that is broadcast or squeezed apart, 2 and 3 what grows with the batch
+SIZES = ("Shape", "Size")  # what they return depends on no pixel
+RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
+
+
+def resolve_shapes(model: onnx.ModelProto, path: Path) -> int:
+    """Makes constants of what no pixel and no batch changes, and of the targets of reshapes; returns how many.
+
+    A reshape to a shape that was computed gets -1 where the batch shows. `model` is changed; its height and width are
+    fixed. What is no longer read stays for onnxruntime's optimizer to remove. Raises ModelError where it does not run.
+    """
+    batch = image_input(model).type.tensor_type.shape.dim[0].dim_value
+    seen = _depending_on_pixels(model)
+    constants = {initializer.name for initializer in model.graph.initializer}
+    border = _read_by(seen, model) - seen - constants - {""}
+    reshapes = [node for node in model.graph.node if node.op_type in ("Reshape", "Gather") and node.output[0] in seen
+                and node.input[1] in border]
+    if not border:
+        return 0
+    wanted = sorted(border | {node.output[0] for node in reshapes} | {
+        node.input[0] for node in reshapes if node.op_type == "Gather" and node.input[0] in seen})
+    runs = _values(model, wanted, [batch] if batch else list(BATCHES), path)
+    resolved = 0
+    for name in sorted(border):
+        first, *others = (run[name] for run in runs)
+        if isinstance(first, np.ndarray) and all(np.array_equal(first, other) for other in others):
+            _replace_everywhere(model.graph, name, _constant(model, f"{name}_resolved", first))
+            resolved += 1
+    for node in reshapes:
+        shape = _reshaped_to([run[node.output[0]].shape for run in runs])
+        if node.input[1] in border and shape is not None and (
+                node.op_type == "Reshape" or all(_takes_all_in_order(node, run) for run in runs)):
+            node.op_type = "Reshape"
+            del node.attribute[:]
+            node.input[1] = _constant(model, f"{node.output[0]}_resolved_shape", np.array(shape, np.int64))
+            resolved += 1
+    for name in sorted(_read_by(seen, model) & border):
+        sizes = _per_image([run[name] for run in runs])
+        if sizes is not None and not _is_spelled_out(name, model):
+            _replace_everywhere(model.graph, name, _spelled_out(model, name, *sizes))
+            resolved += 1
+    return resolved
+
+
+def _depending_on_pixels(model: onnx.ModelProto) -> set[str]:
+    """Tensors of the main graph whose values depend on the image, not on its size alone; random ones as well."""
+    found = {image_input(model).name}
+    for node in model.graph.node:
+        if node.op_type in RANDOM or (node.op_type not in SIZES and found.intersection(_all_inputs(node))):
+            found.update(node.output)
+    return found
+
+
+def _read_by(outputs: set[str], model: onnx.ModelProto) -> set[str]:
+    """All that the nodes which make `outputs` read, and the outputs of the graph."""
+    read = {name for node in model.graph.node if outputs.intersection(node.output) for name in _all_inputs(node)}
+    return read | {name for node in model.graph.node if node.op_type == "If" for name in node.input}
+
+
+def _all_inputs(node: onnx.NodeProto) -> set[str]:
+    """What a node reads, and what the bodies of its control flow capture."""
+    bodies = [body for entry in node.attribute for body in (*([entry.g] if entry.HasField("g") else []), *entry.graphs)]
+    inner = {name for body in bodies for graph in graphs_of(body) for part in graph.node for name in part.input}
+    inner |= {value.name for body in bodies for graph in graphs_of(body) for value in graph.output}
+    made = {name for body in bodies for graph in graphs_of(body) for part in graph.node for name in part.output}
+    made |= {constant.name for body in bodies for graph in graphs_of(body) for constant in graph.initializer}
+    return {*node.input, *(inner - made)}
+
+
+def _values(model: onnx.ModelProto, names: list[str], batches: list[int], path: Path) -> list[dict[str, Array]]:
+    """The tensors `names` for each size of batch."""
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    declared = {value.name for value in watched.graph.output}
+    watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in declared)
+    session = session_of(watched, path)
+    return [dict(zip(names, outputs_of(session, random_images(model, batch), path, names))) for batch in batches]
+
+
+def _takes_all_in_order(gather: onnx.NodeProto, run: dict[str, Array]) -> bool:
+    """Whether a Gather along the first axis picks all elements of a list as they are, as torch spells `as_strided`."""
+    data, index = run[gather.input[0]], run[gather.input[1]]
+    return attribute(gather, "axis", 0) == 0 and data.ndim == 1 \
+        and np.array_equal(index.ravel(), np.arange(data.size))
+
+
+def _reshaped_to(shapes: list[tuple[int, ...]]) -> list[int] | None:
+    """One target for a reshape that gives all of `shapes`; None where more than one size grows with the batch."""
+    if len({len(shape) for shape in shapes}) != 1 or 0 in shapes[0]:
+        return None
+    varying = [axis for axis, sizes in enumerate(zip(*shapes)) if len(set(sizes)) > 1]
+    return None if len(varying) > 1 else [-1 if axis in varying else size for axis, size in enumerate(shapes[0])]
+
+
+def _per_image(values: list[Array]) -> tuple[list[int], list[int]] | None:
+    """A list of sizes for each of BATCHES as (constant part, part for each image); None for anything else."""
+    if len(values) != len(BATCHES) or any(value.dtype != np.int64 or value.ndim != 1 for value in values) \
+            or len({len(value) for value in values}) != 1:
+        return None
+    growing = values[1] - values[0]
+    constant = values[0] - growing
+    if not np.array_equal(values[2], constant + 3 * growing) or (constant * growing).any():
+        return None  # a sum of both is no size that anyone needs
+    return constant.tolist(), growing.tolist()
+
+
+def _is_spelled_out(name: str, model: onnx.ModelProto) -> bool:
+    maker = next(node for node in model.graph.node if name in node.output)
+    return maker.op_type in ("Concat", *SIZES, "Gather")  # as short as it gets; onnx's shape inference follows it
+
+
+def _spelled_out(model: onnx.ModelProto, name: str, constant: list[int], growing: list[int]) -> str:
+    """The name of a list of constants and multiples of the batch, spelled as onnx's shape inference reads it."""
+    made = f"{name}_sizes"
+    first = _constant(model, f"{made}_first", np.array([0], np.int64))
+    parts, nodes = [], [helper.make_node("Shape", [image_input(model).name], [f"{made}_image"]),
+                        helper.make_node("Gather", [f"{made}_image", first], [f"{made}_batch"])]
+    for axis, (size, factor) in enumerate(zip(constant, growing)):
+        if factor == 1:
+            parts.append(f"{made}_batch")
+        elif factor:
+            times = _constant(model, f"{made}_factor{axis}", np.array([factor], np.int64))
+            nodes.append(helper.make_node("Mul", [f"{made}_batch", times], [f"{made}_{axis}"]))
+            parts.append(f"{made}_{axis}")
+        else:
+            parts.append(_constant(model, f"{made}_{axis}", np.array([size], np.int64)))
+    nodes.append(helper.make_node("Concat", parts, [made], axis=0))
+    for node in reversed(nodes):
+        model.graph.node.insert(0, node)
+    return made
+
+
+def _constant(model: onnx.ModelProto, wished: str, value: Array) -> str:
+    """The name under which `value` became an initializer of `model`."""
+    taken = {initializer.name for initializer in model.graph.initializer}
+    taken.update(output for node in model.graph.node for output in node.output)
+    name = next(name for name in (wished, *(f"{wished}_{count}" for count in range(len(taken) + 1)))
+                if name not in taken)
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    return name
+
+
+def _replace_everywhere(graph: onnx.GraphProto, old: str, new: str) -> None:
+    for part in graphs_of(graph):
+        for node in part.node:
+            for position, name in enumerate(node.input):
+                if name == old:
+                    node.input[position] = new
