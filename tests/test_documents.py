@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 
 from bench.tables import readme
 from edge_se.core.assets import asset
+from edge_se.core.toml_files import tomllib
 
 ROOT = Path(__file__).parents[1]
 RESULTS = sorted((ROOT / "bench" / "results").glob("*.json"))
@@ -26,6 +27,27 @@ def test_an_altered_figure_is_found() -> None:
     text = (ROOT / "README.md").read_text()
     altered = re.sub(r"(\| `se_resnet18` \| )11,261,002", r"\g<1>11,261,003", text)
     assert altered != text and readme.refreshed(altered) == text
+
+
+def test_the_readme_says_first_what_int8_brings_then_the_commands_then_the_tables() -> None:
+    text = (ROOT / "README.md").read_text()
+    order = [text.index(part) for part in ("<!-- figures: headline -->", "make export", "make test", "## Commands",
+                                           "<!-- figures: transcript -->", "<!-- figures: speedup -->")]
+    assert order == sorted(order) and order[0] < 20
+    assert len(re.findall(r"\d+\.\d+", readme.FIGURES["headline"]())) == 5  # each but the speed with FP32's beside it
+
+
+def test_how_much_faster_int8_is_has_one_home() -> None:
+    """A run's own ratio beside that of repeats contradicts it."""
+    homes = [path.name for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+             if "<!-- figures: speedup -->" in path.read_text()]
+    assert homes == ["README.md"] and "FP32" not in readme.latency_table().splitlines()[0]
+
+
+def test_the_readme_names_every_extra_and_no_other() -> None:
+    install = (ROOT / "README.md").read_text().partition("Extras: ")[2].partition("\n\n")[0]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(re.findall(r"`\[(\w+)\]`", install)) == set(project["optional-dependencies"])
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
