@@ -101,6 +101,36 @@ def test_calibration_evaluation_and_bundle_see_the_same_bits(bundle, build, phot
     np.testing.assert_allclose(np.concatenate([opened.run(one[None]) for one in there]), judged, atol=1e-5)
 
 
+@pytest.mark.parametrize("changes", [
+    {"resize": "squash", "interpolation": "bicubic", "colour": "BGR"},
+    {"resize": "letterbox", "antialias": False, "range": "-1-1", "mean": (0.0,) * 3, "std": (1.0,) * 3},
+    {"share": 0.75, "range": "0-255", "mean": (120.0, 110.0, 100.0), "std": (60.0, 50.0, 40.0)}])
+def test_other_preprocessing_goes_all_the_way(tiny_onnx, photographs, tmp_path, changes):
+    from dataclasses import replace
+
+    from PIL import Image
+
+    from edge_se.data.calibration import load
+    from edge_se.data.preprocessing import CIFAR10, tensor
+    from edge_se.device.agent.preprocess import fitted, of_document, shown
+    from edge_se.graph.metadata import ModelMetadata, write_metadata
+    from edge_se.steps.export import export
+
+    how, proto = replace(CIFAR10, **changes), tiny_onnx.copy()
+    write_metadata(proto, ModelMetadata(model="own", preprocessing=how))
+    (tmp_path / "own.onnx").write_bytes(proto.SerializeToString())
+    built = export(str(tmp_path / "own.onnx"), int8=True, targets=["cpu"], calibration=str(photographs), effort="quick",
+                   accuracy=False, bundle=True, out=tmp_path / "built")
+    assert of_document(built.preprocessing | {"labels": list(built.labels)}) == how
+    opened = Bundle(str(tmp_path / "built" / "bundle"), runtimes=("onnxruntime",))
+    for path in sorted(photographs.iterdir()):
+        with Image.open(path) as image:
+            expected = tensor(fitted(shown(image), how)[None], how)
+        np.testing.assert_array_equal(opened.read_image(str(path)), expected)
+    here = load(str(photographs), None, OnnxModel.read(tmp_path / "built" / opened.file).metadata.preprocessing)
+    np.testing.assert_array_equal(np.concatenate(list(here.batches(1)))[-1:], expected)
+
+
 def test_images_that_cannot_be_shown_are_refused_by_name_here_and_there(bundle, tmp_path):
     from PIL import Image
 
