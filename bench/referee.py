@@ -1,10 +1,9 @@
-"""Do MLPerf LoadGen and the vendors' tools find what `bench` finds, and what does `bench`'s own loop cost?
+"""Does MLPerf LoadGen find what `bench` finds, and what does `bench`'s own loop cost?
 
-    python bench/referee.py [MODEL ...]        # default: both bundled ones
+    python bench/referee.py [MODEL ...]        # default: the bundled ones
 
 For each file in its runtime, in turns: our p90 and throughput, LoadGen's (SingleStream and Offline) with the same
-session, a bare loop without clocks; in the first repeats also the median of benchmark_app or onnxruntime_perf_test,
-where it is installed, for a second or more. Ratios are made within a repeat. Writes bench/results/referee.json and
+session, and a bare loop without clocks. Ratios are made within a repeat. Writes bench/results/referee.json and
 refreshes the documents.
 """
 
@@ -27,11 +26,9 @@ from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, re
 from edge_se.core.files import write_json
 from edge_se.device.agent import sample_durations
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.measure.cross_checks import TOOLS, CrossCheck
 from edge_se.measure.referee import referee
 from edge_se.measure.timing import TimingPlan
 from edge_se.reporting.console import print_table
-from edge_se.reporting.tables import DASH
 
 RESULTS = Path(__file__).parent / "results"
 TARGETS = {"onnxruntime": ("any", "cpu"), "openvino": ("any", "openvino")}
@@ -44,11 +41,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=readme.MODELS)
     parser.add_argument("--repeats", type=int, default=31)
     parser.add_argument("--seconds", type=float, default=0.3, help="per file, repeat and side")
-    parser.add_argument("--cross-checks", type=int, default=9, help="repeats with the vendor's tool, a process each")
     arguments = parser.parse_args()
-    for backend, reason in ((backend, TOOLS[backend].why_not()) for backend in TARGETS):
-        if reason and arguments.cross_checks:
-            print(f"{backend}: no cross-check: {reason}")
     rows = []
     for model in arguments.models:
         build = read_build(locate_build(model))
@@ -61,11 +54,9 @@ def main() -> None:
             "mlcommons-loadgen"),
         "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
                         "commit": environment.commit()}})
-    print_table(["model", "file", "backend", "p90 / LoadGen's", "images/s / LoadGen's", "p50 / vendor's",
-                 "loop / bare loop"], [
+    print_table(["model", "file", "backend", "p90 / LoadGen's", "images/s / LoadGen's", "loop / bare loop"], [
         [row["model"], row["file"], row["backend"], f"{row['p90_ratio']:.3f}", f"{row['throughput_ratio']:.3f}",
-         f"{row['cross_check']['p50_ratio']:.3f}" if row["cross_check"] else DASH, f"{row['loop_ratio']:.4f}"]
-        for row in rows], left=3)
+         f"{row['loop_ratio']:.4f}"] for row in rows], left=3)
     readme.main()
 
 
@@ -74,29 +65,22 @@ def compared(build: Build, artifact: Artifact, backend: str, arguments: argparse
     model = OnnxModel.read(check_file(build, artifact), precision=artifact.precision, target=artifact.target)
     feed = np.random.default_rng(0).standard_normal((1, 3, 32, 32), dtype=np.float32)
     found: dict[str, list[float]] = {}
-    vendors: list[CrossCheck] = []
-    cross_checks = arguments.cross_checks if TOOLS[backend].why_not() is None else 0
     with AUTOMATIC[backend].open(model, Device(threads=1)) as session:
         def own() -> dict[str, float]:
             timed = session.time(feed, TimingPlan(min_duration=arguments.seconds, warmup=0.05))
-            return {"p50_ms": timed.percentile(50), "p90_ms": timed.percentile(90), "throughput_ips": timed.throughput}
+            return {"p90_ms": timed.percentile(90), "throughput_ips": timed.throughput}
 
         def loadgen() -> dict[str, float]:
             judged = referee(lambda: session.run(feed), seconds=arguments.seconds, batch=1)
             return {"loadgen_p90_ms": judged.p90_ms, "loadgen_throughput_ips": judged.throughput_ips}
 
-        def vendor() -> dict[str, float]:
-            vendors.append(TOOLS[backend].run(model, feed, threads=1, seconds=arguments.seconds))
-            return {"vendor_p50_ms": vendors[-1].median_ms}
-
         for repeat in range(arguments.repeats):
-            sides = [loadgen, own, vendor] if repeat < cross_checks else [loadgen, own]
-            for side in sides if repeat % 2 else reversed(sides):
+            for side in (loadgen, own) if repeat % 2 else (own, loadgen):
                 for name, value in side().items():
                     found.setdefault(name, []).append(value)
             found.setdefault("loop_ratio", []).append(loop_ratio(lambda: session.run(feed), arguments.seconds, repeat))
     return {"model": build.model, "file": artifact.file, "sha256": artifact.sha256, "backend": backend,
-            **summarised(found), "cross_check": cross_check_of(found, vendors)}
+            **summarised(found)}
 
 
 def summarised(found: dict[str, list[float]]) -> dict[str, float]:
@@ -104,19 +88,9 @@ def summarised(found: dict[str, list[float]]) -> dict[str, float]:
     ratios = {f"{name}_ratio": [ours / loadgen for ours, loadgen in zip(found[own], found[f"loadgen_{own}"])]
               for name, own in (("p90", "p90_ms"), ("throughput", "throughput_ips"))}
     ratios["loop_ratio"] = found["loop_ratio"]
-    medians = {name: statistics.median(values) for name, values in (found | ratios).items() if name != "vendor_p50_ms"}
+    medians = {name: statistics.median(values) for name, values in (found | ratios).items()}
     return medians | {f"{name}_{edge.__name__}": edge(values) for name, values in ratios.items()
                       for edge in (min, max)}
-
-
-def cross_check_of(found: dict[str, list[float]], vendors: list[CrossCheck]) -> dict[str, Any] | None:
-    """Our median over the vendor's, of the repeats that have one; None where none has."""
-    if not vendors:
-        return None
-    ratios = [ours / theirs for ours, theirs in zip(found["p50_ms"], found["vendor_p50_ms"])]
-    return {"tool": vendors[0].tool, "version": vendors[0].version, "repeats": len(vendors),
-            "median_ms": statistics.median(found["vendor_p50_ms"]), "p50_ratio": statistics.median(ratios),
-            "p50_ratio_min": min(ratios), "p50_ratio_max": max(ratios)}
 
 
 def loop_ratio(call: Callable[[], object], seconds: float, repeat: int) -> float:

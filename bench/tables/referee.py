@@ -1,4 +1,4 @@
-"""Figures of `bench/referee.py`: bench against MLPerf LoadGen, the vendors' own tools, and a bare loop."""
+"""Figures of `bench/referee.py`: bench against MLPerf LoadGen and a bare loop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import statistics
 from typing import Any
 
 from bench.tables.measured import measured
-from edge_se.reporting.tables import DASH, markdown
+from edge_se.reporting.tables import markdown
 
 
 def referee_table() -> str:
@@ -17,20 +17,10 @@ def referee_table() -> str:
     rows = [[f"`{row['model']}`", f"`{row['file']}`", row["backend"], f"{row['p90_ms']:.3f}",
              f"{row['loadgen_p90_ms']:.3f}", _range(row, "p90_ratio", 3), _range(row, "throughput_ratio", 3),
              f"{row['loop_ratio']:.4f}"] for row in document["rows"]]
-    checks = [row.get("cross_check") for row in document["rows"]]  # documents of before have none
-    tools = list(dict.fromkeys(_tool(check) for check in checks if check))
-    if tools:
-        columns.append("p50 over the vendor's (min–max)")
-        rows = [[*row, _range(check, "p50_ratio", 3) if check else DASH] for row, check in zip(rows, checks)]
     hardware = document["environment"]["hardware"]
     return (f"{markdown(columns, rows, left=3)}\nMedians of {document['repeats']} repeats of {document['seconds']:g} s "
-            f"a side, in turns; batch 1, 1 thread, LoadGen {document['loadgen']}{''.join(tools)}, on {hardware['cpu']} "
+            f"a side, in turns; batch 1, 1 thread, LoadGen {document['loadgen']}, on {hardware['cpu']} "
             f"({hardware['cores']} cores).\n")
-
-
-def _tool(check: dict[str, Any]) -> str:
-    version = f" {check['version']}" if check["version"] else ""
-    return f", {check['tool']}{version} ({check['repeats']} repeats)"
 
 
 def referee_sentence() -> str:
@@ -38,11 +28,8 @@ def referee_sentence() -> str:
     document = measured("referee")
     off = [abs(row["p90_ratio"] - 1) for row in document["rows"]]
     fastest = min(row["p90_ms"] for row in document["rows"])
-    vendors = [abs(row["cross_check"]["p50_ratio"] - 1) for row in document["rows"] if row.get("cross_check")]
-    tools = (f" Its p50 is {100 * statistics.median(vendors):.1f} % from that of the runtime's own tool in the median "
-             f"row, {100 * max(vendors):.1f} % in the worst." if vendors else "")
     return (f"The p90 of `bench` is {100 * statistics.median(off):.1f} % from LoadGen's in the median row, "
-            f"{100 * max(off):.1f} % in the worst.{tools} Its loop adds {document['loop_ns']:.0f} ns to a run: "
+            f"{100 * max(off):.1f} % in the worst. Its loop adds {document['loop_ns']:.0f} ns to a run: "
             f"{100 * document['loop_ns'] / 1e6 / fastest:.3f} % of the shortest p90 below.\n")
 
 

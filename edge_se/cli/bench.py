@@ -52,7 +52,7 @@ def bench(device: Annotated[str, typer.Option(
               "--fresh/--no-fresh", help="Memory, load time and first inference of each row, in a process of its own. "
                                          "Default: on this machine's CPU, unless --min-duration is below 0.2.")] = None,
           referee: Annotated[bool, typer.Option(
-              "--referee", help="Also run each session under MLPerf LoadGen, each file in the vendor's benchmark.")] =
+              "--referee", help="Also run each session under MLPerf LoadGen.")] =
           False,
           against: Annotated[Optional[Path], typer.Option(
               help="A document of an earlier run; refused when device or power mode differ.")] = None,

@@ -65,10 +65,6 @@ def _referee(item: dict[str, Any], key: str, digits: int) -> str:
     return f"{item['referee'][key]:,.{digits}f}" if item.get("referee") else DASH
 
 
-def _cross_check(item: dict[str, Any], key: str) -> str:
-    return f"{item['cross_check'][key]:.3f}" if item.get("cross_check") else DASH
-
-
 def _energy(item: dict[str, Any]) -> str:
     energy = item.get("energy") or {}
     if energy.get("millijoules") is None:
@@ -90,8 +86,6 @@ EXTRA = {  # column -> cell
     "LoadGen p90 ms": lambda item: _referee(item, "p90_ms", 3),
     "LoadGen images/s": lambda item: _referee(item, "throughput_ips", 0),
     "p90 / LoadGen's": lambda item: _referee(item, "p90_ratio", 3),
-    "vendor's tool p50 ms": lambda item: _cross_check(item, "median_ms"),
-    "p50 / vendor's": lambda item: _cross_check(item, "p50_ratio"),
     "with copies ms": lambda item: f"{item['wall_ms']:.3f}" if item.get("wall_ms") else DASH,
     "mJ (95 % CI)": _energy,
     "x before": _earlier,

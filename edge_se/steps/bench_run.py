@@ -24,7 +24,6 @@ from edge_se.data import calibration as calibration_sets
 from edge_se.evaluation.accuracy import flips, logits_of
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.conditions import conditions_of
-from edge_se.measure.cross_checks import TOOLS, cross_checked
 from edge_se.measure.power import energy_per_inference, mean_power
 from edge_se.measure.referee import referee, require_referee
 from edge_se.measure.streams import measure_streams
@@ -171,7 +170,7 @@ class Run:
             folders = dict.fromkeys(str(entry.build.folder) for entry in entries)
             raise ArtifactError("none of its files runs there", where=", ".join(folders),
                                 fix="install a runtime, or export for this device")
-        return [replace(item, beside=item.beside | self._cross_check(item) | self._in_a_fresh_process(item))
+        return [replace(item, beside=item.beside | self._in_a_fresh_process(item))
                 for item in found]
 
     def told(self) -> dict[str, Any]:
@@ -255,19 +254,6 @@ class Run:
             return {}
         found = referee(lambda: session.run(feed), seconds=self._options.min_duration, batch=len(feed))
         return {"referee": found.document() | {"p90_ratio": latencies.percentile(90) / found.p90_ms}}
-
-    def _cross_check(self, item: Measured) -> dict[str, Any]:
-        """`cross_check` of a row: what the benchmark of the runtime's vendor finds; a note where it cannot."""
-        tool = TOOLS.get(item.entry.backend.name)
-        if tool is None or not self._options.referee or item.scenario != LATENCY:
-            return {}
-        try:
-            found = cross_checked(tool, item.entry.model, _feed(item.entry.model, item.latencies.batch),
-                                  threads=item.threads, seconds=self._options.min_duration)
-        except EdgeSeError as error:
-            self._note(f"no cross-check: {error}")
-            return {}
-        return {"cross_check": found.document() | {"p50_ratio": item.latencies.percentile(50) / found.median_ms}}
 
     def _in_a_fresh_process(self, item: Measured) -> dict[str, Any]:
         """Memory and first times of a row; nothing, with a note, where the process fails."""

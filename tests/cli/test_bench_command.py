@@ -10,7 +10,6 @@ from jsonschema import Draft202012Validator
 from edge_se.backends import torch as torch_backend
 from edge_se.cli import main
 from edge_se.measure import referee
-from edge_se.measure.cross_checks import PERF_TEST_VARIABLE, BenchmarkApp, CrossCheck
 from edge_se.nets.zoo import MODELS
 from edge_se.reporting.tables import measurement_rows
 from edge_se.steps.bench_rows import mark_fastest
@@ -175,25 +174,6 @@ def test_bench_with_the_referee(bench):
     assert row["referee"]["p90_ratio"] == pytest.approx(row["p90_ms"] / row["referee"]["p90_ms"])
     columns, cells = measurement_rows([row])
     assert cells[0][columns.index("LoadGen p90 ms")] == f"{row['referee']['p90_ms']:.3f}"
-
-
-def test_bench_with_the_vendors_tools(bench, monkeypatch):
-    pytest.importorskip("mlperf_loadgen", reason=f"LoadGen is not installed: {referee.INSTALL}")
-    found = CrossCheck(tool="benchmark_app", version="2026.4", median_ms=2.0, mean_ms=2.1, throughput_ips=900.0, runs=9)
-    asked = []
-    monkeypatch.setattr(BenchmarkApp, "why_not", lambda self: None)
-    monkeypatch.setattr(BenchmarkApp, "run", lambda self, model, images, **how: asked.append(
-        (model.file_name, images.shape, how)) or found)
-    monkeypatch.setenv(PERF_TEST_VARIABLE, "/no/where")
-    document, _ = bench("--backend", "openvino", "--precision", "fp32", "--referee", "--batch", "2", "--threads", "2")
-    row = document["measurements"][0]
-    assert asked == [("fp32.onnx", (2, 3, 32, 32), {"threads": 2, "seconds": 0.05})]
-    assert row["cross_check"]["p50_ratio"] == row["p50_ms"] / 2.0 and row["cross_check"]["runs"] == 9
-    columns, cells = measurement_rows([row])
-    assert cells[0][columns.index("p50 / vendor's")] == f"{row['cross_check']['p50_ratio']:.3f}"
-    document, notes = bench("--backend", "onnxruntime", "--precision", "fp32,int8", "--referee")
-    assert not [row for row in document["measurements"] if "cross_check" in row]
-    assert notes.count("no cross-check: $ONNXRUNTIME_PERF_TEST is no program: /no/where") == 1
 
 
 def test_bench_without_the_referee_installed(bench, monkeypatch):
