@@ -5,6 +5,7 @@ Computed on the host from two snapshots of the device's state and from what it s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,10 +22,16 @@ FLOOR_SHARE = 0.95  # clocks are counted, and truncated to MHz: they lie beside 
 # One reading below the floor is a misreading: 247 MHz of a core at 93 % load beside five at 1984 MHz
 # (tests/recorded/tegrastats/orin-8gb-as-root.txt).
 SLOW_READINGS = 2
-MEMORY_CLOCKS = ("emc", "mem")  # jetson_clocks locks them by an override that min and max do not show
+# jetson_clocks locks memory by an override that min and max do not show; Thor's gpu-nvd are its video engines.
+OTHER_CLOCKS = ("emc", "mem", "gpu-nvd")
 LOCK = "run `sudo jetson_clocks`"
 MODE = "set one mode with `sudo nvpmodel -m 0`"
 COOL = "cool the board, or run it in a lower power mode (`sudo nvpmodel -q` tells the present one)"
+COOL_HERE = "cool the machine: its fans, its dust, what else runs on it"
+FEED = ("that is too much current, no heat: give the board a stronger supply, or run it in a lower power mode "
+        "(`sudo nvpmodel -q` tells the present one)")
+FELL = ("cool the board or give it a stronger supply (temperatures and over-current counters beside it tell which), or "
+        "run it in a lower power mode (`sudo nvpmodel -q` tells the present one)")
 GOVERN = "set the CPU governor: `sudo cpupower frequency-set -g performance`"
 
 
@@ -64,7 +71,8 @@ def conditions_of(before: State, after: State, samples: Sequence[Sample]) -> Con
     return Conditions(
         power_mode=mode, clocks_locked=locked, throttling=throttling,
         temperature_c=(min(span), max(span)) if span else None,
-        uncertified=tuple(_reasons(before, after, mode, locked, throttling, sampled=bool(samples))))
+        uncertified=tuple(_reasons(before, after, mode, locked, throttling, sampled=bool(samples),
+                                   unseen=_gpu_unseen(before, samples, lines))))
 
 
 def require_comparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
@@ -89,8 +97,9 @@ def require_comparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> N
 
 
 def _reasons(before: State, after: State, mode: str | None, locked: bool | None, throttling: tuple[str, ...], *,
-             sampled: bool) -> Iterator[str]:
-    jetson = mode is not None or "jetson" in _device(before, after).lower()
+             sampled: bool, unseen: bool) -> Iterator[str]:
+    jetson = (mode is not None or "jetson" in _device(before, after).lower()
+              or any(state.get("jetson") is True for state in (before, after)))
     fix = LOCK if jetson else GOVERN
     # Elsewhere nothing locks clocks as jetson_clocks does: all that a user can ask for is the governor.
     governors = sorted({str(name) for state in (before, after) for name in _values(state.get("governors"))})
@@ -104,10 +113,31 @@ def _reasons(before: State, after: State, mode: str | None, locked: bool | None,
     if not locked and governors and governors != ["performance"]:  # locked clocks leave a governor no choice
         yield f"the CPU governor was {', '.join(governors)}; {fix}"
     for event in throttling:
-        yield f"throttled: {event}; {COOL}"
+        yield f"throttled: {event}; {_advice(event, jetson)}"
+    if unseen:
+        yield ("the GPU's clock was not seen during the run, so it may have fallen unseen; run tegrastats as root, or "
+               "let the user read /sys/class/devfreq there")
     if not sampled:
         yield ("nothing was sampled during the run, for want of a power sensor; compare several runs: throttling may "
                "have passed unseen")
+
+
+def _advice(event: str, jetson: bool) -> str:
+    """What helps against an event of throttling: over-current is no heat, and a fallen clock may come from both."""
+    if re.match(r"oc\d|curr\d|\S+_(?:crit|max)_alarm", event) or re.search(r"over-?current", event, re.IGNORECASE):
+        return FEED
+    if not jetson:
+        return COOL_HERE
+    return FELL if " fell to " in event else COOL
+
+
+def _gpu_unseen(before: State, samples: Sequence[Sample], lines: list[Tegrastats]) -> bool:
+    """Whether whoever sampled told other clocks, or the GPU's load, and never the GPU's clock."""
+    clocks = [numbers(sample["clocks_hz"]) for sample in samples if isinstance(sample.get("clocks_hz"), Mapping)]
+    if any("gpu" in taken for taken in clocks) or any("gpu" in line.clocks_hz for line in lines):
+        return False
+    expected = "gpu" in _clocks(before) or before.get("jetson") is True
+    return (expected and bool(clocks)) or any(line.gpu_percent is not None for line in lines)
 
 
 def _mode(state: State) -> str | None:
@@ -124,10 +154,10 @@ def _values(values: object) -> list[object]:
 
 
 def _clocks(state: State) -> dict[str, dict[str, float]]:
-    """`now`, `min` and `max` in Hz by clock; without memory, whose lock does not show in them."""
+    """`now`, `min` and `max` in Hz by clock; without those that inference does not run at."""
     clocks = state.get("clocks_hz")
     return {str(name): numbers(clock) for name, clock in clocks.items()
-            if not str(name).lower().startswith(MEMORY_CLOCKS)} if isinstance(clocks, Mapping) else {}
+            if not str(name).lower().startswith(OTHER_CLOCKS)} if isinstance(clocks, Mapping) else {}
 
 
 def _locked(state: State) -> bool | None:

@@ -35,6 +35,9 @@ INPUT_RAILS = ("VDD_IN", "POM_5V_IN", "VIN")
 # it (tests/recorded/tegrastats), so totals would not compare, and memory may be counted twice.
 SUMS = (("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"), ("VDD_GPU", "VDD_CPU_SOC_MSS", "VIN_SYS_5V0"),
         ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"))
+# Each is fed by an input rail that the board's monitor does not measure, or not under a name that is known: their sum
+# leaves out memory and all that lies beside them.
+PARTS = ("VDD_CPU_GPU_CV", "VDD_CPU_GPU", "VDD_SOC", "POM_5V_GPU", "POM_5V_CPU")
 NOT_RAILS = ("NC", "VDDQ_VDD2_1V8AO")  # NC: not connected
 NOT_THE_CHIP = ("pmic", "iwlwifi")     # PMIC is a constant of the driver: 100 or 50
 OFFLINE_C = -40.0                      # sensors of a block without power say -256
@@ -118,13 +121,16 @@ def chip_temperatures(celsius: Mapping[str, float]) -> dict[str, float]:
 def total_power(rails_mw: Mapping[str, float]) -> tuple[float, str] | None:
     """(watts, rail) of the module as jtop totals it: the input rail, else a sum that names its rails.
 
-    None without rails, and where an input rail reads less than a part of it: then labels are swapped, as on a carrier
-    board whose Nano says POM_5V_IN 3227 and POM_5V_GPU 8949 (tests/recorded/tegrastats).
+    None without rails, where parts of an input are told without it, and where an input rail reads less than a part of
+    it: then labels are swapped, as on a carrier board whose Nano says POM_5V_IN 3227 and POM_5V_GPU 8949
+    (tests/recorded/tegrastats).
     """
     rails = {name: value for name, value in rails_mw.items() if name not in NOT_RAILS and not name.startswith("sum ")}
     for name in INPUT_RAILS:
         if name in rails:
             return (rails[name] / 1000, name) if rails[name] >= max(rails.values()) else None
+    if any(name in PARTS for name in rails):
+        return None
     names = next((names for names in SUMS if all(name in rails for name in names)), tuple(rails))
     return (sum(rails[name] for name in names) / 1000, _sum_of(names)) if names else None
 

@@ -118,6 +118,10 @@ def warn(document: Mapping[str, Any], device: str, explain_wanted: bool, progres
         if row["cv"] > CV_WARNING and len(noisy) <= FEW:
             progress.note(f"{label} in {row['backend']}: coefficient of variation {100 * row['cv']:.1f} % is above "
                           f"{100 * CV_WARNING:g} %: something else used the machine; compare ratios, not times")
+        if not (engine := row.get("engine") or {}).get("kept", True):
+            progress.note(f"{label} in {row['backend']}: built while memory was short ({engine['workspace'] >> 20} MiB "
+                          f"of workspace, {engine['skipped_tactics']} tactics skipped): it may be slower than it need "
+                          "be, and is built again next time; end other programs there")
         if row.get("flips_against_onnxruntime"):
             progress.note(f"{label} in {row['backend']}: {row['flips_against_onnxruntime']} of {row['flips_n']} "
                           "answers are others than onnxruntime's for the same file")

@@ -3,12 +3,14 @@
 import io
 import os
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_se.device import agent
+from edge_se.device.agent.system import ADMIN_PATHS as SBIN
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def test_state_of_a_jetson(tree):
 def test_state_where_nothing_is_told(tree):
     state = agent.state(tree({"empty": ""}))
     assert state == {"power_mode": None, "clocks_locked": None, "governors": {}, "clocks_hz": {}, "temps_c": {},
-                     "throttle": {}, "device": None}
+                     "throttle": {}, "device": None, "jetson": False}
 
 
 def test_power_of_rails_and_counters(tree):
@@ -109,7 +111,10 @@ def test_tegrastats_is_read_while_something_runs(tmp_path, monkeypatch):
         time.sleep(0.2)
         later = agent.idle(0.3)
         assert done["ns"] == [1] and len(done["power"]) > 3 and len(later) > 3
-        assert done["power"][0]["tegrastats"] == "RAM 1/2MB VDD_IN 4080mW/4080mW"
+        lines = [one for one in done["power"] if "tegrastats" in one]
+        assert lines[0]["tegrastats"] == "RAM 1/2MB VDD_IN 4080mW/4080mW"
+        told = [one for one in done["power"] if "throttle" in one]  # by /sys, whoever tells the power
+        assert len(told) > 3 and not any("rails_mw" in one or "rapl_uj" in one for one in told)
         assert before <= done["power"][0]["t"] < done["power"][-1]["t"]
         assert later[0]["t"] - done["power"][-1]["t"] > 0.15  # what came between belongs to neither
     finally:
@@ -122,7 +127,7 @@ def test_samples_come_from_a_process_of_their_own():
     while not (taken := sampler.take(start, time.monotonic())):
         assert time.monotonic() - start < 20
     sampler.stop()
-    assert all("temps_c" in sample for sample in taken) and sampler._process.returncode is not None
+    assert all("temps_c" in sample for sample in taken) and sampler._processes[0].returncode is not None
 
 
 class Answers:
@@ -173,3 +178,103 @@ def test_what_is_no_frame_is_a_value_error_or_the_end(content):
     except ValueError:
         return
     assert found is None or isinstance(found[0], dict)
+
+
+# ---- clocks, chips and sensors of boards
+
+def thor(gpc=(1575, 1575), nvd=(1692, 1692), cpu=(2601, 2601)):
+    """A Thor developer kit: gpu-gpc-0 are its cores, gpu-nvd-0 its video engines (jetson_stats#885)."""
+    files = {"proc/device-tree/model": "NVIDIA Jetson AGX Thor Developer Kit\0"}
+    for node, (low, high) in {"bwmgr": (665, 4266), "gpu-gpc-0": gpc, "gpu-nvd-0": nvd}.items():
+        files |= {f"sys/class/devfreq/{node}/{key}_freq": f"{value}000000\n" for key, value in (
+            ("min", low), ("max", high), ("cur", low))}
+    return files | {CPU.format(0) + f"scaling_{key}_freq": f"{value}000\n" for key, value in (
+        ("min", cpu[0]), ("max", cpu[1]), ("cur", cpu[0]))}
+
+
+@pytest.mark.parametrize(("settings", "locked"), [
+    ({}, True), ({"gpc": (315, 1575)}, False), ({"nvd": (315, 1692)}, True), ({"cpu": (729, 2601)}, False)])
+def test_each_clock_of_thors_gpu_is_its_own(tree, settings, locked):
+    state = agent.state(tree(thor(**settings)))
+    assert state["clocks_hz"]["gpu"]["max"] == 1575000000 and state["clocks_hz"]["gpu-nvd-0"]["max"] == 1692000000
+    assert state["clocks_locked"] is locked and "bwmgr" not in state["clocks_hz"]
+
+
+@pytest.mark.parametrize("node", ["57000000.gpu", "17000000.gv11b", "17000000.ga10b", "17000000.gp10b", "gpu-gpc-0"])
+def test_the_gpu_is_known_by_its_node_on_every_generation(tree, node):
+    root = tree({f"sys/class/devfreq/{node}/{key}_freq": "612000000\n" for key in ("cur", "min", "max")}
+                | {"sys/class/devfreq/15340000.vic/max_freq": "1\n"})
+    assert agent.state(root)["clocks_hz"] == {"gpu": {"now": 612000000, "min": 612000000, "max": 612000000}}
+    assert agent.sample(root)["clocks_hz"] == {"gpu": 612000000}
+
+
+@pytest.mark.parametrize(("online", "governors"), [("0", ["cpu0"]), ("1", ["cpu0", "cpu1"]), (None, ["cpu0", "cpu1"])])
+def test_processors_that_are_off_count_nowhere(tree, online, governors):
+    """An AGX Orin in MODE_30W: processors 8 to 11 are off, and their files keep another range."""
+    loose = {CPU.format(1) + "scaling_min_freq": "729600\n", CPU.format(1) + "scaling_max_freq": "2201600\n"}
+    state = agent.state(tree(ORIN | loose | {GPU + "min_freq": "624750000\n"} | (
+        {"sys/devices/system/cpu/cpu1/online": online + "\n"} if online else {})))
+    assert list(state["governors"]) == governors == [name for name in state["clocks_hz"] if name != "gpu"]
+    assert state["clocks_locked"] is (online == "0")
+
+
+@pytest.mark.parametrize(("model", "compatible", "jetson"), [
+    ("NVIDIA Orin NX Developer Kit", "nvidia,p3768-0000+p3767-0000\0nvidia,p3767-0000\0nvidia,tegra234", True),
+    ("Jetson-AGX", "nvidia,galen\0nvidia,jetson-xavier\0nvidia,tegra194", True),
+    ("Lab Vision Box 4000", "acme,vb4000\0nvidia,p3767-0003\0nvidia,tegra234", True),
+    ("jetson_tx1", "nvidia,jetson-cv\0nvidia,tegra210", True),
+    ("Raspberry Pi 5 Model B Rev 1.0", "raspberrypi,5-model-b\0brcm,bcm2712", False),
+    ("Board with a tegra in its name", "acme,nvidia,tegra-like", False)])
+def test_a_jetson_is_told_by_its_chip(tree, model, compatible, jetson):
+    root = tree({"proc/device-tree/model": model + "\0", "proc/device-tree/compatible": compatible + "\0"})
+    assert agent.describe(root)["jetson"] is agent.is_jetson(root) is agent.state(root)["jetson"] is jetson
+
+
+@pytest.mark.parametrize("chip", ["ina238", "ina226", "ina219"])
+@pytest.mark.parametrize(("files", "watts"), [
+    ({"power1_input": "62000000\n"}, 62000.0), ({"in1_input": "20000\n", "curr1_input": "3100\n"}, 62000.0)])
+def test_single_channel_monitors_are_known_by_their_chip(tree, chip, files, watts):
+    folder = "sys/class/hwmon/hwmon2/"
+    root = tree({folder + "name": chip + "\n", "sys/class/hwmon/hwmon3/name": "pwmfan\n",
+                 "sys/class/hwmon/hwmon3/power1_input": "1\n", **{folder + name: text for name, text in files.items()}})
+    assert agent.sample(root)["rails_mw"] == {f"{chip} in hwmon2": pytest.approx(watts)}
+    assert agent.power_sources(root) == [chip]
+    Path(root, folder, "label").write_text("VDD_MAIN")
+    assert agent.sample(root)["rails_mw"] == {"VDD_MAIN": pytest.approx(watts)}
+
+
+def test_the_monitor_of_a_thors_input_has_no_label(tree):
+    root = tree({"sys/class/hwmon/hwmon2/name": "ina238\n", "sys/class/hwmon/hwmon2/power1_input": "52000000\n",
+                 "proc/device-tree/compatible": "nvidia,p3834-0008\0nvidia,tegra264\0"})
+    assert agent.sample(root)["rails_mw"] == {"VIN": 52000.0}
+
+
+def test_clocks_and_counters_are_sampled_whoever_tells_the_power(tree):
+    for power in ({}, RAILS, RAPL):
+        taken = agent.sample(tree(ORIN | power))
+        assert taken["clocks_hz"] == {"gpu": 624750000, "cpu0": 1510400000, "cpu1": 1510400000}
+        assert taken["throttle"] == {"oc1": 2} and taken["temps_c"] == {"cpu": 48.031}
+
+
+@pytest.mark.parametrize("name", ["nvpmodel", "tegrastats", "jetson_clocks"])
+def test_programs_are_found_where_a_login_over_ssh_does_not_look(name, tmp_path, monkeypatch):
+    from edge_se.device.agent import system
+
+    (tmp_path / name).write_text("#!/bin/sh\n")
+    (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", "/usr/local/bin:/usr/bin:/bin")
+    assert system.program(name) is None
+    monkeypatch.setattr(system, "ADMIN_PATHS", ("/nowhere", str(tmp_path)))
+    assert system.program(name) == str(tmp_path / name)
+    assert {"/usr/sbin", "/sbin", "/usr/local/sbin"} == set(SBIN)
+
+
+def test_the_power_mode_is_told_by_an_nvpmodel_outside_the_path(tmp_path, monkeypatch):
+    """jetson_stats#38; and what it says on stdout holds, whatever it warns of and exits with (jetbot#49)."""
+    from edge_se.device.agent import system
+
+    (tmp_path / "nvpmodel").write_text("#!/bin/sh\necho 'NVPM WARN: power mode' >&2\n"
+                                       "echo 'NV Power Mode: MAXN_SUPER'; echo 2; exit 255\n")
+    (tmp_path / "nvpmodel").chmod(0o755)
+    monkeypatch.setattr(system, "ADMIN_PATHS", (str(tmp_path),))
+    assert agent.state()["power_mode"] == "MAXN_SUPER"

@@ -96,7 +96,7 @@ def test_nvidias_own_library_has_every_call():
 
 def test_what_cuda_tells_of_its_device(cuda, cudart):
     assert cuda.device() == {"name": "Orin", "capability": [8, 7], "cuda": "12.6", "memory": 8_000_000_000,
-                             "free": 3_000_000_000}
+                             "free": 3_000_000_000, "processors": 8}
     with pytest.raises(AgentError, match=r"cudaMalloc: out of memory \(CUDA error 2\)"):
         cuda.made("cudaMalloc", 2_000_000_000)
     with pytest.raises(AgentError, match=r"this CUDA has no cudaNoSuchCall"):
@@ -169,6 +169,71 @@ def test_an_engine_is_built_once_per_everything_that_it_is_tied_to(tensorrt_of, 
     assert not get()[1]["cached"] and get()[1]["cached"]
     with pytest.raises(AgentError, match="has no INT8; deploy FP16"):
         get(gpu=gpu | {"capability": [5, 3]}, precision="int8")
+
+
+@pytest.mark.parametrize("tie", [{"processors": 4}, {"memory": 64 << 30}, {"module": "NVIDIA Jetson AGX Orin"},
+                                 {"ceiling_hz": 624750000}])
+def test_one_engine_for_each_module_and_clock_of_one_gpu(tensorrt_of, cuda, tiny_onnx, tmp_path, tie):
+    """Every Orin calls its GPU "Orin" and has capability 8.7, whatever its processors, memory and power mode."""
+    module, cache, gpu = tensorrt_of("10.3.0"), Cache(str(tmp_path)), cuda.device()
+
+    def get(gpu):
+        return engine_of(TensorRt(module), gpu, tiny_onnx.content, cache, precision="int8", batch=1)[1]
+
+    first, other = get(gpu), get(gpu | tie)
+    assert gpu["processors"] == 8 and not other["cached"] and other["key"] != first["key"]
+    assert get(gpu)["cached"] and get(gpu | tie)["cached"]
+    assert len(list((tmp_path / "engines").glob("*.timing"))) == 2  # kernels' times, too, are of one module and clock
+
+
+SHORT = {
+    "10": ["Tactic Device request: 1000MB Available: 302MB. Device memory is insufficient to use tactic.",
+           "UNSUPPORTED_STATE: Skipping tactic 44 due to insufficient memory on requested size of 1048576000 detected"],
+    "8.5": ["Skipping tactic 0x0000000000000000 due to insuficient memory on requested size of 4229 detected"],
+    "8.2": ["Some tactics do not have sufficient workspace memory to run. Increasing workspace size may help"]}
+
+
+@pytest.mark.parametrize(("lines", "count"), [
+    (SHORT["10"], 3), (SHORT["10"][:1], 3), (SHORT["8.5"], 3), (SHORT["8.2"], 3),
+    (["Skipping tactic 0x1 due to Myelin error: no kernel"], 0), (["Using cuDNN as a tactic source"], 0)])
+def test_an_engine_with_tactics_skipped_for_want_of_memory_is_not_kept(tensorrt_of, cuda, tiny_onnx, tmp_path, lines,
+                                                                       count):
+    module, cache = tensorrt_of("10.3.0"), Cache(str(tmp_path))
+    whole = module.Builder.build_serialized_network
+
+    def short(self, network, config):
+        for _ in range(3):
+            for line in lines:
+                self._logger.log(module.ILogger.WARNING, line)
+        return whole(self, network, config)
+
+    def get():
+        trt = TensorRt(module)
+        return engine_of(trt, cuda.device(), tiny_onnx.content, cache, precision="int8", batch=1)[1]
+
+    module.Builder.build_serialized_network = short
+    first = get()
+    assert (first["skipped_tactics"], first["kept"], first["cached"]) == (count, count == 0, False)
+    module.Builder.build_serialized_network = whole
+    second = get()
+    assert second["cached"] is (count == 0) and get()["cached"]
+    assert count == 0 or (second["skipped_tactics"], second["kept"]) == (0, True)
+
+
+@pytest.mark.parametrize(("memory", "free", "kept"), [
+    (64 << 30, 302 << 20, False), (8 << 30, 64 << 20, False), (64 << 30, 40 << 30, True), (4 << 30, 2200 << 20, True)])
+def test_an_engine_that_was_built_while_memory_was_short_is_built_again(tensorrt_of, cuda, tiny_onnx, tmp_path, memory,
+                                                                        free, kept):
+    module, cache = tensorrt_of("10.3.0"), Cache(str(tmp_path))
+
+    def get(free):
+        return engine_of(TensorRt(module), cuda.device() | {"memory": memory, "free": free}, tiny_onnx.content, cache,
+                         precision="int8", batch=1)[1]
+
+    first = get(free)
+    assert first["kept"] is kept and bool(list((tmp_path / "engines").iterdir())) is kept
+    assert get(memory // 2)["cached"] is kept
+    assert get(free)["cached"]  # a good one is good for all
 
 
 def test_engines_beyond_the_limit_go_oldest_first(tmp_path, monkeypatch):

@@ -82,7 +82,49 @@ def test_throttling_is_seen(after, samples, event):
     (seen,) = found.throttling
     assert seen.startswith(event)
     (reason,) = found.uncertified
-    assert reason.startswith(f"throttled: {event}") and "; cool the board" in reason
+    assert reason.startswith(f"throttled: {event}")
+    assert ("; that is too much current, no heat: " if event.startswith("oc") else "; cool the board") in reason
+
+
+@pytest.mark.parametrize(("state", "samples", "advice"), [
+    (GOOD, [{"t": 0.0, "throttle": {"oc3": 1}}, {"t": 1.0, "throttle": {"oc3": 4}}], "stronger supply"),
+    (GOOD | {"throttle": {"curr1_crit_alarm": 1}}, [{"t": 0.0}], "stronger supply"),
+    (GOOD, [{"t": 0.0, "tegrastats": "a made-up line: over-current"}], "stronger supply"),
+    (GOOD, [{"t": 0.0, "temps_c": {"tj": 95.0}}], "cool the board, or"),
+    (GOOD, slow(624, 306, 306), "cool the board or give it a stronger supply"),
+    ({"device": "Xeon", "governors": {"cpu0": "performance"}, "clocks_locked": True},
+     [{"t": 0.0, "throttle": {"cpu0": 1}}, {"t": 1.0, "throttle": {"cpu0": 9}}], "cool the machine")])
+def test_advice_fits_its_event(state, samples, advice):
+    (reason,) = conditions_of(state, state, samples).uncertified
+    assert f"; {advice}" in reason or advice in reason.partition("no heat: ")[2]
+    assert ("nvpmodel" in reason) is (state.get("device") != "Xeon") and ("heat" in reason) is ("supply" in reason
+                                                                                            and "fell" not in reason)
+
+
+UNSEEN = "the GPU's clock was not seen during the run"
+ROOTLESS = "RAM 2/7MB CPU [5%@1728] GR3D_FREQ 99% gpu@71C VDD_IN 14542mW/14000mW"
+
+
+@pytest.mark.parametrize(("state", "sample", "unseen"), [
+    (GOOD, {"tegrastats": ROOTLESS}, True), (GOOD, {"tegrastats": ROOTLESS.replace("99%", "99%@[1020]")}, False),
+    (GOOD, {"tegrastats": ROOTLESS, "clocks_hz": {"gpu": 624.75e6}}, False),
+    (GOOD, {"clocks_hz": {"cpu0": 1e9}}, True), (GOOD, {"clocks_hz": {"gpu": 0}}, False),
+    (GOOD | {"clocks_hz": {}, "jetson": True}, {"clocks_hz": {}}, True),
+    ({"device": "Xeon", "clocks_locked": True}, {"clocks_hz": {"cpu0": 1e9}}, False)])
+def test_a_gpu_whose_clock_was_not_seen_is_uncertified(state, sample, unseen):
+    found = conditions_of(state, state, [sample | {"t": float(second)} for second in range(3)]).uncertified
+    assert any(reason.startswith(UNSEEN) for reason in found) is unseen
+
+
+def test_a_board_of_another_name_is_a_jetson_by_its_chip():
+    state = {"device": "Lab Vision Box 4000", "jetson": True}
+    assert all("nvpmodel" in reason or "jetson_clocks" in reason
+               for reason in conditions_of(state, state, SAMPLES).uncertified)
+
+
+def test_video_engines_are_no_clock_of_inference():
+    state = GOOD | {"clocks_locked": None, "clocks_hz": {"gpu": LOCKED, "gpu-nvd-0": {"min": 3e8, "max": 1.6e9}}}
+    assert conditions_of(state, state, SAMPLES).clocks_locked is True
 
 
 @pytest.mark.parametrize("samples", [slow(620, 624), slow(624, 0, 0), slow(624, 306, 624)])

@@ -71,6 +71,9 @@ def test_totals():
     assert total_power({"ONE": 1000.0}) == (1.0, "ONE")
     assert total_power({}) is None and total_power({"NC": 0.0}) is None
     assert total_power({"POM_5V_IN": 3000.0, "POM_5V_GPU": 3001.0}) is None
+    for alone in ({"VDD_CPU_GPU_CV": 500.0, "VDD_SOC": 1300.0}, {"POM_5V_GPU": 900.0, "POM_5V_CPU": 400.0},
+                  {"VDD_SOC": 1300.0, "OTHER": 10.0}):
+        assert total_power(alone) is None  # parts, and not the input that feeds them
 
 
 def test_a_made_up_line_with_vin_and_words_about_throttling():

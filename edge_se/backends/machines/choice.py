@@ -16,13 +16,13 @@ from edge_se.core.progress import SILENT, Progress
 from edge_se.device import agent
 
 DEVICES = ("cpu", "cuda", "jetson")
-TREE_MODEL = "/proc/device-tree/model"
+TREE = "/proc/device-tree"
 SYSTEM_PYTHON = "/usr/bin/python3"
 
 
 def is_jetson() -> bool:
     """Whether this very machine is a Jetson."""
-    return agent.l4t_version() is not None or "Jetson" in (agent.read(TREE_MODEL) or "")
+    return agent.is_jetson()
 
 
 def way_to_jetson(host: str | None) -> Transport | None:
@@ -35,7 +35,8 @@ def way_to_jetson(host: str | None) -> Transport | None:
 
 def no_jetson() -> str:
     """What was looked for, and how to point at one."""
-    return (f"no Jetson found: looked for 'Jetson' in {TREE_MODEL} and for /etc/nv_tegra_release here, for --host, for "
+    return (f"no Jetson found: looked for nvidia,tegra in {TREE}/compatible, 'Jetson' in {TREE}/model and for "
+            "/etc/nv_tegra_release here, for --host, for "
             f"${HOST_VARIABLE} and for the alias '{ALIAS}' in your SSH configuration. To measure on one: "
             "`edge-se bench --device jetson --host USER@HOST` (docs/jetson.md)")
 

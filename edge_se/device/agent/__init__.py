@@ -13,11 +13,12 @@ from .engines import engine_of
 from .errors import AgentError
 from .facts import RUNTIMES, describe
 from .frames import CHUNK, MAGIC, PROTOCOL, read_frame, write_frame
-from .jetson import l4t_version
+from .jetson import is_jetson, l4t_version
 from .lock import Lock
 from .onnxruntime_runner import OnnxRuntimeRunner
-from .power import power_sources, sample
+from .power import power_sources
 from .sampling import Sampler, idle, sampled, stop_sampling
+from .sensors import sample
 from .server import Server
 from .system import cpu_count, read
 from .tensorrt import TensorRt, load_tensorrt
@@ -26,6 +27,5 @@ from .timing import sample_durations, timed
 
 __all__ = ["CHUNK", "MAGIC", "PROTOCOL", "RUNTIMES", "AgentError", "Bundle", "Cache", "Cuda", "Lock",
            "OnnxRuntimeRunner", "Sampler", "Server", "TensorRt", "TensorRtRunner", "cache_folder", "cpu_count",
-           "describe", "engine_of", "idle", "l4t_version", "load_tensorrt", "power_sources", "read", "read_frame",
-           "sample", "sample_durations", "sampled", "state", "stop_sampling",
-           "timed", "write_frame"]
+           "describe", "engine_of", "idle", "is_jetson", "l4t_version", "load_tensorrt", "power_sources", "read",
+           "read_frame", "sample", "sample_durations", "sampled", "state", "stop_sampling", "timed", "write_frame"]

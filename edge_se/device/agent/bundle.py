@@ -11,7 +11,7 @@ import numpy as np
 
 from .cache import Cache, cache_folder
 from .cuda import Cuda
-from .engines import engine_of
+from .engines import builder_gpu, engine_of
 from .errors import AgentError
 from .facts import RUNTIMES, processor_flags
 from .fits import sound, unfit
@@ -66,7 +66,7 @@ class Bundle:
         if runtime == "onnxruntime":
             return OnnxRuntimeRunner(content, 0, entry["target"])
         trt, cuda = load_tensorrt(runtime), Cuda()
-        engine, _ = engine_of(trt, cuda.device(), content, Cache(cache_folder()), precision=entry["precision"],
+        engine, _ = engine_of(trt, builder_gpu(cuda), content, Cache(cache_folder()), precision=entry["precision"],
                               batch=1)
         return TensorRtRunner(trt, cuda, engine)
 

@@ -31,7 +31,8 @@ CUDA_CALLS = {
     "cudaEventElapsedTime": [ctypes.POINTER(ctypes.c_float), HANDLE, HANDLE],
 }
 TO_DEVICE, TO_HOST, CAPTURE_THREAD_LOCAL = 1, 2, 1
-_MAJOR, _MINOR = 75, 76  # cudaDevAttrComputeCapabilityMajor and -Minor
+# cudaDevAttrComputeCapabilityMajor, -Minor and cudaDevAttrMultiProcessorCount
+_MAJOR, _MINOR, _PROCESSORS = 75, 76, 16
 
 
 class Cuda:
@@ -67,7 +68,7 @@ class Cuda:
         return value.value
 
     def device(self) -> dict[str, Any]:
-        """Name, compute capability and memory of device 0, and the version of CUDA."""
+        """Name, compute capability, memory and multiprocessors of device 0, and the version of CUDA."""
         if self.number("cudaGetDeviceCount") < 1:
             raise AgentError("cuda", "no CUDA device")
         properties = ctypes.create_string_buffer(1 << 16)  # the name is its first member in every version
@@ -80,7 +81,8 @@ class Cuda:
         version = self.number("cudaRuntimeGetVersion")
         capability = [self.number("cudaDeviceGetAttribute", key, 0) for key in (_MAJOR, _MINOR)]
         return {"name": properties.value.decode("utf-8", "replace"), "capability": capability,
-                "cuda": f"{version // 1000}.{version % 1000 // 10}", "memory": total.value, "free": free.value}
+                "cuda": f"{version // 1000}.{version % 1000 // 10}", "memory": total.value, "free": free.value,
+                "processors": self.number("cudaDeviceGetAttribute", _PROCESSORS, 0)}
 
 
 def _load_cudart(library: str | None) -> Any:

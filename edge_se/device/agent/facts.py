@@ -9,7 +9,7 @@ import numpy as np
 
 from .cuda import Cuda
 from .errors import AgentError
-from .jetson import l4t_version
+from .jetson import is_jetson, l4t_version
 from .power import power_sources
 from .system import cpu_count, read
 from .tensorrt import load_tensorrt
@@ -52,7 +52,7 @@ def describe(root: str = "/") -> dict[str, Any]:
         except AgentError as error:
             runtimes[runtime] = {"reason": error.what, "fix": error.fix}
     return {"name": model or (name.group(1).strip() if name else platform.machine()),
-            "jetson": l4t is not None or "Jetson" in (model or ""), "l4t": l4t, "machine": platform.machine(),
+            "jetson": is_jetson(root), "l4t": l4t, "machine": platform.machine(),
             "system": f"{platform.system()} {platform.release()}", "python": platform.python_version(),
             "numpy": np.__version__, "cpu": name.group(1).strip() if name else None, "cores": cpu_count(),
             "flags": processor_flags(root), "memory": int(memory.group(1)) * 1024 if memory else None,

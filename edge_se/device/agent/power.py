@@ -1,63 +1,78 @@
-"""Sensors of power, and one sample of everything that changes while a model runs."""
+"""Sensors of power."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import time
 
-from .conditions import state, temperatures, throttling
-from .system import paths, read, read_number
+from .jetson import is_thor
+from .system import paths, program, read, read_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    Rail = tuple[tuple[str, ...], float, str]
+
+# Single-channel monitors by the names that Linux's drivers give them (drivers/hwmon/ina2xx.c and ina238.c): the input
+# of a Thor developer kit lies behind an INA238. Of three channels is the INA3221 alone.
+SINGLE = ("ina219", "ina220", "ina226", "ina228", "ina230", "ina231", "ina234", "ina237", "ina238", "ina260", "sq52206")
 
 
 def power_sources(root: str = "/") -> list[str]:
-    """Where power can be read: tegrastats, ina3221, rapl."""
-    found = ["tegrastats"] if root == "/" and shutil.which("tegrastats") else []
-    found += ["ina3221"] if _ina3221(root) else []
-    return found + (["rapl"] if _rapl(root) else [])
+    """Where power can be read: tegrastats, ina3221 or another monitor by its chip's name, rapl."""
+    found = ["tegrastats"] if root == "/" and program("tegrastats") else []
+    files = rail_files(root)
+    readable = read_rails(files, root)
+    found += sorted({files[name][2] for name in readable})
+    return found + (["rapl"] if read_counters(counter_files(root), root) else [])
 
 
-def sample(root: str = "/") -> dict[str, Any]:
-    """One sample of everything that /sys tells: rails in mW, RAPL counters in uJ, clocks, temperatures, throttling."""
-    taken: dict[str, Any] = {"t": time.monotonic()}
-    rails, counters = _ina3221(root), _rapl(root)
-    if rails:
-        taken["rails_mw"] = rails
-    if counters:
-        taken["rapl_uj"] = {name: counter for name, (counter, _) in counters.items()}
-        taken["rapl_max_uj"] = {name: limit for name, (_, limit) in counters.items() if limit}
-    now = state(root) if not rails and not counters else None
-    taken["temps_c"], taken["throttle"] = temperatures(root), throttling(root)
-    clocks = (now or {"clocks_hz": {}})["clocks_hz"]
-    taken["clocks_hz"] = {name: clock["now"] for name, clock in clocks.items() if clock["now"]}
-    return taken
+def rail_files(root: str) -> dict[str, Rail]:
+    """Of each rail the files whose numbers multiplied by a factor are milliwatts, that factor, and the chip.
 
-
-def _ina3221(root: str) -> dict[str, float]:
-    """Milliwatts of each rail: JetPack 5 and later under hwmon (mV, mA), JetPack 4 under iio (mW)."""
-    rails = {}
-    for label in paths("/sys/bus/i2c/drivers/ina3221/*/hwmon/hwmon*/in[1-3]_label", root):
+    INA3221: JetPack 5 and later under hwmon (mV, mA), JetPack 4 under iio (mW). Of single-channel ones hwmon tells
+    microwatts. One without a label is a Thor's input, or is told by its chip and place.
+    """
+    rails: dict[str, Rail] = {}
+    labels = paths("/sys/bus/i2c/drivers/ina3221/*/hwmon/hwmon*/in[1-3]_label", root)
+    for name in paths("/sys/class/hwmon/hwmon*/name", root):
+        folder, chip = os.path.dirname(name), read(name, root) or ""
+        if chip == "ina3221":
+            labels += paths(f"{folder}/in[1-3]_label", root)
+        elif chip in SINGLE:
+            shown = next(filter(None, (read(f"{folder}/{label}", root) for label in ("label", "in1_label"))),
+                         "VIN" if is_thor(root) else f"{chip} in {os.path.basename(folder)}")
+            told = read_number(f"{folder}/power1_input", root) is not None
+            rails[shown] = ((f"{folder}/power1_input",), 1e-3, chip) if told else (
+                (f"{folder}/in1_input", f"{folder}/curr1_input"), 1e-3, chip)
+    for label in labels:
         folder, number = os.path.dirname(label), os.path.basename(label)[2]
-        volts, amperes = (read_number(f"{folder}/{kind}{number}_input", root) for kind in ("in", "curr"))
-        if volts is not None and amperes is not None:
-            rails[read(label, root) or number] = volts * amperes / 1000
+        rails[read(label, root) or number] = ((f"{folder}/in{number}_input", f"{folder}/curr{number}_input"), 1e-3,
+                                              "ina3221")
     for label in paths("/sys/bus/i2c/drivers/ina3221x/*/iio:device*/rail_name_[0-2]", root):
-        watts = read_number(f"{os.path.dirname(label)}/in_power{label[-1]}_input", root)
-        if watts is not None:
-            rails[read(label, root) or label[-1]] = float(watts)
+        power = f"{os.path.dirname(label)}/in_power{label[-1]}_input"
+        rails[read(label, root) or label[-1]] = ((power,), 1.0, "ina3221")
     return rails
 
 
-def _rapl(root: str) -> dict[str, tuple[int, int | None]]:
-    """(counter, where it wraps) in microjoules of each processor package; reading them usually takes root."""
-    found = {}
-    for folder in paths("/sys/class/powercap/intel-rapl:[0-9]", root):
-        counter = read_number(folder + "/energy_uj", root)
-        if counter is not None:
-            limit = read_number(folder + "/max_energy_range_uj", root)
-            found[read(folder + "/name", root) or folder] = (counter, limit)
-    return found
+def read_rails(files: dict[str, Rail], root: str) -> dict[str, float]:
+    """Milliwatts of each rail that can be read."""
+    rails = {}
+    for name, (sources, factor, _) in files.items():
+        values = [read_number(path, root) for path in sources]
+        if None not in values:
+            rails[name] = factor
+            for value in values:
+                rails[name] *= value or 0
+    return rails
+
+
+def counter_files(root: str) -> dict[str, tuple[str, int | None]]:
+    """RAPL's counter of each processor package, and where it wraps, in microjoules."""
+    return {read(folder + "/name", root) or folder: (folder + "/energy_uj",
+                                                     read_number(folder + "/max_energy_range_uj", root))
+            for folder in paths("/sys/class/powercap/intel-rapl:[0-9]", root)}
+
+
+def read_counters(files: dict[str, tuple[str, int | None]], root: str) -> dict[str, int]:
+    """Microjoules of each package; reading them usually takes root."""
+    found = {name: read_number(path, root) for name, (path, _) in files.items()}
+    return {name: value for name, value in found.items() if value is not None}

@@ -11,7 +11,9 @@ import sys
 import threading
 import time
 
+from .jetson import is_jetson
 from .power import power_sources
+from .system import program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SAMPLE_S = 0.05
+START_S = 10.0
 # Where this package lies instead of the working directory, in which anything may lie.
 _PROGRAM = f"import sys; sys.path[0] = sys.argv.pop(1); from {__package__}.main import main; sys.exit(main())"
 
@@ -32,38 +35,56 @@ def _home() -> str:
 
 
 class Sampler:
-    """Samples in a process of its own, so that the one that measures is left alone; it goes on until `stop`."""
+    """Samples in processes of its own, so that the one that measures is left alone; they go on until `stop`.
+
+    Clocks and counters of over-current come from /sys whoever tells the power: tegrastats tells the GPU's clock to
+    root alone, and the counters to nobody.
+    """
 
     def __init__(self, sources: list[str], seconds: float = SAMPLE_S) -> None:
         self._samples: list[dict[str, Any]] = []
-        command = ["tegrastats", "--interval", str(int(1000 * seconds))] if "tegrastats" in sources else [
-            sys.executable, "-c", _PROGRAM, _home(), "sample", str(seconds)]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                         stderr=subprocess.DEVNULL, text=True)
-        self._thread = threading.Thread(target=self._collect, daemon=True)
-        self._thread.start()
+        tegrastats = program("tegrastats") if "tegrastats" in sources else None
+        commands = [[sys.executable, "-c", _PROGRAM, _home(), "sample", str(seconds)]]
+        if tegrastats:
+            commands = [[*commands[0], "without-power"], [tegrastats, "--interval", str(int(1000 * seconds))]]
+        self._first = threading.Event()
+        self._processes = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                            stderr=subprocess.DEVNULL, text=True) for command in commands]
+        self._threads = [threading.Thread(target=self._collect, args=(process,), daemon=True)
+                         for process in self._processes]
+        for thread in self._threads:
+            thread.start()
 
-    def _collect(self) -> None:
-        for line in self._process.stdout or ():
+    def _collect(self, process: subprocess.Popen[str]) -> None:
+        for line in process.stdout or ():
             if line.startswith("{"):
                 with contextlib.suppress(ValueError):
                     self._samples.append(json.loads(line))
             elif line.strip():
                 self._samples.append({"t": time.monotonic(), "tegrastats": line.strip()})
+            self._first.set()
+        self._first.set()  # it ended
+
+    def wait(self, seconds: float) -> None:
+        """Until the first sample, at most so long: a Python takes a while to start, and runs may be short."""
+        self._first.wait(seconds)
 
     def take(self, start: float, end: float) -> list[dict[str, Any]]:
         """Those from `start` to `end` on the monotonic clock, in the order of time; earlier ones are forgotten."""
         taken = [one for one in list(self._samples) if start <= one["t"] <= end]
         self._samples[:] = [one for one in list(self._samples) if one["t"] > end]
-        return taken
+        return sorted(taken, key=lambda one: float(one["t"]))
 
     def stop(self) -> None:
-        """Ends its process."""
-        self._process.kill()
-        self._process.wait()
-        self._thread.join(5)
-        if self._process.stdout:
-            self._process.stdout.close()
+        """Ends its processes."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        for thread in self._threads:
+            thread.join(5)
+        for process in self._processes:
+            if process.stdout:
+                process.stdout.close()
 
 
 _SAMPLERS: list[Sampler] = []  # the one of this process, once power was asked for and can be told
@@ -75,10 +96,11 @@ def sampled(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     Work that tells no `window` counts as a whole.
     """
     sources = power_sources() if not _SAMPLERS else []
-    if sources:
+    if sources or (is_jetson() and not _SAMPLERS):
         with contextlib.suppress(OSError):
             _SAMPLERS.append(Sampler(sources))
             atexit.register(stop_sampling)
+            _SAMPLERS[0].wait(START_S)
     start = time.monotonic()
     done = dict(work())
     first, last = done.pop("window", None) or (start, time.monotonic())

@@ -14,7 +14,7 @@ import numpy as np
 from .cache import Cache, cache_folder
 from .conditions import state
 from .cuda import Cuda
-from .engines import engine_of
+from .engines import builder_gpu, engine_of
 from .errors import AgentError
 from .facts import RUNTIMES, describe
 from .fits import unfit
@@ -143,7 +143,7 @@ class Server:
                        opset=int(header["opset"]))
         if reason:
             raise AgentError("model", reason)
-        engine, facts = engine_of(trt, cuda.device(), content, self._storage, precision=str(header["precision"]),
+        engine, facts = engine_of(trt, builder_gpu(cuda), content, self._storage, precision=str(header["precision"]),
                                   batch=int(header["batch"]))
         self._sessions[name] = TensorRtRunner(trt, cuda, engine)
         return {"engine": facts}, b""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
+
+ADMIN_PATHS = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # Dropbear, and sshd without PAM, leave them out
 
 
 def cpu_count() -> int:
@@ -33,3 +36,8 @@ def paths(pattern: str, root: str = "/") -> list[str]:
     """Files that match, as absolute paths below `root`, which is left out."""
     found = glob.glob(os.path.join(root, pattern.lstrip("/")))
     return sorted("/" + os.path.relpath(path, root) for path in found)
+
+
+def program(name: str) -> str | None:
+    """The path of a program, also where the search path of a login over SSH leaves out those of administrators."""
+    return shutil.which(name) or shutil.which(name, path=os.pathsep.join(ADMIN_PATHS))

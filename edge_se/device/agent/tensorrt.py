@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+# "Skipping tactic 44 due to insufficient memory on requested size of ...", "Tactic Device request: 1000MB Available:
+# 302MB. Device memory is insufficient to use tactic.", "Some tactics do not have sufficient workspace memory to run."
+_SHORT = re.compile(r"tactic.*(?:insuff?icient|not have sufficient|out of).*memory|memory is insufficient.*tactic",
+                    re.IGNORECASE)
+
 
 class TensorRt:
     """Every difference between TensorRT 8.5, 8.6, 10, 11 and TensorRT for RTX, in one place.
@@ -27,6 +32,7 @@ class TensorRt:
         if self.name == "tensorrt" and self.version < (8, 5):
             raise AgentError("runtime", f"TensorRT {module.__version__} is older than 8.5", "update to JetPack 5.1")
         self.messages: list[str] = []
+        self._short: list[str] = []
         self.logger = self._logger()
 
     @property
@@ -58,6 +64,7 @@ class TensorRt:
         `capability` ("SM86") builds ahead of time for a GPU that is not here, which only TensorRT for RTX can.
         """
         self.messages.clear()
+        self._short.clear()
         trt = self.module
         builder = trt.Builder(self.logger)
         if builder is None:
@@ -102,20 +109,29 @@ class TensorRt:
             profile.set_shape(images.name, fixed, fixed, fixed)
             config.add_optimization_profile(profile)
 
+    @property
+    def skipped_tactics(self) -> int:
+        """How many kernels the last build did not try for want of memory, as far as its log tells."""
+        skipped = sum("skipping tactic" in message.lower() for message in self._short)
+        return max(skipped, len(self._short) - skipped)  # each is announced by a line on what it requests
+
     def said(self) -> str:
         """The last errors of its logger, for messages."""
         return "; ".join(self.messages[-3:]) or "without saying why"
 
     def _logger(self) -> Any:
-        messages, trt = self.messages, self.module
+        messages, short, trt = self.messages, self._short, self.module
+        errors = trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR
 
         class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
             def __init__(self) -> None:
                 trt.ILogger.__init__(self)
 
             def log(self, severity: Any, message: str) -> None:
-                if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
+                if severity in errors:
                     messages.append(message)
+                if severity in (*errors, trt.ILogger.WARNING) and _SHORT.search(message):
+                    short.append(message)
         return Logger()
 
 
