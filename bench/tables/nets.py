@@ -12,7 +12,7 @@ from edge_se.reporting.nets import top1_text, weights_text
 from edge_se.reporting.tables import DASH, markdown
 
 EXPORT_COLUMNS = ["name", "FP32 -> INT8 MiB", "INT8 in onnxruntime", "INT8 in OpenVINO",
-                  "TensorRT for RTX: convolutions in INT8 / all", "gate layers in INT8 / all"]
+                  "TensorRT for RTX: convolutions in INT8 / all", "layers of excitations in INT8 / all"]
 
 
 def nets_table() -> str:

@@ -190,7 +190,7 @@ def memory_table() -> str:
 
 def foreign_table() -> str:
     """Models from elsewhere: what each target made of them, or why it refused."""
-    columns = ["model", "params", "SE gates", "`cpu` x FP32", "`openvino` x FP32", "`tensorrt`",
+    columns = ["model", "params", "SE excitations", "`cpu` x FP32", "`openvino` x FP32", "`tensorrt`",
                "SQNR dB (cpu / openvino / tensorrt)"]
     rows, refused = [], []
     for row in measured("foreign_models")["rows"]:

@@ -1,4 +1,5 @@
-"""What `bench/folded_gates.py` measured: how far gates depend on the image, and nets whose gates are constants.
+"""What `bench/folded_gates.py` measured: how far excitations depend on the image, and nets whose
+excitations are constants.
 
 Where nothing was measured yet each table is a line that says what measures it.
 """
@@ -19,7 +20,7 @@ Row = dict[str, Any]
 
 
 def accuracy_table() -> str:
-    """What constant gates cost on validation images, net by net."""
+    """What constant excitations cost on validation images, net by net."""
     return _block(_accuracy)
 
 
@@ -29,7 +30,7 @@ def final_table() -> str:
 
 
 def times_table() -> str:
-    """INT8 with and without gates beside the plain net, in turns."""
+    """INT8 with and without excitations beside the plain net, in turns."""
     return _block(_times)
 
 
@@ -39,8 +40,8 @@ def _block(of: Callable[[Document], str]) -> str:
 
 
 def _accuracy(document: Document) -> str:
-    columns = ["net", "SE", "gates", "never move", "deviation: median, largest", "top-1 %",
-               "folded, FP32: drop (95 % CI)", "flips", "with gates, INT8: drop (95 % CI)",
+    columns = ["net", "SE", "excitations", "never move", "deviation: median, largest", "top-1 %",
+               "folded, FP32: drop (95 % CI)", "flips", "with excitations, INT8: drop (95 % CI)",
                "folded, INT8: drop (95 % CI)", "folded by `export`"]
     rows = []
     for row in document["rows"]:
@@ -52,14 +53,14 @@ def _accuracy(document: Document) -> str:
                      _drop(all_["folded_int8"]), f"{row['folded']} of {len(deviations)}"])
     n = document["rows"][0]["all"]["n"]
     return (f"{markdown(columns, rows, left=2)}\nDrops in points against the net as it was trained, in FP32, paired by "
-            f"image; n = {n:,} of {document['validation']}; target `{document['target']}`; means of gates over "
-            f"{document['calibration']}. A deviation is a gate's standard deviation over images relative to its mean, "
-            "in the mean of its channels.\n")
+            f"image; n = {n:,} of {document['validation']}; target `{document['target']}`; means of excitations over "
+            f"{document['calibration']}. A deviation is an excitation's standard deviation over images relative to its "
+            "mean, in the mean of its channels.\n")
 
 
 def _final(document: Document) -> str:
-    columns = ["net", "gates folded", "top-1 % as trained", "folded, FP32: drop (95 % CI)", "flips",
-               "with gates, INT8: drop (95 % CI)", "folded, INT8: drop (95 % CI)"]
+    columns = ["net", "excitations folded", "top-1 % as trained", "folded, FP32: drop (95 % CI)", "flips",
+               "with excitations, INT8: drop (95 % CI)", "folded, INT8: drop (95 % CI)"]
     rows = [[f"`{row['net']}`", f"{row['folded']} of {len(row['gates'])}", f"{row['final']['top1']:.2f}",
              _drop(row["final"]["folded"]), str(row["final"]["folded"]["flips"]), _drop(row["final"]["int8"]),
              _drop(row["final"]["folded_int8"])] for row in document["rows"] if "final" in row]
@@ -68,8 +69,8 @@ def _final(document: Document) -> str:
 
 
 def _times(document: Document) -> str:
-    columns = ["net", "runtime", "plain ms", "with gates ms", "folded ms", "SE adds, % (95 % CI)",
-               "what is left of it, folded, % (95 % CI)", "folded over with gates (95 % CI)"]
+    columns = ["net", "runtime", "plain ms", "with excitations ms", "folded ms", "SE adds, % (95 % CI)",
+               "what is left of it, folded, % (95 % CI)", "folded over with excitations (95 % CI)"]
     rows = []
     for row in document["rows"]:
         for runtime, own in row.get("times", {}).items():
@@ -78,8 +79,8 @@ def _times(document: Document) -> str:
             rows.append([f"`{row['net']}`", RUNTIMES[runtime], *medians, added(own["trained_over_plain"]),
                          added(own["folded_over_plain"]), ratio_text(own["folded_over_trained"])])
     hardware = document["timed"]["hardware"]
-    return (f"{markdown(columns, rows, left=2)}\nINT8 of each runtime's own target with all gates folded, one thread, "
-            f"batch 1; medians of {document['repeats']} repeats, all three in turns, on {hardware['cpu']} "
+    return (f"{markdown(columns, rows, left=2)}\nINT8 of each runtime's own target with all excitations folded, one "
+            f"thread, batch 1; medians of {document['repeats']} repeats, all three in turns, on {hardware['cpu']} "
             f"({hardware['cores']} cores).\n")
 
 

@@ -92,7 +92,7 @@ def measured(request: Mapping[str, Any]) -> dict[str, float | int | None]:
 def _resident(field: str) -> int | None:
     """VmRSS (now) or VmHWM (the peak) of this process in bytes; None where the kernel is not Linux.
 
-    `getrusage` serves not: its peak is inherited from the process that started this one.
+    `getrusage` cannot be used: its peak is inherited from the process that started this one.
     """
     with suppress(OSError):
         found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())

@@ -38,7 +38,10 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What one file did at one batch size. `flips` are against onnxruntime on this machine; `beside` is of its row."""
+    """What one file did at one batch size.
+
+    `flips` are against onnxruntime on this machine; `beside` holds more fields of its row.
+    """
 
     entry: Entry
     scenario: str

@@ -77,7 +77,7 @@ def volatility(curve: Sequence[float]) -> float:
 
 
 def tidy(measured: Iterable[tuple[Cell, Iterable[Figure]]]) -> list[dict[str, Any]]:
-    """One row per cell and measured thing; conditions that a thing has not are left out."""
+    """One row per cell and figure, with the conditions under which that figure was measured."""
     return [{"cell": cell.folder, "model": cell.model, "recipe": cell.recipe, "seed": cell.seed,
              "evaluation": figure.evaluation, "measure": figure.measure, **figure.conditions, "value": figure.value,
              **{key: value for key, value in (("low", figure.low), ("high", figure.high), ("n", figure.n))
