@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge_se.core.errors import EdgeSeError, did_you_mean
-from edge_se.evaluation.exact import critical_score
-from edge_se.evaluation.statistics import Paired, drop_interval, mcnemar_p, tango_score
+from edge_se.evaluation.exact import decided
+from edge_se.evaluation.statistics import Paired, drop_interval, mcnemar_p
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 SEVERITY = {"pass": 0, "inconclusive": 1, "fail": 2}
@@ -47,8 +47,8 @@ class Judgement:
 def judge(paired: Paired, margin_pp: float, alpha: float) -> Judgement:
     """Pass when the drop is below the margin with confidence 1 - alpha, fail when it is above it with the same.
 
-    Where the interval lies above the margin but the score is not beyond its exact critical value, the interval is
-    lengthened to hold the margin: few pairs are discordant, and Tango's level does not hold on that side.
+    Where the interval leaves the margin out but the score is not beyond its exact critical value, the interval is
+    lengthened to hold the margin: few pairs are discordant, or few images there are, and Tango's level does not hold.
     """
     if not 0 < alpha < 0.5:
         raise EdgeSeError(f"alpha {alpha} is not between 0 and 0.5", where="--alpha", fix="0.025 is usual")
@@ -57,11 +57,14 @@ def judge(paired: Paired, margin_pp: float, alpha: float) -> Judgement:
                           fix="give percentage points, 0.5 for instance")
     low, high = drop_interval(paired, alpha)
     verdict: Verdict = "inconclusive"
+    margin = margin_pp / 100
     if 100 * high < margin_pp:
-        verdict = "pass"
+        if decided(paired, margin, alpha, fails=False):
+            verdict = "pass"
+        else:
+            high = margin
     elif 100 * low > margin_pp:
-        margin = margin_pp / 100
-        if tango_score(paired, margin) > critical_score(paired.n, margin, alpha):
+        if decided(paired, margin, alpha, fails=True):
             verdict = "fail"
         else:
             low = margin

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_se.core.errors import EdgeSeError
-from edge_se.evaluation.exact import pass_probability
+from edge_se.evaluation.exact import Critical, critical, normal_critical, pass_probability
 
 LARGEST = 1_000_000
 
@@ -27,8 +27,21 @@ def images_needed(margin: float, alpha: float, power: float, discordance: float)
     """
     _require(margin, alpha, power, discordance)
 
+    limit = normal_critical(alpha)
+    while True:
+        n = _from_which_on(limit, margin, alpha, power, discordance)
+        found = critical(n, margin, alpha, fails=False)
+        reached = pass_probability(n, margin, alpha, discordance, limit=found)
+        if reached >= power:
+            return Plan(discordance=discordance, n=n, power_at_n=reached)
+        # Rarely: the scores of n are a little above those that it was sought with.
+        limit = Critical(few=max(limit.few, found.few), many=max(limit.many, found.many))
+
+
+def _from_which_on(limit: Critical, margin: float, alpha: float, power: float, discordance: float) -> int:
+    """`images_needed` were the critical scores those of `limit` for every n."""
     def enough(n: int) -> bool:
-        return pass_probability(n, margin, alpha, discordance) >= power
+        return pass_probability(n, margin, alpha, discordance, limit=limit) >= power
     short, n = 1, 2
     while not enough(n):
         short, n = n, 2 * n
@@ -42,7 +55,7 @@ def images_needed(margin: float, alpha: float, power: float, discordance: float)
     tooth = int(1 / margin)  # a tooth is as long as the images that allow one more broken one
     while below := [later for later in range(n, n + 2 * tooth, max(1, tooth // 20)) if not enough(later)]:
         n = below[-1] + 1
-    return Plan(discordance=discordance, n=n, power_at_n=pass_probability(n, margin, alpha, discordance))
+    return n
 
 
 def _require(margin: float, alpha: float, power: float, discordance: float) -> None:

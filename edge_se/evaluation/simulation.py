@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_se.evaluation.exact import critical_score
+from edge_se.evaluation.exact import critical
 from edge_se.evaluation.sequential import LOOKS, looks
 from edge_se.evaluation.statistics import scores
 
@@ -24,8 +24,6 @@ class Rates:
 def rates(*, images: int, margin: float, alpha: float, drop: float, discordance: float, sets: int, seed: int,
           sequential: bool = False) -> Rates:
     """Verdicts on `sets` draws of `images` pairs; margin, true drop and true rate of discordant pairs are fractions."""
-    from scipy.stats import norm
-
     plan = looks(images, alpha, LOOKS if sequential else 1)
     sizes = np.array([look.n for look in plan])
     broken = (discordance + drop) / 2
@@ -36,8 +34,9 @@ def rates(*, images: int, margin: float, alpha: float, drop: float, discordance:
     for look, fresh in zip(plan, np.diff(sizes, prepend=0)):
         counts += random.multinomial(fresh, shares, size=sets)[:, :2]
         score = scores(look.n, counts[:, 0], counts[:, 1], margin)
-        fails = score > critical_score(look.n, margin, look.alpha)
-        now = np.where(score < -norm.isf(look.alpha), 1, np.where(fails, -1, 0))
+        passing, failing = (critical(look.n, margin, look.alpha, fails=fails).of(look.n, counts.sum(1))
+                            for fails in (False, True))
+        now = np.where(-score > passing, 1, np.where(score > failing, -1, 0))
         stops = (verdict == 0) & (now != 0)
         verdict[stops], used[stops] = now[stops], look.n
     passed, failed = float((verdict == 1).mean()), float((verdict == -1).mean())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, multinomial, norm
 
 from edge_se.core.errors import EdgeSeError
-from edge_se.evaluation.exact import critical_score, pass_probability
+from edge_se.evaluation.exact import _probability, critical, pass_probability
 from edge_se.evaluation.gate import judge
 from edge_se.evaluation.statistics import Paired, scores, tango_score
 
@@ -32,33 +32,89 @@ def test_the_probability_is_that_of_every_outcome(n, margin, drop, discordance):
 
 
 @pytest.mark.parametrize(("n", "margin", "alpha"), [(60, 0.1, 0.025), (100, 0.03, 0.05), (40, 0.2, 0.005)])
-@pytest.mark.parametrize("multiple", [1.0, 1.3, 2.5])
-def test_a_fail_at_the_margin_comes_no_more_often_than_alpha(n, margin, alpha, multiple):
+@pytest.mark.parametrize("multiple", [1.0, 1.3, 2.5, 8.0])
+def test_a_verdict_at_the_margin_comes_no_more_often_than_alpha(n, margin, alpha, multiple):
     discordance = min(1.0, margin * multiple)
     broken = (discordance + margin) / 2
     shares = [broken, discordance - broken, 1 - discordance]
-    fails = sum(multinomial.pmf([b, c, n - b - c], n, shares) for b in range(n + 1) for c in range(n + 1 - b)
-                if judge(Paired(n=n, broken=b, fixed=c), 100 * margin, alpha).verdict == "fail")
-    assert 0 < fails <= 1.02 * alpha
+    chances = {"pass": 0.0, "fail": 0.0, "inconclusive": 0.0}
+    for b in range(n + 1):
+        for c in range(n + 1 - b):
+            verdict = judge(Paired(n=n, broken=b, fixed=c), 100 * margin, alpha).verdict
+            chances[verdict] += multinomial.pmf([b, c, n - b - c], n, shares)
+    assert 0 < chances["fail"] <= alpha and chances["pass"] <= alpha
+
+
+def largest_chance(n, margin, alpha, fails):
+    """Over rates of discordant pairs that the search for critical scores does not try."""
+    steps = (1 - margin) * np.geomspace(0.013 / n, 1, 90)
+    rates = np.clip(np.concatenate([[margin], margin + steps, 1 - steps]), margin, 1)
+    limit = critical(n, margin, alpha, fails=fails)
+    return max(_probability(n, margin, limit, float(rate), margin, fails=fails) for rate in rates)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+@pytest.mark.parametrize(("n", "margin", "alpha"), [
+    (50, 0.0025, 0.025),   # fail came in 3.4 % of the cases
+    (50, 0.005, 0.005),    # pass in 0.7 % instead of 0.5 %
+    (100, 0.02, 0.005), (100, 0.005, 0.025), (2, 0.5, 0.1), (7, 0.1, 0.025), (30, 0.9, 0.025), (40, 0.2, 0.4),
+    (200, 0.0025, 0.025), (1000, 0.05, 0.005), (4579, 0.005, 0.025)])
+def test_alpha_holds_for_every_number_of_images_and_every_rate(n, margin, alpha, fails):
+    assert largest_chance(n, margin, alpha, fails) <= alpha
+
+
+@pytest.mark.parametrize(("n", "margin", "alpha", "fails", "before"), [
+    (50, 0.0025, 0.025, True, 0.0337), (100, 0.02, 0.005, False, 0.0060), (50, 0.005, 0.005, False, 0.0069)])
+def test_the_normal_score_would_not_hold_it(n, margin, alpha, fails, before):
+    """So that the test above could fail."""
+    normal = critical(n, 0.0, alpha, fails=fails)  # without a margin it is the normal one
+    chance = max(_probability(n, margin, normal, float(rate), margin, fails=fails)
+                 for rate in np.geomspace(margin, 1, 60).clip(margin, 1))
+    assert chance == pytest.approx(before, abs=2e-4)
 
 
 def test_the_critical_score_is_no_stricter_than_it_must():
-    critical = critical_score(1000, 0.005, 0.025)
-    counts = [count for count in range(30) if tango_score(Paired(n=1000, broken=count, fixed=0), 0.005) > critical]
+    limit = critical(1000, 0.005, 0.025, fails=True).few
+    counts = [count for count in range(30) if tango_score(Paired(n=1000, broken=count, fixed=0), 0.005) > limit]
     assert binom.sf(counts[0] - 1, 1000, 0.005) <= 0.025 < binom.sf(counts[0] - 2, 1000, 0.005)
-    assert critical_score(20_000, 0.3, 0.025) == pytest.approx(norm.isf(0.025), abs=0.02)
+    for fails in (True, False):
+        assert critical(20_000, 0.3, 0.025, fails=fails).few == pytest.approx(norm.isf(0.025), abs=0.02)
+    # With as few discordant pairs as quantization brings, `pass` needs what it always did.
+    assert critical(10_000, 0.005, 0.025, fails=False).few == pytest.approx(norm.isf(0.025), abs=0.001)
 
 
 @pytest.mark.parametrize("alpha", [1e-6, 0.005, 0.025])
 def test_it_is_the_normal_one_or_more(alpha):
-    assert critical_score(100, 0.0, alpha) == critical_score(100, 1.0, alpha) == norm.isf(alpha)
-    assert critical_score(2000, 0.005, alpha) >= norm.isf(alpha)
+    for fails in (True, False):
+        for margin in (0.0, 1.0):
+            limit = critical(100, margin, alpha, fails=fails)
+            assert limit.few == limit.many == norm.isf(alpha)
+        limit = critical(2000, 0.005, alpha, fails=fails)
+        assert limit.many >= limit.few >= norm.isf(alpha)
+
+
+def test_where_most_pairs_are_discordant_the_other_score_counts():
+    limit = critical(100, 0.005, 0.025, fails=False)
+    assert limit.few < limit.many
+    assert limit.of(100, np.array([0, 50, 51])).tolist() == [limit.few, limit.few, limit.many]
 
 
 def test_on_too_few_images_nothing_fails():
-    assert math.isinf(critical_score(3, 0.5, 0.01)) or critical_score(3, 0.5, 0.01) >= tango_score(
-        Paired(n=3, broken=3, fixed=0), 0.5)
+    limit = critical(3, 0.5, 0.01, fails=True)
+    assert math.isinf(limit.many) or limit.many >= tango_score(Paired(n=3, broken=3, fixed=0), 0.5)
     assert judge(Paired(n=3, broken=3, fixed=0), 50, 0.01).verdict == "inconclusive"
+
+
+def test_the_interval_never_contradicts_the_verdict():
+    for n, margin in ((50, 0.25), (100, 2.0)):
+        for broken in range(0, n, 3):
+            for fixed in range(0, n - broken + 1, 5):
+                judged = judge(Paired(n=n, broken=broken, fixed=fixed), margin, 0.005)
+                low, high = judged.ci_pp
+                assert {"pass": high < margin, "fail": low > margin,
+                        "inconclusive": low <= margin <= high}[judged.verdict]
+
+
 
 def test_a_drop_needs_discordant_pairs():
     with pytest.raises(EdgeSeError, match=r"--discordance: a drop of 0\.02"):

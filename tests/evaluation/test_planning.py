@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from edge_se.core.errors import EdgeSeError
-from edge_se.evaluation.exact import pass_probability
+from edge_se.evaluation.exact import critical, pass_probability
 from edge_se.evaluation.gate import judge
 from edge_se.evaluation.planning import LARGEST, images_needed
 from edge_se.evaluation.statistics import Paired
@@ -28,9 +28,10 @@ def test_simulated_gates_pass_as_often_as_planned(margin, alpha, power, discorda
 @pytest.mark.parametrize(("margin", "alpha", "power", "discordance"), SETTINGS)
 def test_it_is_the_smallest_number_from_which_the_power_holds(margin, alpha, power, discordance):
     n = images_needed(margin, alpha, power, discordance).n
-    tooth = int(1 / margin)
-    assert pass_probability(n - 1, margin, alpha, discordance) < power
-    assert all(pass_probability(later, margin, alpha, discordance) >= power
+    tooth, limit = int(1 / margin), critical(n, margin, alpha, fails=False)
+    assert pass_probability(n, margin, alpha, discordance) >= power
+    assert pass_probability(n - 1, margin, alpha, discordance, limit=limit) < power
+    assert all(pass_probability(later, margin, alpha, discordance, limit=limit) >= power
                for later in range(n, n + 4 * tooth, max(1, tooth // 7)))
 
 
@@ -41,9 +42,10 @@ def test_near_the_normal_approximation_where_that_holds():
 
 
 def test_without_discordant_pairs_the_number_is_known():
-    # Nothing is broken: the upper end is z^2 / (n + z^2).
-    z2 = norm.isf(0.025) ** 2
-    assert images_needed(0.005, 0.025, 0.9, 0.0).n == int(z2 * 0.995 / 0.005) + 1
+    # Nothing is broken: the upper end is z^2 / (n + z^2), with z a little above the normal value.
+    found = images_needed(0.005, 0.025, 0.9, 0.0).n
+    z2 = critical(found, 0.005, 0.025, fails=False).few ** 2
+    assert int(norm.isf(0.025) ** 2 * 0.995 / 0.005) < int(z2 * 0.995 / 0.005) + 1 == found
 
 
 @pytest.mark.parametrize(("values", "says"), [

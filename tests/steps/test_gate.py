@@ -206,7 +206,7 @@ def test_a_plan_needs_no_data(built, monkeypatch, tmp_path, capsys):
     assert [row["discordance_pct"] for row in document["rows"]] == pytest.approx(sorted(flips))
     with pytest.raises(SystemExit):
         main(["gate", "--plan", "--discordance", "1"])
-    assert capsys.readouterr().out.splitlines()[1].split() == ["1", "%", "4,579", "90.2", "%"]
+    assert capsys.readouterr().out.splitlines()[1].split() == ["1", "%", "4,580", "90.2", "%"]
 
 
 def test_a_share_of_an_unknown_accuracy_cannot_be_planned(built, tmp_path, monkeypatch, capsys):
