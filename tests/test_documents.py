@@ -73,3 +73,11 @@ def test_results_are_of_the_bundled_weights(name) -> None:
 def test_links_lead_somewhere(path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
         assert target.startswith("http") or (path.parent / target).exists(), target
+
+
+def test_the_tree_in_contributing_is_that_of_the_repository() -> None:
+    tree = (ROOT / "CONTRIBUTING.md").read_text().partition("```\n")[2].partition("```")[0]
+    named = {path for line in tree.splitlines() for path in re.findall(r"(\S+)/(?= |$)", line.split("  ")[0] + " ")}
+    assert not [path for path in named if not (ROOT / path).is_dir()]
+    packages = {path.parent.name for path in (ROOT / "edge_se").glob("*/__init__.py")}
+    assert packages == {path.split("/")[1] for path in named if path.startswith("edge_se/")}
