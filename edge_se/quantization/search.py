@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from edge_se.backends.base import Backend
+from edge_se.core import environment
 from edge_se.core.errors import CalibrationError
 from edge_se.core.files import read_json, write_json
 from edge_se.core.progress import Progress
@@ -79,7 +80,8 @@ def search(model: OnnxModel, statistics: Statistics, target: Target, images: Ima
         progress.note(f"no labelled images to choose on: placements are judged by their flips on {images.name}")
     ranges = statistics.ranges(method, target.activations)
     ends = time.monotonic() + budget.seconds if budget.seconds else None
-    known = _read_log(log, model, statistics, target)
+    key = log_key(model, statistics, target, images, budget.alpha)
+    known = _read_log(log, key)
     plans = _plans(model, statistics, target, images, method, ends, progress)
     reference = logits_of(model, images)
     graphs: list[OnnxModel] = []
@@ -96,13 +98,13 @@ def search(model: OnnxModel, statistics: Statistics, target: Target, images: Ima
         graphs.append(graph)
         measured.append(row)
         kept.append(placement)
-        _write_log(log, model, statistics, target, measured)
+        _write_log(log, key, measured)
     times: Sequence[float | None] = [None] * len(graphs)
     if backend is not None:
         fp32, *times = interleaved_medians([model, *graphs], backend, progress)
         _require_faster(graphs, times, fp32, target)
     candidates = _decided([_replaced(row, p50_ms=p50) for row, p50 in zip(measured, times)], budget)
-    _write_log(log, model, statistics, target, candidates)
+    _write_log(log, key, candidates)
     return kept[next(index for index, row in enumerate(candidates) if row.chosen)], candidates
 
 
@@ -177,23 +179,25 @@ def _replaced(row: Candidate, **changes: Any) -> Candidate:
     return Candidate(**(asdict(row) | changes))
 
 
-def _key(model: OnnxModel, statistics: Statistics, target: Target) -> dict[str, str]:
+def log_key(model: OnnxModel, statistics: Statistics, target: Target, images: ImageSet, alpha: float) -> dict[str, Any]:
+    """What the accuracy of a candidate depends on beside its own file, whose hash each row has."""
     return {"schema": SCHEMA, "model_sha256": model.sha256, "calibration_sha256": statistics.calibration_sha256,
-            "target": target.name}
+            "target": target.name, "images_sha256": images.sha256, "labelled": images.labels is not None,
+            "preprocessing": repr(replace(images.preprocessing, labels=())), "alpha": alpha,
+            "onnxruntime": environment.version_of("onnxruntime"), "cpu_flags": list(environment.cpu_flags())}
 
 
-def _write_log(log: Path | None, model: OnnxModel, statistics: Statistics, target: Target,
-               rows: list[Candidate]) -> None:
+def _write_log(log: Path | None, key: dict[str, Any], rows: list[Candidate]) -> None:
     if log is not None:
-        write_json(log, _key(model, statistics, target) | {"candidates": [asdict(row) for row in rows]})
+        write_json(log, key | {"candidates": [asdict(row) for row in rows]})
 
 
-def _read_log(log: Path | None, model: OnnxModel, statistics: Statistics, target: Target) -> dict[str, Candidate]:
+def _read_log(log: Path | None, key: dict[str, Any]) -> dict[str, Candidate]:
     """Candidates of an earlier run by the hash of their graph; a log of something else is not used."""
     if log is None or not log.is_file():
         return {}
     document = read_json(log, CalibrationError, fix="remove it to search anew")
-    if any(document.get(key) != value for key, value in _key(model, statistics, target).items()):
+    if any(document.get(name) != value for name, value in key.items()):
         return {}
     try:
         rows = TypeAdapter(list[Candidate]).validate_python(document.get("candidates"))
