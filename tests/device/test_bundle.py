@@ -236,7 +236,8 @@ def test_damage_is_one_message(bundle, bare_python):
     ("labels", None), ("labels", [1, 2]), ("input_size", [32]), ("mean", ["a", 0, 0]), ("std", [0.2, 0.0, 0.2]),
     ("std", [0.2, 0.2]), ("files", [{}]), ("preprocessing", []), ("preprocessing", {"resize": "shrink"}),
     ("targets", ["cpu"]), ("targets", {"cpu": "onnxruntime"}), ("targets", {"cpu": [{"runtime": "onnxruntime"}]}),
-    ("targets", {"cpu": [{"runtime": "onnxruntime", "reason": None, "lacks": 5}]})])
+    ("targets", {"cpu": [{"runtime": "onnxruntime", "reason": None, "lacks": 5}]}),
+    ("targets", {"cpu": [{"runtime": "onnxruntime", "reason": None, "as_written": "yes"}]})])
 def test_a_manifest_of_another_kind_is_one_message(bundle, key, value):
     document = json.loads((bundle / "bundle.json").read_text())
     (bundle / "bundle.json").write_text(json.dumps(document | {key: value}))

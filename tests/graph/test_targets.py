@@ -8,7 +8,7 @@ import pytest
 
 from edge_se.backends.table import BACKENDS
 from edge_se.device import agent
-from edge_se.device.agent.fits import unfit
+from edge_se.device.agent.fits import as_written, unfit
 from edge_se.graph.targets.base import Target
 from edge_se.graph.targets.table import TARGETS, is_for, runs_in
 from edge_se.graph.targets.tensorrt import OPSETS
@@ -107,6 +107,13 @@ def test_rules_survive_json_and_are_read_by_the_function_that_a_device_has():
 @pytest.mark.parametrize("flags", [AVX2, VNNI, ORIN])
 def test_export_writes_what_runs_where_it_is(flags):
     assert ("cpu-avx2" in [target.name for target in targets_for(None, flags)]) == (flags == AVX2)
+
+
+def test_what_fp16_scales_are_too_small_for_is_run_as_written():
+    """onnxruntime multiplies two of them into one that FP16 cannot hold; no other file asks for it."""
+    asking = {name for name, target in TARGETS.items() if as_written(target.rules, "onnxruntime")}
+    assert asking == {name for name, target in TARGETS.items() if target.half_floats} == {"tensorrt-fp16"}
+    assert not any(as_written(target.rules, "tensorrt") for target in TARGETS.values())
 
 
 def test_every_target_says_what_runs_it():

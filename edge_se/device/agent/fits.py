@@ -9,6 +9,7 @@ This one function reads them everywhere. Of the rules of a runtime the first who
     before       a version that is newer than the runtime's
     opset_from   the file's opset is this one or newer
     reason       why not, with {version} and {opset} for what is there; None: the file runs
+    as_written   the runtime must not rewrite the file, also where it runs it for its answers alone
 
 A condition on what is not known does not hold: what nobody knows refuses nothing.
 """
@@ -46,9 +47,15 @@ def unfit(target: str, rules: Iterable[Rule], runtime: str, *, version: str | No
     return f"written for {target}, not for {SHOWN.get(runtime, runtime)}"
 
 
+def as_written(rules: Iterable[Rule], runtime: str) -> bool:
+    """Whether `runtime` must run the file without rewriting it."""
+    return any(rule.get("as_written", False) for rule in rules if rule["runtime"] == runtime)
+
+
 def sound(rules: Any) -> bool:
     """Whether rules that come from a file are what `unfit` takes for granted."""
-    kinds: dict[str, Any] = {"runtime": str, "reason": (str, type(None)), "before": str, "opset_from": int}
+    kinds: dict[str, Any] = {"runtime": str, "reason": (str, type(None)), "before": str, "opset_from": int,
+                             "as_written": bool}
     return isinstance(rules, list) and all(
         isinstance(rule, dict) and {"runtime", "reason"} <= set(rule)
         and all(isinstance(rule[key], kind) for key, kind in kinds.items() if key in rule)

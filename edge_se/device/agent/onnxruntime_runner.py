@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class OnnxRuntimeRunner:
-    """A model in onnxruntime on the CPU; `threads` 0 means all processors."""
+    """A model in onnxruntime on the CPU; `threads` 0 means all processors, `as_written` no rewriting of the graph."""
 
-    def __init__(self, content: bytes, threads: int, target: str = "any") -> None:
+    def __init__(self, content: bytes, threads: int, as_written: bool = False) -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -30,8 +30,7 @@ class OnnxRuntimeRunner:
         options.intra_op_num_threads = threads or cpu_count()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        if target == "tensorrt-fp16":
-            # Its fusions multiply two FP16 scales into one that FP16 cannot hold; TensorRT does so in FP32.
+        if as_written:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         # Spinning threads between runs would take the processor from whatever is measured next.
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads == 1 else "0")

@@ -17,7 +17,7 @@ from .cuda import Cuda
 from .engines import builder_gpu, engine_of
 from .errors import AgentError
 from .facts import RUNTIMES, describe
-from .fits import unfit
+from .fits import as_written, unfit
 from .frames import PROTOCOL, read_frame, write_frame
 from .lock import Lock
 from .onnxruntime_runner import OnnxRuntimeRunner
@@ -136,7 +136,8 @@ class Server:
         with open(self._storage.path(str(header["sha256"])), "rb") as file:
             content = file.read()
         if runtime == "onnxruntime":
-            self._sessions[name] = OnnxRuntimeRunner(content, int(header["threads"]), str(header["target"]))
+            self._sessions[name] = OnnxRuntimeRunner(content, int(header["threads"]),
+                                                     as_written(header["rules"], runtime))
             return {}, b""
         trt, cuda = self._loaded(runtime)
         reason = unfit(str(header["target"]), header["rules"], runtime, version=trt.module.__version__,

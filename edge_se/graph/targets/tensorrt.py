@@ -14,11 +14,10 @@ OPSETS = (
      "reason": "its opset {opset} needs TensorRT 10 or later; {version} reads up to 17: export the source with opset "
                "17"},
 )
+SLOW = "written for TensorRT: onnxruntime has no fast kernels for it; its latency is measured on the device"
 ELSEWHERE = (
     {"runtime": "tensorrt_rtx", "reason": None},
     {"runtime": "onnxruntime-tensorrt", "reason": None},
-    {"runtime": "onnxruntime",
-     "reason": "written for TensorRT: onnxruntime has no fast kernels for it; its latency is measured on the device"},
     {"runtime": "openvino", "reason": "written for TensorRT: its latency is measured on the device"},
 )
 
@@ -26,4 +25,9 @@ TARGET = Target(
     name="tensorrt", order=50, preference=50, runs_on="TensorRT 8.5 to 11", activations="int8-symmetric",
     quantized_bias=False, quantized_outputs=False, quantized_residuals=True, operators=WEIGHTED,
     reasons=(SYMMETRIC, RESIDUAL, TINY_GATES),
-    oldest={"tensorrt": "8.5"}, rules=(*OPSETS, {"runtime": "tensorrt", "reason": None}, *ELSEWHERE))
+    oldest={"tensorrt": "8.5"}, rules=(
+        *OPSETS,
+        {"runtime": "tensorrt", "reason": None},
+        {"runtime": "onnxruntime", "reason": SLOW},
+        *ELSEWHERE,
+    ))

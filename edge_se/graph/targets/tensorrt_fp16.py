@@ -1,7 +1,7 @@
 """`tensorrt-fp16`: TensorRT that takes every type from the graph."""
 
 from edge_se.graph.targets.base import WEIGHTED, Target
-from edge_se.graph.targets.tensorrt import ELSEWHERE, RESIDUAL, SYMMETRIC, TINY_GATES
+from edge_se.graph.targets.tensorrt import ELSEWHERE, RESIDUAL, SLOW, SYMMETRIC, TINY_GATES
 
 TARGET = Target(
     name="tensorrt-fp16", order=60, preference=60, runs_on="TensorRT 10 and 11, strongly typed",
@@ -16,5 +16,7 @@ TARGET = Target(
         {"runtime": "tensorrt", "before": "10",
          "reason": "its FP16 scales need TensorRT 10 or later; here is {version}"},
         {"runtime": "tensorrt", "reason": None},
+        # onnxruntime's fusions multiply two FP16 scales into one that FP16 cannot hold; TensorRT does so in FP32.
+        {"runtime": "onnxruntime", "as_written": True, "reason": SLOW},
         *ELSEWHERE,
     ))
