@@ -27,8 +27,8 @@ from edge_se.evaluation.accuracy import logits_of
 from edge_se.graph.counting import count
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source import SourceOptions, load_source
+from edge_se.quantization.excitations import find_excitations
 from edge_se.quantization.ranges import collect
-from edge_se.quantization.se_gates import find_se_gates
 from edge_se.quantization.search import Budget, search
 from edge_se.quantization.sensitivity import interleaved_medians, sqnr_db
 from edge_se.quantization.static import quantize
@@ -40,22 +40,22 @@ IMAGES, COARSE, SECONDS = 24, 16, 15.0
 
 
 class SeNet(nn.Module):
-    """Plain convolutions with SE gates of linear layers behind `view`, as most SE code has them."""
+    """Plain convolutions with excitations of linear layers behind `view`, as most SE code has them."""
 
     def __init__(self, sigmoid: nn.Module, width: int = 96, blocks: int = 6) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 2, 1), nn.BatchNorm2d(width), nn.ReLU())
         self.bodies = nn.ModuleList(nn.Sequential(nn.Conv2d(width, width, 3, 1, 1), nn.BatchNorm2d(width))
                                     for _ in range(blocks))
-        self.gates = nn.ModuleList(nn.Sequential(nn.Linear(width, width // 8), nn.ReLU(),
+        self.excitations = nn.ModuleList(nn.Sequential(nn.Linear(width, width // 8), nn.ReLU(),
                                                  nn.Linear(width // 8, width), sigmoid) for _ in range(blocks))
         self.head = nn.Linear(width, 20)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stem(x)
-        for body, gate in zip(self.bodies, self.gates):
+        for body, excitation in zip(self.bodies, self.excitations):
             u = body(x)
-            x = torch.relu(x + u * gate(u.mean((2, 3))).view(u.shape[0], u.shape[1], 1, 1))
+            x = torch.relu(x + u * excitation(u.mean((2, 3))).view(u.shape[0], u.shape[1], 1, 1))
         logits: torch.Tensor = self.head(x.mean((2, 3)))
         return logits
 
@@ -112,7 +112,7 @@ def exported(net: nn.Module, size: int, path: Path) -> OnnxModel:
 
 def measured(name: str, model: OnnxModel, images: ImageSet, progress: ConsoleProgress) -> dict[str, Any]:
     counts, statistics = count(model.proto), collect(model, images)
-    return {"name": name, "params": counts.params, "macs": counts.macs, "se_gates": len(find_se_gates(model.proto)),
+    return {"name": name, "params": counts.params, "macs": counts.macs, "se_gates": len(find_excitations(model.proto)),
             "targets": {target: on_target(model, statistics, TARGETS[target], images, progress)
                         for target in ("cpu", "openvino", "tensorrt")}}
 

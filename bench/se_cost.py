@@ -190,7 +190,7 @@ def values_of(model: OnnxModel) -> dict[str, Any]:
     """Of the image that is timed: counts over all activations and weights, zeros and RMS of the feature maps.
 
     Denormal numbers are slow on many processors, and a net whose activations die is no net; neither must happen here.
-    A gate's hidden layer is left out of the latter: it may be one value wide, and zero.
+    An excitation's hidden layer is left out of the latter: it may be one value wide, and zero.
     """
     proto = onnx.shape_inference.infer_shapes(model.proto)
     floats = [value for value in proto.graph.value_info if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT]

@@ -47,7 +47,7 @@ from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source import preprocessing_of
 from edge_se.nets.spec import ModelSpec
 from edge_se.nets.zoo import MODELS, spec_of
-from edge_se.quantization.se_gates import find_se_gates
+from edge_se.quantization.excitations import find_excitations
 from edge_se.quantization.sensitivity import sqnr_db
 from edge_se.reporting.console import ConsoleProgress, print_table
 from edge_se.steps.export import ENLARGED
@@ -226,13 +226,13 @@ def recorder(builder: TensorRt, said: list[str]) -> Any:
 
 
 def int8_counts(model: OnnxModel, fp32: OnnxModel, layers: Iterable[EngineLayer]) -> dict[str, dict[str, int]]:
-    """Of convolutions, gates' layers and linear layers: how many there are, how many the engine computes in INT8."""
+    """Convolutions, excitations' layers and linear layers: how many there are, how many the engine computes in INT8."""
     nodes = {node.output[0]: node.name for node in fp32.proto.graph.node}
-    gates = {nodes[output] for gate in find_se_gates(fp32.proto) for output in gate.inner}
+    inside = {nodes[output] for excitation in find_excitations(fp32.proto) for output in excitation.inner}
     int8 = {node for layer in layers if layer.int8 for node in layer.nodes}
     found = {kind: {"all": 0, "int8": 0} for kind in ("convolutions", "gate_layers", "linear_layers")}
     for node in (node for node in model.proto.graph.node if node.op_type in WEIGHTED):
-        kind = "gate_layers" if node.name in gates else "convolutions" if node.op_type == "Conv" else "linear_layers"
+        kind = "gate_layers" if node.name in inside else "convolutions" if node.op_type == "Conv" else "linear_layers"
         found[kind]["all"] += 1
         found[kind]["int8"] += node.name in int8
     return found

@@ -241,7 +241,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "gate-errors": gate_errors.error_table, "gate-errors-sentence": gate_errors.error_sentence,
     "referee": referee.referee_table, "referee-sentence": referee.referee_sentence,
     "se-figure": se_cost.figure_line, "se-shares": se_cost.shares_table, "se-times": se_cost.times_table,
-    "se-gates": se_cost.gates_table, "se-controls": se_cost.controls,
+    "se-gates": se_cost.excitations_table, "se-controls": se_cost.controls,
     "se-placements": se_studies.placements_table, "se-int8": se_studies.int8_table, "se-noise": se_studies.noise_table,
     "se-ranges": se_studies.ranges_table, "folded-accuracy": se_folding.accuracy_table,
     "folded-final": se_folding.final_table, "folded-times": se_folding.times_table,

@@ -48,9 +48,9 @@ def times_table() -> str:
     return _block(_times)
 
 
-def gates_table() -> str:
+def excitations_table() -> str:
     """INT8 placements: the time of each over `all`, and over the plain net in the same placement."""
-    return _block(_gates)
+    return _block(_excitations)
 
 
 def controls() -> str:
@@ -95,7 +95,7 @@ def _times(document: Document) -> str:
             f"by itself, here {' or '.join(f'`{name}`' for name in sorted(placements))}.\n")
 
 
-def _gates(document: Document) -> str:
+def _excitations(document: Document) -> str:
     columns = ["net", "runtime", "INT8 placement", "ms", "over `all` (95 % CI)",
                "added by SE over the plain net, time % (95 % CI)"]
     untrained = [row for row in document["rows"] if row["weights"] == "untrained" and row["precision"] == "int8"]

@@ -1,4 +1,4 @@
-"""What `bench/folded_gates.py` measured: how far excitations depend on the image, and nets whose
+"""What `bench/folded_excitations.py` measured: how far excitations depend on the image, and nets whose
 excitations are constants.
 
 Where nothing was measured yet each table is a line that says what measures it.
@@ -14,7 +14,7 @@ from bench.tables.measured import Document, measured_if_any
 from bench.tables.se_cost import RUNTIMES, WHERE, added, ratio_text
 from edge_se.reporting.tables import markdown
 
-MISSING = "Not measured yet: `python bench/folded_gates.py`.\n"
+MISSING = "Not measured yet: `python bench/folded_excitations.py`.\n"
 
 Row = dict[str, Any]
 
@@ -35,7 +35,7 @@ def times_table() -> str:
 
 
 def _block(of: Callable[[Document], str]) -> str:
-    document = measured_if_any("folded_gates")
+    document = measured_if_any("folded_excitations")
     return MISSING if document is None else of(document)
 
 
@@ -45,7 +45,7 @@ def _accuracy(document: Document) -> str:
                "folded, INT8: drop (95 % CI)", "folded by `export`"]
     rows = []
     for row in document["rows"]:
-        all_, deviations = row["all"], [100 * gate["deviation"] for gate in row["gates"]]
+        all_, deviations = row["all"], [100 * excitation["deviation"] for excitation in row["gates"]]
         name = f"`{row['net']}`" if "final" in row else f"`{row['net']}`, seed {row['seed']}"
         rows.append([name, WHERE[row["attention"]], str(len(deviations)), str(row["constant"]),
                      f"{statistics.median(deviations):.1f} %, {max(deviations):.0f} %", f"{all_['top1']:.2f}",

@@ -39,9 +39,9 @@ def int8_table() -> str:
 
 
 def ranges_table() -> str:
-    """Kullback-Leibler ranges without and with the rule for tensors like excitations, of `bench/gate_ranges.py`."""
-    document = measured_if_any("gate_ranges")
-    return "Not measured yet: `python bench/gate_ranges.py`.\n" if document is None else _ranges(document)
+    """Kullback-Leibler ranges without and with the rule for such tensors, of `bench/excitation_ranges.py`."""
+    document = measured_if_any("excitation_ranges")
+    return "Not measured yet: `python bench/excitation_ranges.py`.\n" if document is None else _ranges(document)
 
 
 def noise_table() -> str:

@@ -22,7 +22,7 @@ def sensitivity(model: BuildName = None,
                 data: Data = None,
                 out: OutDocument = None,
                 json: Json = False, quiet: Quiet = False) -> None:
-    """Which layers hurt: what INT8 costs in accuracy and brings in time, unit by unit, SE gates apart."""
+    """Which layers hurt: what INT8 costs in accuracy and brings in time, unit by unit, excitations apart."""
     from edge_se.core.files import write_json
     from edge_se.reporting.figures import require_figures, sensitivity_figure
     from edge_se.reporting.tables import sensitivity_rows

@@ -36,11 +36,12 @@ def export(model: Annotated[str, typer.Option(
                help="What runs in INT8: all, se-float, ends-float, conv-only, or auto: measured on held-out images "
                     "and on this machine. Default: the effort's.")] = None,
            max_drop: Annotated[float, typer.Option(
-               help="auto and --fold-gates: points that may be lost, with 97.5 % confidence.")] = 0.5,
+               help="auto and --fold-excitations: points that may be lost, with 97.5 % confidence.")] = 0.5,
            search_seconds: Annotated[Optional[float], typer.Option(help="auto: bound on the search.")] = None,
-           fold_gates: Annotated[bool, typer.Option(
-               "--fold-gates", help="Fold SE gates that hardly depend on the image into the convolutions, as many as "
-                                    "--max-drop allows on held-out images. Writes build/NAME-folded.")] = False,
+           fold_excitations: Annotated[bool, typer.Option(
+               "--fold-excitations", "--fold-gates",
+               help="Fold excitations that hardly depend on the image into the convolutions, as many as --max-drop "
+                    "allows on held-out images. Writes build/NAME-folded.")] = False,
            data: Data = None, out: Out = None,
            accuracy: Annotated[bool, typer.Option(help="Measure accuracy on the test set.")] = True,
            mean: Annotated[Optional[str], typer.Option(help="Of the pixels / 255, R,G,B, for a model from elsewhere. "
@@ -70,7 +71,7 @@ def export(model: Annotated[str, typer.Option(
                  calibration=calibration, effort=effort, method=method, placement=placement, data=data, out=out,
                  accuracy=accuracy,
                  budget=Budget(max_drop_pp=max_drop, seconds=search_seconds), preprocessing=given, bundle=bundle,
-                 untrained=untrained, fold_gates=fold_gates, progress=progress_of(quiet))
+                 untrained=untrained, fold_excitations=fold_excitations, progress=progress_of(quiet))
     if printed_as_json(build.document(), json):
         return
     columns, rows = build_rows(build)

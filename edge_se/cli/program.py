@@ -130,7 +130,7 @@ COMMANDS = (
           "edge-se bench --device jetson --host orin --batch 1,8,32; edge-se bench --estimate all"),
     Entry("gate", "Fail when accuracy drops under quantization: exit 0 pass, 1 fail, 3 inconclusive.", _gate,
           "Examples: edge-se gate --model se_resnet18 --max-drop 0.5; edge-se gate --plan --max-drop 0.2"),
-    Entry("sensitivity", "Which layers hurt: what INT8 costs in accuracy and brings in time, unit by unit, SE gates "
+    Entry("sensitivity", "Which layers hurt: what INT8 costs in accuracy and brings in time, unit by unit, excitations "
           "apart.", _sensitivity, "Example: edge-se sensitivity --model se_resnet18 --target cpu"),
     Entry("robustness", "Top-1 of every file under noise, blur and JPEG: does INT8 lose more there than FP32?",
           _robustness,

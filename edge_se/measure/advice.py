@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from edge_se.measure.causes import CAUSES, COMPUTE, FLOAT, INT8, POINTWISE, QUANTIZE, REFORMAT, SE_GATE, Breakdown
+from edge_se.measure.causes import CAUSES, COMPUTE, EXCITATION, FLOAT, INT8, POINTWISE, QUANTIZE, REFORMAT, Breakdown
 from edge_se.measure.compare import AS_BASELINE, AS_INT8, REMOVED, Comparison
 
 WORTH = 1.1              # a speed-up from here on is one
@@ -14,7 +14,7 @@ LAUNCHES = 0.3           # of the latency, from here on shares of the kernel tim
 BORDERS = 0.1            # reformats and Q/DQ together
 AT_ENDS = 0.5            # of the borders: those of the engine's inputs and outputs
 FLOATS = 0.25
-GATES = 0.15
+EXCITATIONS = 0.15
 ADDS = 0.1
 SLOWER = 0.05            # lost in layers that are slower than in the baseline
 TINY_MS = 0.01           # half of the kernels are shorter: they do not fill the GPU
@@ -48,14 +48,15 @@ def _forecast(comparison: Comparison) -> str:
     if best is None or best.speedup < GAIN * comparison.speedup:
         return ""
     how = {REMOVED: f"without {PARTS.get(best.cause, best.cause)}",
-           AS_BASELINE: "with SE gates as fast as the baseline's",
+           AS_BASELINE: "with excitations as fast as the baseline's",
            AS_INT8: "if the layers that stayed float gained what the INT8 ones did"}
     return f"; it would be {best.speedup:.2f}x {how[best.how]}"
 
 
 def advise(int8: Breakdown, launch_share: float | None, comparison: Comparison | None) -> list[str]:
     """What to try, most promising kinds first; one line that says so where nothing stands out."""
-    found = [*_about_launches(int8, launch_share), *_about_precision(int8), *_about_borders(int8), *_about_gates(int8),
+    found = [*_about_launches(int8, launch_share), *_about_precision(int8), *_about_borders(int8),
+             *_about_excitations(int8),
              *_about_adds(int8), *_about_slower(int8, comparison)]
     return found or ["nothing stands out: no cause is above its threshold (docs/explain.md)"]
 
@@ -105,11 +106,11 @@ def _about_borders(int8: Breakdown) -> list[str]:
             "fewer borders; --target tensorrt-fp16 makes each float tensor half as large"]
 
 
-def _about_gates(int8: Breakdown) -> list[str]:
-    if int8.share(SE_GATE) < GATES:
+def _about_excitations(int8: Breakdown) -> list[str]:
+    if int8.share(EXCITATION) < EXCITATIONS:
         return []
-    quantized = any(layer.cause == SE_GATE and "int8" in f"{layer.reads} {layer.computes}" for layer in int8.layers)
-    found = f"SE gates take {_percent(int8.share(SE_GATE))}: chains of tiny kernels"
+    quantized = any(layer.cause == EXCITATION and "int8" in f"{layer.reads} {layer.computes}" for layer in int8.layers)
+    found = f"Excitations take {_percent(int8.share(EXCITATION))}: chains of tiny kernels"
     if quantized:
         return [f"{found}, in part INT8, which gains nothing there: --placement se-float"]
     return [f"{found}, in float already: only larger batches and a CUDA graph shorten them, or a net without SE"]

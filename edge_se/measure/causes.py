@@ -4,14 +4,14 @@ Decided in this order, on what the layer information tells, else on the layer's 
 
 - reformat: copies, changes of layout and casts ("Reformatting CopyNode", types Reformat and NoOp unless they quantize);
 - quantize: QuantizeLinear, DequantizeLinear and scale layers that run as kernels of their own;
-- se-gate: the squeeze, the layers that compute the gate and the scale. By the flow of tensors: a layer that is no
+- se-gate: the squeeze, the layers that compute the excitation and the scale. By the flow of tensors: a layer that is no
   convolution combines a 1 x 1 tensor with a larger one, and all that leads to the former is 1 x 1 back to the layer
   that reduced a larger tensor. By name where shapes are unknown. A pointwise kernel with the scale in it counts whole,
   a convolution with the pool or the scale in it does not;
 - int8-compute, float-compute, compute: convolutions and matrix products in INT8, in FP32, FP16 or BF16, and those of
   which the files do not tell;
 - pointwise: residual adds, activations and other element-wise kernels that no convolution took in;
-- other: pools outside gates, shuffles, constants, whatever else.
+- other: pools outside excitations, shuffles, constants, whatever else.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from dataclasses import dataclass
 
 from edge_se.measure.layers import FLOATS, Engine, Layer
 
-REFORMAT, QUANTIZE, SE_GATE, POINTWISE, OTHER = "reformat", "quantize", "se-gate", "pointwise", "other"
+REFORMAT, QUANTIZE, EXCITATION, POINTWISE, OTHER = "reformat", "quantize", "se-gate", "pointwise", "other"
 INT8, FLOAT, COMPUTE = "int8-compute", "float-compute", "compute"
 CAUSES = {INT8: "INT8 compute", FLOAT: "float compute", COMPUTE: "compute of unknown precision",
-          REFORMAT: "reformats, copies, casts", QUANTIZE: "quantize, dequantize, scale", SE_GATE: "SE gates",
+          REFORMAT: "reformats, copies, casts", QUANTIZE: "quantize, dequantize, scale", EXCITATION: "excitations",
           POINTWISE: "unfused adds and activations", OTHER: "other"}
 # Types that TensorRT 8.5 to 11 gives; kgen, fusion and gemm are those of its compiler.
 _COPIES = re.compile(r"reformat|noop|copy|^cast$|memcpy", re.IGNORECASE)
@@ -45,8 +45,8 @@ _LAYER_NODE = re.compile(r"(^|[/_.])(Conv|ConvTranspose|Gemm|MatMul|linear|conv2
 _POINTWISE_NODE = re.compile(r"(^|[/_.])(add|sub|mul|div|relu|clip|sigmoid|hardsigmoid|hardswish|leakyrelu|tanh|erf|"
                              r"sqrt|pow|batchnormalization)(_\d+)*$", re.IGNORECASE)
 _PARAMETER = re.compile(r"\.(weight|bias|running_mean|running_var)(_\w+)?$")
-_GATE = re.compile(r"(^|[./_])(se|squeeze_excite|se_module|se_block|fc_se)([./_]|$)")
-_OUR_GATE = re.compile(r"^node_(mean|sigmoid|mul)(_\d+)?$")
+_EXCITATION = re.compile(r"(^|[./_])(se|squeeze_excite|se_module|se_block|fc_se)([./_]|$)")
+_OUR_EXCITATION = re.compile(r"^node_(mean|sigmoid|mul)(_\d+)?$")
 _OUR_SQUEEZE = re.compile(r"^node_mean(_\d+)?$")
 
 
@@ -57,14 +57,14 @@ def operators(layer: Layer) -> list[str]:
 
 def causes_of(engine: Engine) -> list[str]:
     """One cause of CAUSES for each layer."""
-    gates = _gates(engine.layers)
-    named = _named_gates(engine.layers)
+    inside = _excitations(engine.layers)
+    named = _named_excitations(engine.layers)
     found = []
     for number, layer in enumerate(engine.layers):
         cause = _cause(layer)
         bare = not (layer.inputs or layer.outputs)
-        if cause not in (REFORMAT, QUANTIZE) and (number in gates or (bare and not named.isdisjoint(layer.nodes))):
-            cause = SE_GATE
+        if cause not in (REFORMAT, QUANTIZE) and (number in inside or (bare and not named.isdisjoint(layer.nodes))):
+            cause = EXCITATION
         found.append(cause)
     return found
 
@@ -114,19 +114,19 @@ def _read(layer: Layer) -> str | None:
     return next((datatype for datatype in FLOATS if datatype in read), "int8" if "int8" in read else None)
 
 
-def _named_gates(layers: Iterable[Layer]) -> set[str]:
-    """Nodes of gates by name; those of our own export are too plain to tell unless a squeeze is among them.
+def _named_excitations(layers: Iterable[Layer]) -> set[str]:
+    """Nodes of excitations by name; those of our own export are too plain to tell unless a squeeze is among them.
 
     The mean of the head is a pool, called `..._pool`, and a Flatten.
     """
     nodes = {node for layer in layers for node in layer.nodes}
-    ours = {node for node in nodes if _OUR_GATE.match(node) and f"{node}_pool" not in nodes}
-    marked = {node for node in nodes if _GATE.search(node)}
+    ours = {node for node in nodes if _OUR_EXCITATION.match(node) and f"{node}_pool" not in nodes}
+    marked = {node for node in nodes if _EXCITATION.search(node)}
     return marked | ours if any(_OUR_SQUEEZE.match(node) for node in ours) else marked
 
 
-def _gates(layers: Iterable[Layer]) -> set[int]:
-    """Positions of the layers of SE gates, by the flow of tensors."""
+def _excitations(layers: Iterable[Layer]) -> set[int]:
+    """Positions of the layers of excitations, by the flow of tensors."""
     listed = list(layers)
     writers = defaultdict[str, list[int]](list)
     for number, layer in enumerate(listed):

@@ -5,7 +5,7 @@ would be is Amdahl's law with one part t_c of INT8's time made smaller, everythi
 
     would be = baseline / (INT8 - t_c + t_c')
 
-with t_c' = 0 for reformats, Q/DQ and unfused adds ("removed"); the baseline's time for SE gates that are slower than
+with t_c' = 0 for reformats, Q/DQ and unfused adds ("removed"); the baseline's time for excitations that are slower than
 there ("as in the baseline"); and, for float compute, t_c over the speed-up of those INT8 layers that the baseline has
 too ("as the INT8 layers"). It is a bound: what feeds a reformat may become slower without it.
 
@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from edge_se.measure.causes import (
     CAUSES,
     COMPUTE,
+    EXCITATION,
     FLOAT,
     INT8,
     POINTWISE,
     QUANTIZE,
     REFORMAT,
-    SE_GATE,
     Breakdown,
     causes_of,
     operators,
@@ -112,9 +112,9 @@ def compare(int8: Breakdown, baseline: Breakdown, latencies: tuple[float, float]
 def _savings(int8: Breakdown, baseline: Breakdown, matches: Sequence[Match]) -> list[tuple[str, str, float]]:
     """(cause, how, milliseconds): what INT8 would be spared."""
     found = [(cause, REMOVED, int8.of(cause)) for cause in REMOVABLE if int8.of(cause)]
-    gates = baseline.of(SE_GATE)
-    if 0 < gates < int8.of(SE_GATE):
-        found.append((SE_GATE, AS_BASELINE, int8.of(SE_GATE) - gates))
+    excitations = baseline.of(EXCITATION)
+    if 0 < excitations < int8.of(EXCITATION):
+        found.append((EXCITATION, AS_BASELINE, int8.of(EXCITATION) - excitations))
     products = [match for match in matches if set(match.causes) == {INT8}]
     if products and int8.of(FLOAT):
         spent, before = (math.fsum(times) for times in zip(*((match.milliseconds, match.baseline_ms)

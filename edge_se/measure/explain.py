@@ -93,7 +93,7 @@ def _notes(engine: Engine, latency_ms: float | None, name: str) -> list[str]:
     """What a reader must know about a recording."""
     notes = []
     if not engine.detailed:
-        notes.append(f"{name}: the layers are bare names, so precisions and SE gates are read off names and some stay "
+        notes.append(f"{name}: the layers are bare names, so precisions and excitations are read off them, some stay "
                      "unknown; build the engine with --profilingVerbosity=detailed")
     if engine.untimed:
         notes.append(f"{name}: the profile has no time for {_counted(engine.untimed)}")

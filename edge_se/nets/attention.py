@@ -27,13 +27,13 @@ class SqueezeExcitation(nn.Module):
         self.fc1 = nn.Conv2d(channels, hidden, 1, bias=bias)
         self.fc2 = nn.Conv2d(hidden, channels, 1, bias=bias)
 
-    def gate(self, u: torch.Tensor) -> torch.Tensor:
+    def excitation(self, u: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, 1, 1) in (0, 1)."""
         return torch.sigmoid(self.fc2(torch.relu(self.fc1(u.mean((2, 3), keepdim=True)))))
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> the same shape."""
-        return u * self.gate(u)
+        return u * self.excitation(u)
 
 
 def _none(channels: int, reduction: int, bias: bool) -> nn.Module:

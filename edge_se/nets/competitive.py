@@ -1,4 +1,4 @@
-"""Competitive squeeze-and-excitation (CMPE-SE, arXiv 1807.08920): the gate of F(x) sees the shortcut S(x) too.
+"""Competitive squeeze-and-excitation (CMPE-SE, arXiv 1807.08920): the excitation of F(x) sees the shortcut S(x) too.
 
 y = F(x) * w(GAP(F(x)), GAP(S(x))) + S(x): only the residual is scaled. The equations are those of the authors' code
 (scut-aitcm/Competitive-Inner-Imaging-SENet); linear maps are 1x1 convolutions, as in `attention.SqueezeExcitation`.
@@ -32,14 +32,14 @@ class DoubleFc(nn.Module):
         self.fc2 = nn.Conv2d(channels, hidden, 1, bias=bias)
         self.fc3 = nn.Conv2d(2 * hidden, channels, 1, bias=bias)
 
-    def gate(self, u: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+    def excitation(self, u: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
         """Residual and shortcut, both (N, C, H, W) -> (N, C, 1, 1) in (0, 1)."""
         inner = torch.cat((torch.relu(self.fc1(_squeezed(u))), torch.relu(self.fc2(_squeezed(s)))), 1)
         return torch.sigmoid(self.fc3(inner))
 
     def forward(self, u: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
         """Residual and shortcut, both (N, C, H, W) -> the scaled residual."""
-        return u * self.gate(u, s)
+        return u * self.excitation(u, s)
 
 
 class ReimageConv(nn.Module):
@@ -71,7 +71,7 @@ class ReimageConv(nn.Module):
         return one
 
 
-class ReimagedGate(nn.Module):
+class ReimagedExcitation(nn.Module):
     """w = sigmoid(W2 relu(W1 flatten(view(I)))), I made of z_u and z_s; the three views are its subclasses."""
 
     def __init__(self, channels: int, reduction: int, bias: bool, kernel: tuple[int, int],
@@ -88,31 +88,31 @@ class ReimagedGate(nn.Module):
         """(N, 1, C, 2): column 0 squeezes the residual, column 1 the shortcut."""
         return torch.cat((_squeezed(u), _squeezed(s)), 3).reshape(-1, 1, *self.image_shape)
 
-    def gate(self, u: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+    def excitation(self, u: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
         """Residual and shortcut, both (N, C, H, W) -> (N, C, 1, 1) in (0, 1)."""
         flat = self.view(self.image(u, s)).reshape(-1, self.flat, 1, 1)
         return torch.sigmoid(self.fc2(torch.relu(self.fc1(flat))))
 
     def forward(self, u: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
         """Residual and shortcut, both (N, C, H, W) -> the scaled residual."""
-        return u * self.gate(u, s)
+        return u * self.excitation(u, s)
 
 
-class PairView2x1(ReimagedGate):
+class PairView2x1(ReimagedExcitation):
     """The kernel spans the pair (z_u, z_s) of a channel: C values remain."""
 
     def __init__(self, channels: int, reduction: int = 16, bias: bool = False) -> None:
         super().__init__(channels, reduction, bias, kernel=(1, 2), image=(channels, 2))
 
 
-class PairView1x1(ReimagedGate):
+class PairView1x1(ReimagedExcitation):
     """The kernel spans one value: 2 C remain, and W1 alone mixes the pair."""
 
     def __init__(self, channels: int, reduction: int = 16, bias: bool = False) -> None:
         super().__init__(channels, reduction, bias, kernel=(1, 1), image=(channels, 2))
 
 
-class FoldedView(ReimagedGate):
+class FoldedView(ReimagedExcitation):
     """A 3x3 kernel over an image of C / 8 rows of 16 channels, residual and shortcut by turns.
 
     ModelError unless 16 divides C and C is 32 at least: three rows are the least that the kernel spans.
@@ -140,6 +140,6 @@ def with_folded_views(net: nn.Module) -> nn.Module:
         return net
     net = copy.deepcopy(net)
     for module in net.modules():
-        if isinstance(module, ReimagedGate) and isinstance(module.view, ReimageConv):
+        if isinstance(module, ReimagedExcitation) and isinstance(module.view, ReimageConv):
             module.view = module.view.kernel()
     return net

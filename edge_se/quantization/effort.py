@@ -29,7 +29,7 @@ class Effort:
 
 
 EFFORTS = {
-    "quick": Effort(method="minmax", placement="se-float", about="extremes, SE gates in float; nothing is tried"),
+    "quick": Effort(method="minmax", placement="se-float", about="extremes, excitations in float; nothing is tried"),
     "default": Effort(method="mse", placement=None, about="least squared error, the ends in float if cheap"),
     "extensive": Effort(method=AUTO, placement=AUTO, about="methods and placements are measured, the best is taken"),
 }
@@ -56,10 +56,10 @@ def best_method(model: OnnxModel, statistics: Statistics, target: Target, placem
     No labels are needed, and the calibration images themselves serve: a method has no parameters that it could fit
     to them.
     """
-    reference, found = logits_of(model, images), dict[str, float]()
+    reference, decibels = logits_of(model, images), dict[str, float]()
     with progress.task(f"choosing a method for {target.name}", len(METHODS)) as advance:
         for method in METHODS:
             quantized = quantize(model, statistics.ranges(method, target.activations), target, placement)
-            found[method] = sqnr_db(reference, logits_of(quantized, images))
+            decibels[method] = sqnr_db(reference, logits_of(quantized, images))
             advance(1)
-    return max(found, key=lambda method: found[method])
+    return max(decibels, key=lambda method: decibels[method])

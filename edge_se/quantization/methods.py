@@ -51,7 +51,7 @@ def entropy(histogram: Histogram, symmetric: bool) -> tuple[float, float]:
 
     Migacz, 8-bit inference with TensorRT, 2017; applied to |x| for two-sided tensors. Also, a range must keep
     `KL_KEEPS`: one that ends in the bin of the smallest value has all of them there, before and after, and no
-    divergence. Gates of SE, which are bounded away from zero, got such ranges, and whole nets were lost.
+    divergence. Excitations, which are bounded away from zero, got such ranges, and whole nets were lost.
     """
     folded, width = _folded(histogram)
     last = int(np.flatnonzero(folded)[-1]) + 1 if folded.any() else 1

@@ -9,14 +9,14 @@ import onnx
 from edge_se.core.errors import EdgeSeError, did_you_mean
 from edge_se.graph.counting import macs_by_node
 from edge_se.graph.view import GraphView
-from edge_se.quantization.se_gates import find_se_gates
+from edge_se.quantization.excitations import find_excitations
 from edge_se.quantization.targets import WEIGHTED, Target
 
 PLACEMENTS = {
-    "all": "everything that the target quantizes, SE gates too",
-    "se-float": "everything but the inside of SE gates (pool and scale stay INT8 where the target has kernels)",
+    "all": "everything that the target quantizes, excitations too",
+    "se-float": "everything but the inside of excitations (pool and scale stay INT8 where the target has kernels)",
     "ends-float": "se-float, and the first layer, the last one and the pool before it in float too: they lose most",
-    "conv-only": "convolutions and linear layers only, SE gates in float",
+    "conv-only": "convolutions and linear layers only, excitations in float",
 }
 
 ENDS_MAC_SHARE = 0.01  # ends that hold more of the MACs than this cost time that their accuracy may not be worth
@@ -45,7 +45,7 @@ def place(model: onnx.ModelProto, target: Target, name: str | None = None) -> Pl
     name = name or default_placement(model)
     if name not in PLACEMENTS:
         raise EdgeSeError(f"unknown placement '{name}'", where="--placement", fix=did_you_mean(name, PLACEMENTS))
-    spared = [] if name == "all" else [node for gate in find_se_gates(model) for node in gate.inner]
+    spared = [] if name == "all" else [node for excitation in find_excitations(model) for node in excitation.inner]
     if name == "ends-float":
         spared += ends(model)
     operators = target.operators if name != "conv-only" else (*WEIGHTED, "Relu", "Clip")
@@ -58,33 +58,33 @@ def ends(model: onnx.ModelProto) -> list[str]:
     """The layers that read the image, the one that makes the logits and the pool before it, by their first output."""
     view, images = GraphView(model), {value.name for value in model.graph.input}
     weighted = [node for node in model.graph.node if node.op_type in WEIGHTED]
-    found = [node.output[0] for node in weighted if images.intersection(view.data_inputs(node))]
+    outer = [node.output[0] for node in weighted if images.intersection(view.data_inputs(node))]
     last: onnx.NodeProto | None = weighted[-1] if weighted else None
-    while last is not None and last.output[0] not in found:
-        found.append(last.output[0])
+    while last is not None and last.output[0] not in outer:
+        outer.append(last.output[0])
         before = view.producer.get(last.input[0])
         last = before if before is not None and before.op_type in UNWEIGHTED else None
-    return found
+    return outer
 
 
 def residual_inputs(model: onnx.ModelProto) -> list[tuple[str, str]]:
     """(output, residual input) of every Add of two computed tensors.
 
     The residual input is the one that fewer nodes lie behind: the shortcut, projected or not. The other branch
-    ends in the convolution that TensorRT fuses with the Add. The inside of SE gates does not count: a gate on the
+    ends in the convolution that TensorRT fuses with the Add. The inside of excitations does not count: one on the
     shortcut is longer than the branch.
     """
     view = GraphView(model)
     depth = {value.name: 0 for value in model.graph.input}
-    inside = {name for gate in find_se_gates(model) for name in (*gate.squeezes, *gate.inner)}
+    inside = {name for excitation in find_excitations(model) for name in (*excitation.squeezes, *excitation.inner)}
     for node in model.graph.node:
         if node.output[0] in inside:
             continue
         behind = max((depth.get(name, 0) for name in node.input), default=0)
         depth.update(dict.fromkeys(node.output, behind + 1))
-    found = []
+    residual = []
     for node in model.graph.node:
         branches = view.data_inputs(node)
         if node.op_type == "Add" and len(branches) == 2 and node.output[0] not in inside:
-            found.append((node.output[0], min(branches, key=lambda name: depth[name])))
-    return found
+            residual.append((node.output[0], min(branches, key=lambda name: depth[name])))
+    return residual

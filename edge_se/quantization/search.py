@@ -93,7 +93,7 @@ def search(model: OnnxModel, statistics: Statistics, target: Target, images: Ima
             break
         graph = quantize(model, ranges, target, placement)
         if graph.sha256 in {other.sha256 for other in graphs}:
-            continue  # a plain net has no gates: `all` and `se-float` are one
+            continue  # a plain net has no excitations: `all` and `se-float` are one
         row = known.get(graph.sha256) or _accuracy(graph, placement, units, reference, images, budget, progress)
         graphs.append(graph)
         measured.append(row)

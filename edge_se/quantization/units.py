@@ -8,14 +8,14 @@ import onnx
 
 from edge_se.graph.counting import macs_by_node
 from edge_se.graph.view import GraphView
+from edge_se.quantization.excitations import find_excitations
 from edge_se.quantization.placement import Placement
-from edge_se.quantization.se_gates import find_se_gates
 from edge_se.quantization.targets import WEIGHTED, Target
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A weighted layer, a whole SE gate, or an operator without weights; nodes by the name of their first output."""
+    """A weighted layer, a whole excitation, or an operator without weights; nodes by the name of their first output."""
 
     name: str
     kind: str  # "layer", "se-gate" or "operator"
@@ -26,20 +26,20 @@ class Unit:
 def units_of(model: onnx.ModelProto, target: Target) -> list[Unit]:
     """All units that `target` would quantize, in graph order."""
     macs, view = macs_by_node(model), GraphView(model)
-    gates = {gate.inner[0]: gate for gate in find_se_gates(model)}
-    inside = {node for gate in gates.values() for node in gate.inner}
-    found = []
+    excitations = {excitation.inner[0]: excitation for excitation in find_excitations(model)}
+    inside = {node for excitation in excitations.values() for node in excitation.inner}
+    units = []
     for node in model.graph.node:
         output = node.output[0]
-        if output in gates:
-            inner = gates[output].inner
-            found.append(Unit(name=gate_name(inner, view), kind="se-gate", nodes=inner,
+        if output in excitations:
+            inner = excitations[output].inner
+            units.append(Unit(name=excitation_name(inner, view), kind="se-gate", nodes=inner,
                               macs=sum(macs.get(name, 0) for name in inner)))
         elif output not in inside and node.op_type in WEIGHTED:
-            found.append(Unit(name=_layer_name(node), kind="layer", nodes=(output,), macs=macs[output]))
+            units.append(Unit(name=_layer_name(node), kind="layer", nodes=(output,), macs=macs[output]))
         elif output not in inside and target.quantized_outputs and node.op_type in ("Add", "Mul", "GlobalAveragePool"):
-            found.append(Unit(name=f"{node.op_type} {node.name or output}", kind="operator", nodes=(output,), macs=0))
-    return found
+            units.append(Unit(name=f"{node.op_type} {node.name or output}", kind="operator", nodes=(output,), macs=0))
+    return units
 
 
 def with_float_units(placement: Placement, units: list[Unit], name: str) -> Placement:
@@ -55,8 +55,8 @@ def only(unit: Unit, model: onnx.ModelProto, placement: Placement) -> Placement:
     return Placement(name=f"only {unit.name}", operators=placement.operators, float_nodes=others, residual_inputs=())
 
 
-def gate_name(inner: tuple[str, ...], view: GraphView) -> str:
-    """`layer1.0.se` from the weights of the layers of an SE gate, else the name of its first output."""
+def excitation_name(inner: tuple[str, ...], view: GraphView) -> str:
+    """`layer1.0.se` from the weights of the layers of an excitation, else the name of its first output."""
     names = [_layer_name(view.producer[name]) for name in inner if view.producer[name].op_type in WEIGHTED]
     stems = {name.rpartition(".")[0] for name in names}
     return stems.pop() if len(stems) == 1 and "" not in stems else inner[0]

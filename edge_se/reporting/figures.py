@@ -9,7 +9,7 @@ from typing import Any
 from edge_se.core.errors import EdgeSeError, UnavailableError
 from edge_se.core.files import write_bytes
 
-KINDS = {"layer": ("#4c72b0", "layer"), "se-gate": ("#dd8452", "SE gate"), "operator": ("#8c8c8c", "operator")}
+KINDS = {"layer": ("#4c72b0", "layer"), "se-gate": ("#dd8452", "excitation"), "operator": ("#8c8c8c", "operator")}
 FORMATS = (".svg", ".png", ".pdf")
 SETTINGS = {"svg.hashsalt": "edge-se", "font.size": 8, "axes.spines.top": False, "axes.spines.right": False}
 

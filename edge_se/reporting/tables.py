@@ -144,7 +144,7 @@ def _beside(group: dict[str, Any] | None) -> list[str]:
 
 
 def sensitivity_rows(units: list[dict[str, Any]]) -> Rows:
-    """Units of `sensitivity`, the most costly first, SE gates last."""
+    """Units of `sensitivity`, the most costly first, excitations last."""
     columns = ["unit", "kind", "MACs", "SQNR dB", "flips", "brings ms"]
     ordered = sorted(units, key=lambda unit: (unit["kind"] == "se-gate", unit["sqnr_db"]))
     return columns, [[unit["name"], unit["kind"], f"{unit['macs']:,}", f"{unit['sqnr_db']:.1f}", str(unit["flips"]),

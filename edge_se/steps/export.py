@@ -29,7 +29,7 @@ from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source import Source, SourceOptions, load_source
 from edge_se.quantization.chains import NO_KERNEL, depthwise_swishes
 from edge_se.quantization.effort import AUTO, EFFORTS, best_method, effort_of, require_method
-from edge_se.quantization.gate_folding import fold_gates as fold_gates_of
+from edge_se.quantization.folding import fold_excitations as fold_excitations_of
 from edge_se.quantization.placement import place
 from edge_se.quantization.ranges import Statistics, collect
 from edge_se.quantization.search import Budget, search
@@ -53,15 +53,15 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
            targets: Sequence[str] | None = None, calibration: str | None = None, effort: str = "default",
            method: str | None = None, placement: str | None = None, budget: Budget | None = None,
            data: Path | None = None, out: Path | None = None, accuracy: bool = True, bundle: bool = False,
-           preprocessing: SourceOptions | None = None, untrained: bool = False, fold_gates: bool = False,
+           preprocessing: SourceOptions | None = None, untrained: bool = False, fold_excitations: bool = False,
            progress: Progress = SILENT) -> Build:
     """Writes `fp32.onnx` and what was asked for to `out` (build/NAME) and returns the manifest.
 
     Everything is made and measured in memory first and written at the end, so an interrupted or failed export
     leaves the old build. With `accuracy` False nothing is evaluated but agreement on the calibration images.
     `method` and `placement` take precedence over those of `effort`. With `untrained` a net of the zoo gets random
-    weights, and NAME-untrained is what the build says everywhere. With `fold_gates` every file is made from the
-    graph whose SE gates are constants where `budget` allows (`fold_gates` of edge_se.quantization.gate_folding), and
+    weights, and NAME-untrained is what the build says everywhere. With `fold_excitations` every file is made from the
+    graph whose excitations are constants where `budget` allows (edge_se.quantization.folding), and
     NAME-folded is what the build says; `source` then has what was folded and what it cost on held-out images.
     """
     budget = budget or Budget()
@@ -79,8 +79,8 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
         progress.note(source.assumption)
     images = _calibration_images(source, None if table else calibration, cifar)
     found_parity = parity(source, images)
-    if fold_gates:
-        source = _with_folded_gates(source, images, _held_out(source, images, cifar), budget, progress)
+    if fold_excitations:
+        source = _with_folded_excitations(source, images, _held_out(source, images, cifar), budget, progress)
     made = [_Made(model=source.model, seconds=seconds)]
     if fp16:
         made.append(_fp16(source.model))
@@ -160,19 +160,19 @@ def _held_out(source: Source, images: ImageSet, cifar: cifar10.Cifar10 | None) -
     return splits.load("validation", cifar) if cifar and source.is_cifar10 else images
 
 
-def _with_folded_gates(source: Source, images: ImageSet, held_out: ImageSet, budget: Budget,
-                       progress: Progress) -> Source:
+def _with_folded_excitations(source: Source, images: ImageSet, held_out: ImageSet, budget: Budget,
+                              progress: Progress) -> Source:
     """`source` with a graph of its own name; no net computes quite what that does."""
     if source.is_untrained:
-        raise ModelError("gates of random weights are not those of a trained net", where="--fold-gates",
-                         fix="leave --untrained or --fold-gates out")
-    model, folding = fold_gates_of(source.model, images, held_out, max_drop_pp=budget.max_drop_pp, alpha=budget.alpha,
-                                   progress=progress)
+        raise ModelError("excitations of random weights are not those of a trained net", where="--fold-excitations",
+                         fix="leave --untrained or --fold-excitations out")
+    model, folding = fold_excitations_of(source.model, images, held_out, max_drop_pp=budget.max_drop_pp,
+                                         alpha=budget.alpha, progress=progress)
     name, proto, told = f"{source.name}-{FOLDED}", model.copy(), folding.document()
     # The parameters of the net are no longer those of the graph, which are counted then.
     write_metadata(proto, replace(source.metadata, model=name, params=None))
     low, high = told["ci_pp"]
-    progress.note(f"{told['folded']} of {len(told['gates'])} gates folded: {told['drop_pp']:+.2f} points lost "
+    progress.note(f"{told['folded']} of {len(told['gates'])} excitations folded: {told['drop_pp']:+.2f} points lost "
                   f"({low:+.2f} to {high:+.2f}), {told['flips']} flips on {told['n']:,} images of {told['held_out']}")
     return replace(source, name=name, model=OnnxModel.of(proto), origin=source.origin | {"gates": told},
                    reference=None)

@@ -174,7 +174,7 @@ def test_the_figure_lies_where_the_document_looks_for_it(script):
 def test_the_documents_show_what_was_measured(document, monkeypatch, tmp_path):
     monkeypatch.setattr(se_cost, "read_se_cost", lambda: document)
     assert "`tiny_se`" in se_cost.shares_table() and "`tiny_none`" in se_cost.times_table()
-    assert "(default)" in se_cost.gates_table() and "0 are denormal" in se_cost.controls()
+    assert "(default)" in se_cost.excitations_table() and "0 are denormal" in se_cost.controls()
     pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'edge-se[plots]'")
     se_cost.cost_figure(document, tmp_path / "figure.svg")
     assert "tiny_se" in (tmp_path / "figure.svg").read_text()

@@ -9,7 +9,7 @@ from torch import nn
 from edge_se.core.errors import ModelError
 from edge_se.graph.foreign import normalised
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.quantization.se_gates import find_se_gates
+from edge_se.quantization.excitations import find_excitations
 
 RANDOM = np.random.default_rng(0)
 W = RANDOM.standard_normal((4, 3, 1, 1), np.float32)
@@ -32,8 +32,8 @@ class LinearSe(nn.Module):
     def forward(self, x):
         u = self.norm(self.conv(x))
         n, c, _, _ = u.shape
-        gate = self.fc(self.pool(u).view(n, c)).view(n, c, 1, 1)
-        return self.head((u * gate.expand_as(u)).mean((2, 3)))
+        excitation = self.fc(self.pool(u).view(n, c)).view(n, c, 1, 1)
+        return self.head((u * excitation.expand_as(u)).mean((2, 3)))
 
 
 def operators(proto):
@@ -59,7 +59,7 @@ def test_it_is_deterministic(graph_of, tmp_path):
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize(("dynamo", "opset"), [(False, 13), (False, 17), (True, 18)])
 @pytest.mark.filterwarnings("ignore")
-def test_the_gate_of_a_common_se_block_is_found(tmp_path, run_onnx, dynamo, opset, dynamic):
+def test_the_excitation_of_a_common_se_block_is_found(tmp_path, run_onnx, dynamo, opset, dynamic):
     torch.manual_seed(0)
     net, path = LinearSe().eval(), tmp_path / "m.onnx"
     shapes = {"dynamic_shapes": ({0: torch.export.Dim("n")},)} if dynamo else {"dynamic_axes": {"x": {0: "n"}}}
@@ -67,9 +67,9 @@ def test_the_gate_of_a_common_se_block_is_found(tmp_path, run_onnx, dynamo, opse
     torch.onnx.export(net, (torch.zeros(2, 3, 32, 32),), str(path), dynamo=dynamo, input_names=["x"],
                       opset_version=opset, verbose=False, **external, **(shapes if dynamic else {}))
     proto = normalised(OnnxModel.read(path), path)
-    (gate,) = find_se_gates(proto)
+    (excitation,) = find_excitations(proto)
     kinds = {node.output[0]: node.op_type for node in proto.graph.node}
-    assert sum(kinds[name] in ("Gemm", "MatMul") for name in gate.inner) == 2
+    assert sum(kinds[name] in ("Gemm", "MatMul") for name in excitation.inner) == 2
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         np.testing.assert_allclose(run_onnx(proto, images.numpy())[0], net(images), rtol=1e-3, atol=1e-4)

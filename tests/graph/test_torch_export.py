@@ -46,13 +46,13 @@ def test_opset_and_interface(pair):
     onnx.checker.check_model(proto, full_check=True)
 
 
-def test_only_operators_with_int8_kernels_and_the_gates(pair):
+def test_only_operators_with_int8_kernels_and_the_excitations(pair):
     net, model = pair
     used = {node.op_type for node in model.proto.graph.node}
-    gates = {"Sigmoid", "Mul"} if net.spec.attention == "se" else set()
-    assert used == {"Conv", "Relu", "Add", "GlobalAveragePool", "Flatten", "Gemm"} | gates  # batch norm is folded
+    excitations = {"Sigmoid", "Mul"} if net.spec.attention == "se" else set()
+    assert used == {"Conv", "Relu", "Add", "GlobalAveragePool", "Flatten", "Gemm"} | excitations  # batch norm is folded
     pools = sum(node.op_type == "GlobalAveragePool" for node in model.proto.graph.node)
-    assert pools == 1 + (sum(net.spec.blocks) if gates else 0)
+    assert pools == 1 + (sum(net.spec.blocks) if excitations else 0)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])

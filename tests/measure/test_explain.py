@@ -1,4 +1,4 @@
-"""Causes on recorded and made-up engines, gates against the graph's own, and arithmetic with known shares."""
+"""Causes on recorded and made-up engines, excitations against the graph's own, and arithmetic with known shares."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from edge_se.graph.counting import shapes_of
 from edge_se.measure.causes import CAUSES, causes_of
 from edge_se.measure.explain import explain
 from edge_se.measure.layers import engine_of, read_engine
-from edge_se.quantization.se_gates import find_se_gates
+from edge_se.quantization.excitations import find_excitations
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "tests" / "recorded" / "layers"
@@ -130,30 +130,30 @@ def unfused(model):
                               tensors(node.output)), 1.0) for node in model.proto.graph.node))
 
 
-def named_gates(model):
-    """Names of the nodes of the gates that quantization finds in the graph."""
-    outputs = {name for gate in find_se_gates(model.proto) for name in (*gate.squeezes, *gate.inner, gate.scale)}
+def named_excitations(model):
+    """Names of the nodes of the excitations that quantization finds in the graph."""
+    outputs = {name for one in find_excitations(model.proto) for name in (*one.squeezes, *one.inner, one.scale)}
     return {node.name for node in model.proto.graph.node if node.output[0] in outputs}
 
 
-def test_gates_are_those_of_the_graph(tiny_onnx, tiny_plain_onnx):
+def test_excitations_are_those_of_the_graph(tiny_onnx, tiny_plain_onnx):
     for model in (tiny_onnx, tiny_plain_onnx):
         document = unfused(model)
         engine = engine_of(document["layers"], document["profile"])
         found = {entry.name for entry, cause in zip(engine.layers, causes_of(engine)) if cause == "se-gate"}
-        assert found == named_gates(model)
-    assert len(named_gates(tiny_onnx)) == 4 * 6 and not named_gates(tiny_plain_onnx)
+        assert found == named_excitations(model)
+    assert len(named_excitations(tiny_onnx)) == 4 * 6 and not named_excitations(tiny_plain_onnx)
 
 
-def test_gates_of_our_export_are_known_by_name_but_for_their_layers(tiny_onnx, tiny_plain_onnx):
+def test_excitations_of_our_export_are_known_by_name_but_for_their_layers(tiny_onnx, tiny_plain_onnx):
     for model in (tiny_onnx, tiny_plain_onnx):
         names = [node.name for node in model.proto.graph.node]
         engine = engine_of(names, [{"name": name, "averageMs": 1} for name in names])
         found = {entry.name for entry, cause in zip(engine.layers, causes_of(engine)) if cause == "se-gate"}
-        assert found == {name for name in named_gates(model) if "Conv" not in name and "relu" not in name}
+        assert found == {name for name in named_excitations(model) if "Conv" not in name and "relu" not in name}
 
 
-def test_a_gate_keeps_its_reformats_and_convolutions_apart():
+def test_an_excitation_keeps_its_reformats_and_convolutions_apart():
     """Made up: pool, reformat, INT8 layer, sigmoid, and the scale fused with the residual add."""
     big, small = (1, 16, 8, 8), (1, 16, 1, 1)
     engine = recording(
@@ -169,10 +169,10 @@ def test_a_gate_keeps_its_reformats_and_convolutions_apart():
     found = explain(engine)
     assert causes_of(found.breakdown.engine) == ["int8-compute", "se-gate", "reformat", "se-gate", "se-gate", "se-gate"]
     assert shares(found) == pytest.approx({"se-gate": 4 / 6, "reformat": 1 / 6, "int8-compute": 1 / 6})
-    assert any(line.startswith("SE gates take 67 %") and "--placement se-float" in line for line in found.advice)
+    assert any(line.startswith("Excitations take 67 %") and "--placement se-float" in line for line in found.advice)
 
 
-def test_a_convolution_with_the_pool_in_it_is_no_gate():
+def test_a_convolution_with_the_pool_in_it_is_no_excitation():
     """Made up: what it computes besides the pool is most of it."""
     big, small = (1, 16, 8, 8), (1, 16, 1, 1)
     engine = recording(
@@ -202,10 +202,10 @@ def test_shares_and_what_it_would_be_by_hand():
     assert comparison.matched_share == pytest.approx(0.5)
 
 
-def test_gates_that_are_slower_than_the_baselines():
+def test_excitations_that_are_slower_than_the_baselines():
     ours, theirs = ({"layers": ["/se/Conv", conv("node_Conv_1", kind, "x", "y")],
-                     "profile": [{"name": "/se/Conv", "averageMs": gate}, {"name": "node_Conv_1", "averageMs": 1.0}]}
-                    for gate, kind in ((0.6, "int8"), (0.2, "fp16")))
+                     "profile": [{"name": "/se/Conv", "averageMs": ms}, {"name": "node_Conv_1", "averageMs": 1.0}]}
+                    for ms, kind in ((0.6, "int8"), (0.2, "fp16")))
     (would_be,) = explain(ours, baseline=theirs).comparison.would_be
     assert (would_be.cause, would_be.how, would_be.speedup) == ("se-gate", "as in the baseline", pytest.approx(1.0))
     assert explain(theirs, baseline=ours).comparison.would_be == ()
@@ -260,7 +260,7 @@ ADVICE = {
     "adds": (recording((conv("node_Conv_1", "int8", "x", "a"), 0.8),
                        (layer("node_add_1", "ElementWise", ("a", "fp16", 1, 16, 8, 8),
                               ("y", "fp16", 1, 16, 8, 8)), 0.2)),
-             "adds and activations of their own take 20 %", "SE gates"),
+             "adds and activations of their own take 20 %", "excitations"),
     "tiny": (recording((conv("node_Conv_1", "int8", "x", "y"), 0.004)), "less than 4.0 us", "reformats"),
     "nothing": (recording((conv("node_Conv_1", "int8", "x", "y"), 1.0)), "nothing stands out", "less than"),
 }

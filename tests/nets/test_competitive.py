@@ -14,14 +14,14 @@ VIEWS = {"pair2x1": PairView2x1, "pair1x1": PairView1x1, "folded": FoldedView}
 FLAT = {"pair2x1": lambda c: c, "pair1x1": lambda c: 2 * c, "folded": lambda c: (c // 8 - 2) * 14}
 
 
-def gate_of(kind, channels=64, reduction=16, bias=False):
+def excitation_of(kind, channels=64, reduction=16, bias=False):
     torch.manual_seed(0)
-    gate = VIEWS[kind](channels, reduction, bias).eval()
-    for tensor in (gate.view.bn.weight.data, gate.view.bn.running_var):
+    excitation = VIEWS[kind](channels, reduction, bias).eval()
+    for tensor in (excitation.view.bn.weight.data, excitation.view.bn.running_var):
         tensor.uniform_(0.5, 2)
-    for tensor in (gate.view.bn.bias.data, gate.view.bn.running_mean):
+    for tensor in (excitation.view.bn.bias.data, excitation.view.bn.running_mean):
         tensor.normal_()
-    return gate
+    return excitation
 
 
 def pair(channels=64, batch=3, dtype=torch.float32):
@@ -40,9 +40,9 @@ def image_of(kind, u, s):
     return torch.stack(rows, 1)  # (N, C / 8, 16): residual and shortcut by turns
 
 
-def mean_map(kind, image, gate):
+def mean_map(kind, image, excitation):
     """Convolution, batch norm and mean by loops."""
-    weight, bn = gate.view.conv.weight, gate.view.bn
+    weight, bn = excitation.view.conv.weight, excitation.view.bn
     height, width = weight.shape[2:]
     rows, columns = image.shape[1] - height + 1, image.shape[2] - width + 1
     result = torch.zeros(len(image), rows, columns)
@@ -58,35 +58,36 @@ def mean_map(kind, image, gate):
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("kind", VIEWS)
 def test_a_view_is_the_plain_formula(kind, bias):
-    gate, (u, s) = gate_of(kind, bias=bias), pair()
-    assert len(gate.view.conv.weight) == 4  # maps: C / 16
+    excitation, (u, s) = excitation_of(kind, bias=bias), pair()
+    assert len(excitation.view.conv.weight) == 4  # maps: C / 16
     with torch.no_grad():
-        flat = mean_map(kind, image_of(kind, u, s), gate).flatten(1)
-        inner = flat @ gate.fc1.weight[..., 0, 0].T + (gate.fc1.bias if bias else 0)
-        logits = inner.clamp(min=0) @ gate.fc2.weight[..., 0, 0].T + (gate.fc2.bias if bias else 0)
+        flat = mean_map(kind, image_of(kind, u, s), excitation).flatten(1)
+        inner = flat @ excitation.fc1.weight[..., 0, 0].T + (excitation.fc1.bias if bias else 0)
+        logits = inner.clamp(min=0) @ excitation.fc2.weight[..., 0, 0].T + (excitation.fc2.bias if bias else 0)
         expected = (1 / (1 + torch.exp(-logits)))[:, :, None, None]
-        torch.testing.assert_close(gate.gate(u, s), expected)
-        torch.testing.assert_close(gate(u, s), u * expected)  # the shortcut is not scaled
+        torch.testing.assert_close(excitation.excitation(u, s), expected)
+        torch.testing.assert_close(excitation(u, s), u * expected)  # the shortcut is not scaled
 
 
 @pytest.mark.parametrize("bias", [False, True])
 def test_double_fc_is_the_plain_formula(bias):
     torch.manual_seed(0)
-    gate, (u, s) = DoubleFc(64, 16, bias), pair()
-    assert gate.fc1.weight.shape == gate.fc2.weight.shape == (4, 64, 1, 1) and gate.fc3.weight.shape == (64, 8, 1, 1)
+    excitation, (u, s) = DoubleFc(64, 16, bias), pair()
+    assert excitation.fc1.weight.shape == excitation.fc2.weight.shape == (4, 64, 1, 1)
+    assert excitation.fc3.weight.shape == (64, 8, 1, 1)
     with torch.no_grad():
         hidden = [(z.mean((2, 3)) @ fc.weight[..., 0, 0].T + (fc.bias if bias else 0)).clamp(min=0)
-                  for z, fc in ((u, gate.fc1), (s, gate.fc2))]
-        logits = torch.cat(hidden, 1) @ gate.fc3.weight[..., 0, 0].T + (gate.fc3.bias if bias else 0)
-        torch.testing.assert_close(gate(u, s), u / (1 + torch.exp(-logits))[:, :, None, None])
+                  for z, fc in ((u, excitation.fc1), (s, excitation.fc2))]
+        logits = torch.cat(hidden, 1) @ excitation.fc3.weight[..., 0, 0].T + (excitation.fc3.bias if bias else 0)
+        torch.testing.assert_close(excitation(u, s), u / (1 + torch.exp(-logits))[:, :, None, None])
 
 
 @pytest.mark.parametrize("channels", [32, 64, 128, 256, 512])
 @pytest.mark.parametrize("kind", VIEWS)
 def test_flattened_lengths(kind, channels):
-    gate = VIEWS[kind](channels)
-    assert gate.flat == gate.fc1.in_channels == FLAT[kind](channels)
-    assert gate(*pair(channels)).shape == (3, channels, 5, 7)
+    excitation = VIEWS[kind](channels)
+    assert excitation.flat == excitation.fc1.in_channels == FLAT[kind](channels)
+    assert excitation(*pair(channels)).shape == (3, channels, 5, 7)
 
 
 def test_flattened_lengths_of_the_specification():
@@ -103,17 +104,17 @@ def test_folded_refuses_widths_that_it_cannot_fold(channels):
 @pytest.mark.parametrize("channels", [32, 512])
 @pytest.mark.parametrize("kind", VIEWS)
 def test_the_kernel_is_all_of_the_view(kind, channels, dtype, tolerance):
-    gate = gate_of(kind, channels).to(dtype)
+    excitation = excitation_of(kind, channels).to(dtype)
     u, s = pair(channels, dtype=dtype)
     with torch.no_grad():
-        image = gate.image(u, s) / 4  # values of order 1: the tolerance is absolute
-        view, kernel = gate.view(image), gate.view.kernel()
-        assert kernel.weight.shape == (1, 1, *gate.view.conv.kernel_size) and kernel.weight.dtype == dtype
+        image = excitation.image(u, s) / 4  # values of order 1: the tolerance is absolute
+        view, kernel = excitation.view(image), excitation.view.kernel()
+        assert kernel.weight.shape == (1, 1, *excitation.view.conv.kernel_size) and kernel.weight.dtype == dtype
         scale = max(1.0, view.abs().max().item())
         assert (kernel(image) - view).abs().max().item() <= tolerance * scale
-        before = gate.gate(u, s)
-        gate.view = kernel
-        assert (gate.gate(u, s) - before).abs().max().item() <= tolerance
+        before = excitation.excitation(u, s)
+        excitation.view = kernel
+        assert (excitation.excitation(u, s) - before).abs().max().item() <= tolerance
 
 
 @pytest.mark.parametrize("kind", VIEWS)

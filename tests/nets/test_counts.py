@@ -100,7 +100,7 @@ def test_the_slim_net_by_reduction(reduction):
 
 
 @pytest.mark.parametrize("name", BIASED)
-def test_biases_in_the_gates(name):
+def test_biases_in_the_excitations(name):
     assert size_of(replace(MODELS[name], attention_bias=True)).params == BIASED[name]
 
 
@@ -116,7 +116,7 @@ def test_the_stem_of_the_report_taken_literally_costs_twice_as_much():
 
 
 def test_the_authors_recount_of_competitive_se():
-    """WRN-28-10's gates, which the specification checks against the authors' table in millions of parameters."""
+    """WRN-28-10's excitations, which the specification checks against the authors' table in millions of parameters."""
     wide = ModelSpec(name="wrn", widths=(160, 320, 640), blocks=(4, 4, 4), preact=True)
     plain = size_of(wide).params
     added = {attention: (size_of(replace(wide, attention=attention)).params - plain) / 1e6

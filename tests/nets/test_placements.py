@@ -43,7 +43,7 @@ EQUATIONS = {
     "pre": lambda F, S, SE, x: torch.relu(F(SE(x)) + S(x)),
     "post": lambda F, S, SE, x: SE(torch.relu(F(x) + S(x))),
     "identity": lambda F, S, SE, x: torch.relu(F(x) + SE(S(x))),
-    **{name: lambda F, S, SE, x: torch.relu(F(x) * SE.gate(F(x), S(x)) + S(x)) for name in COMPETITIVE},
+    **{name: lambda F, S, SE, x: torch.relu(F(x) * SE.excitation(F(x), S(x)) + S(x)) for name in COMPETITIVE},
 }
 
 
@@ -69,8 +69,9 @@ def test_the_equation_of_a_preactivation_unit(attention, shape):
         h = torch.relu(unit.bn1(x))
         s = x if shape == "identity" else unit.downsample(h)
         u = unit.conv2(torch.relu(unit.bn2(unit.conv1(h))))
-        gate = {"none": lambda: 1, "se": lambda: unit.se.gate(u)}.get(attention, lambda: unit.se.gate(u, s))()
-        torch.testing.assert_close(unit(x), u * gate + s)
+        excitation = {"none": lambda: 1, "se": lambda: unit.se.excitation(u)}.get(
+            attention, lambda: unit.se.excitation(u, s))()
+        torch.testing.assert_close(unit(x), u * excitation + s)
     assert (s < 0).any() and (unit(x) < 0).any()  # neither a batch norm nor a ReLU behind the sum
     if shape == "projected":
         assert isinstance(unit.downsample, torch.nn.Conv2d)
@@ -94,21 +95,21 @@ def test_placements_that_preactivation_does_not_know_are_refused(attention):
 
 @pytest.mark.parametrize(("attention", "preact"), [*((name, False) for name in ATTENTION if name != "none"),
                                                    *((name, True) for name in ("se", *COMPETITIVE))])
-def test_an_open_gate_makes_the_plain_net(tiny_spec, attention, preact):
+def test_an_open_excitation_makes_the_plain_net(tiny_spec, attention, preact):
     widths = (32, 32, 64, 64)
     gated, plain = (build_untrained(tiny_spec(kind, widths=widths, preact=preact)) for kind in (attention, "none"))
     plain.load_state_dict({name: tensor for name, tensor in gated.state_dict().items() if ".se." not in name})
     images = torch.randn(4, 3, 32, 32)
     with torch.no_grad():
         assert not torch.allclose(gated(images), plain(images), atol=1e-4)
-        gates = [module for module in gated.modules() if hasattr(module, "gate")]
-        for module in gates:
-            module.gate = lambda u, s=None: torch.ones_like(u[..., :1, :1])
+        excitations = [module for module in gated.modules() if hasattr(module, "excitation")]
+        for module in excitations:
+            module.excitation = lambda u, s=None: torch.ones_like(u[..., :1, :1])
         torch.testing.assert_close(gated(images), plain(images))
-    assert len(gates) == 4
+    assert len(excitations) == 4
 
 
-def test_only_the_input_gate_is_as_wide_as_the_input():
+def test_only_the_input_excitation_is_as_wide_as_the_input():
     widths = {name: unit_of(name).se.fc1.in_channels for name in ("se", "pre", "post", "identity")}
     assert widths == {"se": 64, "pre": 32, "post": 64, "identity": 64}
 
@@ -123,9 +124,9 @@ def test_se_is_the_plain_formula(channels, reduction, hidden, bias):
     u = torch.randn(3, channels, 5, 7)
     squeezed = u.flatten(2).mean(2)
     inner = squeezed @ first.T + (module.fc1.bias if bias else 0)
-    gate = 1 / (1 + torch.exp(-(inner.clamp(min=0) @ second.T + (module.fc2.bias if bias else 0))))
-    torch.testing.assert_close(module(u), u * gate[:, :, None, None])
-    torch.testing.assert_close(module.gate(u), gate[:, :, None, None])
+    excitation = 1 / (1 + torch.exp(-(inner.clamp(min=0) @ second.T + (module.fc2.bias if bias else 0))))
+    torch.testing.assert_close(module(u), u * excitation[:, :, None, None])
+    torch.testing.assert_close(module.excitation(u), excitation[:, :, None, None])
 
 
 def test_weights_of_an_older_edge_se_still_fit():

@@ -67,8 +67,8 @@ def test_initialisation():
     net = net_of("se", "cifar3")
     spread = net.layer3[0].conv1.weight.std().item()
     assert spread == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.02)  # Kaiming normal, fan_out
-    gate = net.layer3[0].se.fc1.weight
-    assert gate.abs().max().item() <= 1 / 256 ** 0.5  # PyTorch's default is uniform and bounded
+    excitation = net.layer3[0].se.fc1.weight
+    assert excitation.abs().max().item() <= 1 / 256 ** 0.5  # PyTorch's default is uniform and bounded
 
 
 def test_the_slim_net_starts_by_fan_in_and_drops_half_before_the_classifier():
@@ -85,9 +85,9 @@ def test_the_slim_net_starts_by_fan_in_and_drops_half_before_the_classifier():
 def test_the_authors_view_convolutions_start_as_convolutions_do():
     torch.manual_seed(0)
     net = build(replace(MODELS["cmpe_resnet18_folded"], widths=(64, 512, 512, 512)))
-    gate = net.layer4[1].se
-    assert gate.view.conv.weight.std().item() == pytest.approx((2 / (32 * 9)) ** 0.5, rel=0.15)
-    assert gate.fc2.weight.abs().max().item() <= 1 / 32 ** 0.5  # PyTorch's default is uniform and bounded
+    excitation = net.layer4[1].se
+    assert excitation.view.conv.weight.std().item() == pytest.approx((2 / (32 * 9)) ** 0.5, rel=0.15)
+    assert excitation.fc2.weight.abs().max().item() <= 1 / 32 ** 0.5  # PyTorch's default is uniform and bounded
 
 
 @pytest.mark.parametrize(("attention", "stem"), [("none", "imagenet7"), ("folded", "paper3s2"), ("pre", "cifar3")])

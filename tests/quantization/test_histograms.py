@@ -71,15 +71,15 @@ def test_minmax_keeps_an_outlier_and_the_others_clip_it(outlier):
     assert max(tops.values()) < 99 and tops["percentile"] < 5
 
 
-def test_entropy_does_not_clip_a_gate(monkeypatch):
+def test_entropy_does_not_clip_an_excitation(monkeypatch):
     """Sigmoids of an SE block: a value per image and channel, none near zero, the smallest in a range's last bin."""
     random = np.random.default_rng(0)
-    gate = (random.uniform(0.4, 0.65, 16) + random.normal(0, 0.02, (512, 16))).clip(0.3, 0.7).ravel()
-    _, width = methods._folded(of(gate))
-    last = int(np.ceil(gate.max() / width))
+    excitation = (random.uniform(0.4, 0.65, 16) + random.normal(0, 0.02, (512, 16))).clip(0.3, 0.7).ravel()
+    _, width = methods._folded(of(excitation))
+    last = int(np.ceil(excitation.max() / width))
     stop = [stop for stop in np.linspace(128, last, methods.KL_STARTS).astype(int) if stop * width < 0.3][-1]
-    histogram = of(np.append(gate, (stop - 0.5) * width))
-    assert METHODS["entropy"](histogram, False)[1] >= np.quantile(gate, methods.KL_KEEPS)
+    histogram = of(np.append(excitation, (stop - 0.5) * width))
+    assert METHODS["entropy"](histogram, False)[1] >= np.quantile(excitation, methods.KL_KEEPS)
     monkeypatch.setattr(methods, "KL_KEEPS", 0.0)
     assert METHODS["entropy"](histogram, False)[1] < 0.3  # all of it clipped, and no divergence: what the rule is for
 

@@ -1,4 +1,4 @@
-"""Each family of nets in INT8 on every target: gates in float, nearly FP32's numbers."""
+"""Each family of nets in INT8 on every target: excitations in float, nearly FP32's numbers."""
 
 import numpy as np
 import onnx
@@ -31,7 +31,7 @@ def statistics(source, random_images):
 
 @pytest.mark.parametrize("placement", ["se-float", "all"])
 @pytest.mark.parametrize("target", ["cpu", "tensorrt", "openvino"])
-def test_int8_is_near_fp32_and_gates_are_float(source, statistics, run_onnx, random_images, target, placement):
+def test_int8_is_near_fp32_and_excitations_are_float(source, statistics, run_onnx, random_images, target, placement):
     rules = TARGETS[target]
     model = quantize(source, statistics.ranges("minmax", rules.activations), rules,
                      place(source.proto, rules, placement))
@@ -40,12 +40,12 @@ def test_int8_is_near_fp32_and_gates_are_float(source, statistics, run_onnx, ran
     # An untrained net spreads random images little, so INT8 shows; a wrong scale or a lost branch makes it 1 and more.
     assert np.sqrt(np.mean((given - expected) ** 2) / np.mean(expected**2)) < 0.2
     assert not np.array_equal(given, expected)
-    of_gates = {tensor.data_type == onnx.TensorProto.INT8 for tensor in model.proto.graph.initializer
+    of_excitations = {tensor.data_type == onnx.TensorProto.INT8 for tensor in model.proto.graph.initializer
                 if ".se." in tensor.name and len(tensor.dims) == 4}
-    assert of_gates == {placement == "all"}
+    assert of_excitations == {placement == "all"}
 
 
-def test_a_gate_is_one_unit_named_after_its_module(source):
+def test_an_excitation_is_one_unit_named_after_its_module(source):
     units = units_of(source.proto, TARGETS["tensorrt"])
     assert [unit.name for unit in units if unit.kind == "se-gate"] == [f"layer{stage}.0.se" for stage in (1, 2, 3, 4)]
     assert not any(".se." in unit.name for unit in units if unit.kind == "layer")

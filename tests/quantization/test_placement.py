@@ -5,8 +5,8 @@ import pytest
 
 from edge_se.core.errors import EdgeSeError
 from edge_se.graph.counting import macs_by_node
+from edge_se.quantization.excitations import find_excitations
 from edge_se.quantization.placement import PLACEMENTS, default_placement, ends, place, residual_inputs
-from edge_se.quantization.se_gates import find_se_gates
 from edge_se.quantization.targets import TARGETS, WEIGHTED, target_of
 
 CPU, TENSORRT = TARGETS["cpu"], TARGETS["tensorrt"]
@@ -51,18 +51,18 @@ def test_the_residual_input_is_the_shortcut_whatever_is_gated(family_onnx, atten
         assert "downsample" in node.input[1]
 
 
-def test_an_add_inside_a_gate_has_no_shortcut(graph_of):
-    gate = [("GlobalAveragePool", ["x"], ["s"]), ("Conv", ["s", "w"], ["a"]), ("Relu", ["a"], ["b"]),
+def test_an_add_inside_an_excitation_has_no_shortcut(graph_of):
+    excitation = [("GlobalAveragePool", ["x"], ["s"]), ("Conv", ["s", "w"], ["a"]), ("Relu", ["a"], ["b"]),
             ("Add", ["a", "b"], ["ab"]), ("Conv", ["ab", "w"], ["c"]), ("Sigmoid", ["c"], ["g"]),
             ("Mul", ["x", "g"], ["xg"])]
-    model = graph_of([*gate, ("Conv", ["xg", "w"], ["d"]), ("Add", ["d", "xg"], ["y"])], W)
-    assert len(find_se_gates(model)) == 1
+    model = graph_of([*excitation, ("Conv", ["xg", "w"], ["d"]), ("Add", ["d", "xg"], ["y"])], W)
+    assert len(find_excitations(model)) == 1
     assert residual_inputs(model) == [("y", "xg")]
 
 
 def float_nodes(model, placement):
     """By the name of their first output."""
-    nodes = [] if placement == "all" else [name for gate in find_se_gates(model) for name in gate.inner]
+    nodes = [] if placement == "all" else [name for excitation in find_excitations(model) for name in excitation.inner]
     if placement == "ends-float":
         nodes += [node.output[0] for node in model.graph.node if "images" in node.input]
         nodes += [node.output[0] for node in model.graph.node][-3:]  # pool, flatten, linear
@@ -98,7 +98,7 @@ def test_the_ends_are_the_first_layer_and_everything_from_the_last_pool_on(tiny_
                                                                           "GlobalAveragePool"]
 
 
-def test_a_plain_net_has_no_gates_to_leave_in_float(tiny_plain_onnx):
+def test_a_plain_net_has_no_excitations_to_leave_in_float(tiny_plain_onnx):
     assert place(tiny_plain_onnx.proto, CPU, "se-float").float_nodes == ()
 
 

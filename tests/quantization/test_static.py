@@ -10,13 +10,13 @@ from onnx import numpy_helper
 from edge_se.core.errors import CalibrationError
 from edge_se.graph.counting import count, macs_by_node
 from edge_se.graph.view import GraphView
+from edge_se.quantization.excitations import find_excitations
 from edge_se.quantization.placement import PLACEMENTS, place
 from edge_se.quantization.ranges import collect
-from edge_se.quantization.se_gates import find_se_gates
 from edge_se.quantization.static import quantize
 from edge_se.quantization.targets import TARGETS
 
-FLOAT_GATES = [name for name in PLACEMENTS if name != "all"]
+FLOAT_EXCITATIONS = [name for name in PLACEMENTS if name != "all"]
 QDQ = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -198,34 +198,34 @@ def test_conv_only_leaves_adds_in_float(quantized):
             assert all(len(view.consumers[read]) > 1 for read in residual)  # shared with a convolution at most
 
 
-@pytest.mark.parametrize("placement", FLOAT_GATES)
-def test_nothing_is_quantized_inside_a_gate(quantized, source, target, placement):
+@pytest.mark.parametrize("placement", FLOAT_EXCITATIONS)
+def test_nothing_is_quantized_inside_an_excitation(quantized, source, target, placement):
     view = GraphView(quantized(target, placement).proto)
-    for gate in find_se_gates(source.proto):
-        for name in gate.inner:
+    for excitation in find_excitations(source.proto):
+        for name in excitation.inner:
             node = view.producer[name]
             for read in node.input:
                 value = view.constant(read)
                 assert (value.dtype in (np.float32, np.float16)) if value is not None else (
-                    read in gate.inner or is_dequantized(read, view) or read in gate.squeezes), read
-            if name != gate.inner[0]:  # the gate's own output may be quantized for the Mul on the CPU
+                    read in excitation.inner or is_dequantized(read, view) or read in excitation.squeezes), read
+            if name != excitation.inner[0]:  # the excitation's own output may be quantized for the Mul on the CPU
                 assert all(reader.op_type not in QDQ for reader in view.consumers[name])
 
 
-@pytest.mark.parametrize("placement", FLOAT_GATES)
-def test_on_tensorrt_a_gate_is_float_from_its_pool_to_its_scale(quantized, source, placement):
+@pytest.mark.parametrize("placement", FLOAT_EXCITATIONS)
+def test_on_tensorrt_an_excitation_is_float_from_its_pool_to_its_scale(quantized, source, placement):
     view = GraphView(quantized("tensorrt", placement).proto)
-    for gate in find_se_gates(source.proto):
-        for name in (*gate.squeezes, *gate.inner, gate.scale):
+    for excitation in find_excitations(source.proto):
+        for name in (*excitation.squeezes, *excitation.inner, excitation.scale):
             assert not any(is_dequantized(read, view) for read in view.producer[name].input)
             assert all(reader.op_type not in QDQ for reader in view.consumers[name])
 
 
 def test_on_the_cpu_pool_and_scale_stay_int8(quantized, source):
     view = GraphView(quantized("cpu", "se-float").proto)
-    for gate in find_se_gates(source.proto):
-        assert is_dequantized(view.producer[gate.squeezes[0]].input[0], view)
-        assert all(is_dequantized(read, view) for read in view.producer[gate.scale].input)
+    for excitation in find_excitations(source.proto):
+        assert is_dequantized(view.producer[excitation.squeezes[0]].input[0], view)
+        assert all(is_dequantized(read, view) for read in view.producer[excitation.scale].input)
 
 
 def sqnr(exact, approximate):

@@ -92,7 +92,7 @@ def bench_of():
 
 @pytest.fixture
 def sensitivity_of():
-    """(unit names) -> a sensitivity document; every second unit is an SE gate."""
+    """(unit names) -> a sensitivity document; every second unit is an excitation."""
 
     def make(*names, model="net"):
         return Sensitivity.model_validate({

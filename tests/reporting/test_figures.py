@@ -27,7 +27,7 @@ def test_each_unit_is_named_and_kinds_are_told_apart(tmp_path):
     path = tmp_path / "figure.svg"
     sensitivity_figure(document(), path)
     found = texts(path)
-    assert {"conv1", "layer1.0.se", "Add add", "layer", "SE gate", "operator"} <= set(found)
+    assert {"conv1", "layer1.0.se", "Add add", "layer", "excitation", "operator"} <= set(found)
     assert any("net, target cpu" in text and "1,000 images of some-images" in text for text in found)
     assert any(text.startswith("brings") for text in found)
     first = path.read_bytes()

@@ -39,10 +39,10 @@ def test_it_fits_its_schema_with_everything_and_with_nothing(whole, build_named)
 @pytest.mark.parametrize(("told", "shown"), [
     ({"gates": {"folded": 3, "gates": [{}, {}, {}, {}]}}, ["3 of 4 are constants, folded into convolutions"]),
     ({}, []), ({"gates": {"folded": 3}}, []), ({"gates": "of another kind"}, [])])
-def test_folded_gates_are_among_the_facts(build_named, told, shown) -> None:
+def test_folded_excitations_are_among_the_facts(build_named, told, shown) -> None:
     source = build_named().source | told
     document = report_document([Material(name="net", build=build_named(source=source))], margin_pp=0.5, alpha=0.025)
-    assert [value for fact, value in views.facts(document["builds"][0]).rows if fact == "SE gates"] == shown
+    assert [value for fact, value in views.facts(document["builds"][0]).rows if fact == "excitations"] == shown
 
 
 def test_drops_are_paired_and_judged(whole) -> None:
@@ -157,7 +157,7 @@ def test_ranges_and_what_is_beyond_them(whole, build_named, statistics) -> None:
 def test_gates_are_told_from_other_units(whole) -> None:
     (given,) = whole["builds"][0]["sensitivity"]
     assert [unit["name"] for unit in given["units"]] == ["fc", "layer1.0.se", "conv1"]
-    assert views.gates(given) == "SE gates (1): SQNR 59.0 to 59.0 dB; other units (2): 58.0 to 60.0 dB."
+    assert views.gates(given) == "Excitations (1): SQNR 59.0 to 59.0 dB; other units (2): 58.0 to 60.0 dB."
     assert views.gates({"units": given["units"][:1]}) == ""
 
 

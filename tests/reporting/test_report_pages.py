@@ -132,7 +132,7 @@ def test_markdown_has_the_same_tables_and_takes_no_markup_from_outside(whole, ho
     for heading in ("Accuracy", "Latency", "Drop by class", "Flipped images", "Calibration", "Sensitivity",
                     "Robustness", "Provenance"):
         assert f"\n## {heading}\n" in ordinary
-    assert "| net | ? inconclusive |" in ordinary and "SE gates (1): SQNR" in ordinary
+    assert "| net | ? inconclusive |" in ordinary and "Excitations (1): SQNR" in ordinary
     for written in (ordinary, text(hostile)):
         for block in re.findall(r"(?:^\|.*\n)+", written, re.MULTILINE):
             lines = block.splitlines()

@@ -1,4 +1,4 @@
-"""`export --fold-gates`: every file made from the folded graph, under a name of its own, with what it cost."""
+"""`export --fold-excitations`: every file made from the folded graph, under a name of its own, with what it cost."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from edge_se.core.files import sha256_of
 from edge_se.graph import source
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.nets.zoo import MODELS
-from edge_se.quantization.se_gates import find_se_gates
+from edge_se.quantization.excitations import find_excitations
 from edge_se.steps.verify import verify
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "export-1.json"
@@ -39,27 +39,27 @@ def export(name, calibration, *more):
 
 
 def test_files_manifest_and_what_is_told(tiny, zoo_net, calibration_npz, capsys):
-    assert export(tiny, calibration_npz, "--fold-gates", "--max-drop", "100") == 0
+    assert export(tiny, calibration_npz, "--fold-excitations", "--max-drop", "100") == 0
     captured = capsys.readouterr()
     assert f"written to build/{tiny}-folded" in captured.out
-    assert "4 of 4 gates folded: " in captured.err and "flips on 64 images" in captured.err
+    assert "4 of 4 excitations folded: " in captured.err and "flips on 64 images" in captured.err
     folder = Path(f"build/{tiny}-folded")
     manifest = json.loads((folder / "manifest.json").read_text())
     Draft202012Validator(json.loads(SCHEMA.read_text())).validate(manifest)
     told = manifest["source"]["gates"]
-    assert (told["folded"], told["n"], told["top1"]) == (4, 64, None) and all(gate["folded"] for gate in told["gates"])
+    assert (told["folded"], told["n"], told["top1"]) == (4, 64, None) and all(one["folded"] for one in told["gates"])
     assert manifest["source"]["sha256"] == sha256_of(zoo_net[1])
     assert manifest["parity"]["torch_vs_onnx"]["max_abs"] <= 1e-3  # of the graph as it was trained
     fp32, int8 = (OnnxModel.read(folder / item["file"]) for item in manifest["artifacts"])
     assert manifest["artifacts"][1]["parent_sha256"] == fp32.sha256
     assert fp32.metadata.model == int8.metadata.model == manifest["model"] == f"{tiny}-folded"
-    assert not find_se_gates(fp32.proto) and not find_se_gates(int8.proto)
+    assert not find_excitations(fp32.proto) and not find_excitations(int8.proto)
     assert verify(str(folder))["files"]
 
 
 def test_the_build_as_it_was_trained_stays_beside_it(tiny, calibration_npz):
     assert export(tiny, calibration_npz) == 0
-    assert export(tiny, calibration_npz, "--fold-gates", "--max-drop", "100") == 0
+    assert export(tiny, calibration_npz, "--fold-excitations", "--max-drop", "100") == 0
     assert sorted(path.name for path in Path("build").iterdir()) == [tiny, f"{tiny}-folded"]
     plain, folded = (json.loads(Path(f"build/{name}/manifest.json").read_text()) for name in (tiny, f"{tiny}-folded"))
     assert folded["source"]["gates"]["parent_sha256"] == plain["artifacts"][0]["sha256"]
@@ -67,8 +67,8 @@ def test_the_build_as_it_was_trained_stays_beside_it(tiny, calibration_npz):
 
 
 @pytest.mark.parametrize(("more", "message"), [
-    (("--fold-gates", "--max-drop", "0"), "no gate can be folded within 0 points"),
-    (("--fold-gates", "--untrained"), "random weights"),
+    (("--fold-excitations", "--max-drop", "0"), "no excitation can be folded within 0 points"),
+    (("--fold-excitations", "--untrained"), "random weights"),
 ])
 def test_refused_with_nothing_written(tiny, calibration_npz, capsys, more, message):
     assert export(tiny, calibration_npz, *more) == 2

@@ -43,27 +43,27 @@ def exported(net, path, size, **options):
     return path
 
 
-class LinearGates(torch.nn.Module):
-    """A small SE net whose gates are linear layers behind `view`, as most SE code has them."""
+class LinearExcitations(torch.nn.Module):
+    """A small SE net whose excitations are linear layers behind `view`, as most SE code has them."""
 
     def __init__(self, sigmoid):
         super().__init__()
         self.stem = torch.nn.Sequential(torch.nn.Conv2d(3, 32, 3, 2, 1), torch.nn.BatchNorm2d(32), torch.nn.ReLU())
-        self.gate = torch.nn.Sequential(torch.nn.Linear(32, 8), torch.nn.ReLU(), torch.nn.Linear(8, 32), sigmoid)
+        self.excitation = torch.nn.Sequential(torch.nn.Linear(32, 8), torch.nn.ReLU(), torch.nn.Linear(8, 32), sigmoid)
         self.body = torch.nn.Sequential(torch.nn.Conv2d(32, 32, 3, 1, 1), torch.nn.BatchNorm2d(32))
         self.head = torch.nn.Linear(32, 7)
 
     def forward(self, x):
         x = self.stem(x)
         u = self.body(x)
-        gate = self.gate(u.mean((2, 3))).view(u.shape[0], u.shape[1], 1, 1)
-        return self.head(torch.relu(x + u * gate).mean((2, 3)))
+        excitation = self.excitation(u.mean((2, 3))).view(u.shape[0], u.shape[1], 1, 1)
+        return self.head(torch.relu(x + u * excitation).mean((2, 3)))
 
 
 @pytest.mark.parametrize("sigmoid", [torch.nn.Sigmoid(), torch.nn.Hardsigmoid()], ids=["sigmoid", "hardsigmoid"])
-def test_se_nets_with_linear_gates(tmp_path, pictures, monkeypatch, sigmoid):
+def test_se_nets_with_linear_excitations(tmp_path, pictures, monkeypatch, sigmoid):
     monkeypatch.delenv("EDGE_SE_DATA", raising=False)
-    path = exported(warmed(LinearGates(sigmoid), 64), tmp_path / "gates.onnx", 64, dynamo=True, external_data=False,
+    path = exported(warmed(LinearExcitations(sigmoid), 64), tmp_path / "se.onnx", 64, dynamo=True, external_data=False,
                     dynamic_shapes=({0: torch.export.Dim("batch")},))
     build = export(str(path), int8=True, calibration=str(pictures), out=tmp_path / "build")
     assert build.labels == () and build.preprocessing["mean"] == [0.485, 0.456, 0.406]
@@ -72,14 +72,14 @@ def test_se_nets_with_linear_gates(tmp_path, pictures, monkeypatch, sigmoid):
         assert item.top1 is None and item.agreement_with_fp32 >= 90
         graph = onnx.load(tmp_path / "build" / item.file)
         maker = {output: node for node in graph.graph.node for output in node.output}
-        gates = [node for node in graph.graph.node if node.op_type in ("Sigmoid", "HardSigmoid")]
-        assert len(gates) == 1
-        assert maker[gates[0].input[0]].op_type in ("Gemm", "Add"), "the inside of the gate stays in float"
+        excitations = [node for node in graph.graph.node if node.op_type in ("Sigmoid", "HardSigmoid")]
+        assert len(excitations) == 1
+        assert maker[excitations[0].input[0]].op_type in ("Gemm", "Add"), "the inside of the excitation stays in float"
     verify(str(tmp_path / "build"))
 
 
 def test_a_fixed_batch_of_one_and_own_normalisation(tmp_path, pictures):
-    path = exported(warmed(LinearGates(torch.nn.Sigmoid()), 64), tmp_path / "one.onnx", 64, dynamo=True,
+    path = exported(warmed(LinearExcitations(torch.nn.Sigmoid()), 64), tmp_path / "one.onnx", 64, dynamo=True,
                     external_data=False)
     half = (0.5, 0.5, 0.5)
     build = export(str(path), int8=True, calibration=str(pictures), out=tmp_path / "build",

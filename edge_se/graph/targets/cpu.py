@@ -9,7 +9,7 @@ TARGET = Target(
         "onnxruntime's VNNI kernels multiply uint8 activations by int8 weights; S8S8 and U8U8 are slower than FP32 "
         "there",
         "an int32 bias lets onnxruntime fuse Q/DQ into QLinearConv",
-        "SE gates in float: as fast in onnxruntime, faster in OpenVINO, and 0.02 % of the MACs",
+        "excitations in float: as fast in onnxruntime, faster in OpenVINO, and 0.02 % of the MACs",
     ),
     rules=(
         {"runtime": "onnxruntime", "machine": ARM,

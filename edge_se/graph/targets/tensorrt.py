@@ -6,7 +6,7 @@ SYMMETRIC = "TensorRT takes symmetric int8 with zero point 0 only; its parser re
             "DequantizeLinear"
 RESIDUAL = "Q/DQ on the residual input of each Add lets Conv + Add + ReLU fuse into one INT8 kernel; outputs stay " \
            "unquantized so that the fused kernel chooses its own output type"
-TINY_GATES = "an SE gate in INT8 is a chain of tiny kernels with reformats between them"
+TINY_EXCITATIONS = "an excitation in INT8 is a chain of tiny kernels with reformats between them"
 # The newest opset that a parser is documented to read: docs/operators.md of onnx/onnx-tensorrt at 8.5-GA, 8.6-GA
 # ("up to Opset 17") and 10.0-GA ("opset 9 to opset 20"). Which 10.x reads 21 and later is told by the builder.
 OPSETS = (
@@ -24,7 +24,7 @@ ELSEWHERE = (
 TARGET = Target(
     name="tensorrt", order=50, preference=50, runs_on="TensorRT 8.5 to 11", activations="int8-symmetric",
     quantized_bias=False, quantized_outputs=False, quantized_residuals=True, operators=WEIGHTED,
-    reasons=(SYMMETRIC, RESIDUAL, TINY_GATES),
+    reasons=(SYMMETRIC, RESIDUAL, TINY_EXCITATIONS),
     oldest={"tensorrt": "8.5"}, rules=(
         *OPSETS,
         {"runtime": "tensorrt", "reason": None},

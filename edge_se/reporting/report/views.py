@@ -8,7 +8,7 @@ from typing import Any
 from edge_se.reporting.report.latencies import THROUGHPUT
 from edge_se.reporting.tables import DASH, accuracy
 
-KINDS = {"layer": "layer", "se-gate": "SE gate", "operator": "operator"}
+KINDS = {"layer": "layer", "se-gate": "excitation", "operator": "operator"}
 MARKS = {"pass": "✓ pass", "fail": "✗ fail", "inconclusive": "? inconclusive", "not judged": "not judged"}
 
 
@@ -178,14 +178,14 @@ def sensitivity(given: dict[str, Any]) -> View:
 
 
 def gates(given: dict[str, Any]) -> str:
-    """How SE gates compare with the other units; empty where there are none of either."""
+    """How excitations compare with the other units; empty where there are none of either."""
     spans = []
     for units in ([unit for unit in given["units"] if (unit["kind"] == "se-gate") == gate] for gate in (True, False)):
         if not units:
             return ""
         values = [unit["sqnr_db"] for unit in units]
         spans.append((len(units), f"{min(values):.1f} to {max(values):.1f} dB"))
-    return f"SE gates ({spans[0][0]}): SQNR {spans[0][1]}; other units ({spans[1][0]}): {spans[1][1]}."
+    return f"Excitations ({spans[0][0]}): SQNR {spans[0][1]}; other units ({spans[1][0]}): {spans[1][1]}."
 
 
 def robustness(given: dict[str, Any]) -> View:
@@ -225,7 +225,7 @@ def facts(build: dict[str, Any]) -> View:
     rows = [["calibration set", f"{set_['name']}, {set_['images']} images, sha256 {set_['sha256']}"]] if set_ else []
     match provenance["source"].get("gates"):
         case {"folded": folded, "gates": [*gates]}:
-            rows.append(["SE gates", f"{folded} of {len(gates)} are constants, folded into convolutions"])
+            rows.append(["excitations", f"{folded} of {len(gates)} are constants, folded into convolutions"])
     pixels = provenance["preprocessing"]
     rows += [["preprocessing", f"{pixels.get('layout', DASH)}; mean {pixels['mean']}, std {pixels['std']}"],
              ["commit", str(made.get("commit") or "not from a checkout")],

@@ -74,8 +74,8 @@ def test_times_are_told_with_int8_over_fp32(cost):
     assert "by itself, here `se-float`." in text
 
 
-def test_gates_are_compared_where_both_placements_are_there(cost):
-    assert lines(se_cost.gates_table()) == [
+def test_excitations_are_compared_where_both_placements_are_there(cost):
+    assert lines(se_cost.excitations_table()) == [
         "| `mini_se` | onnxruntime | se-float (default) | 0.450 | 0.900 (0.850 to 0.950) | +50.0 (+48.0 to +53.0) |",
         "| `mini_se` | onnxruntime | all | 0.500 | – | +66.0 (+60.0 to +70.0) |",
         "| `mini_se` | onnxruntime | conv-only | 0.440 | 0.880 (0.800 to 0.900) | – |"]

@@ -1,7 +1,7 @@
-"""Finds squeeze-and-excitation gates in an ONNX graph, whoever exported it.
+"""Finds the excitations of squeeze-and-excitation blocks in an ONNX graph, whoever exported it.
 
 The pattern: u -> pool or mean -> conv/gemm/matmul -> activation -> conv/gemm/matmul -> (hard) sigmoid -> Mul with u,
-with reshapes, transposes or a bias Add anywhere in between. A competitive gate (CMPE-SE) reads a second pool too, of
+with reshapes, transposes or a bias Add anywhere in between. A competitive one (CMPE-SE) reads a second pool too, of
 the tensor that the product is added to, and has a third weighted layer: the second squeeze's or the re-image kernel.
 """
 
@@ -16,15 +16,15 @@ from edge_se.graph.view import GraphView
 SHAPE_ONLY = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Expand")
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "PRelu", "HardSwish", "Sigmoid", "Mul", "Add", "Div")
-GATES = ("Sigmoid", "HardSigmoid")
+BOUNDED = ("Sigmoid", "HardSigmoid")
 POOLS = ("GlobalAveragePool", "ReduceMean")
 JOINS = ("Concat",)
-LONGEST_GATE = 24  # nodes; a chain that is longer is no SE gate
+LONGEST = 24  # nodes; a chain that is longer is no excitation
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeGate:
-    """One gate: `squeezes` pool u (and its shortcut), `inner` computes the gate from them, `scale` multiplies u by it.
+class Excitation:
+    """`squeezes` pool u (and its shortcut), `inner` computes the excitation from them, `scale` multiplies u by it.
 
     Nodes by the name of their first output; that of u's pool comes first.
     """
@@ -34,40 +34,40 @@ class SeGate:
     scale: str
 
 
-def find_se_gates(model: onnx.ModelProto) -> list[SeGate]:
-    """All gates in graph order."""
+def find_excitations(model: onnx.ModelProto) -> list[Excitation]:
+    """All excitations in graph order."""
     view = GraphView(model)
-    found = []
+    excitations = []
     for node in model.graph.node:
         if node.op_type == "Mul":
-            for scaled, gate in (tuple(node.input), tuple(reversed(node.input))):
-                chain = _gate_chain(gate, view)
+            for scaled, excitation in (tuple(node.input), tuple(reversed(node.input))):
+                chain = _chain(excitation, view)
                 squeezes = chain and _squeezes(chain, scaled, node, view)
                 if chain and squeezes:
-                    found.append(SeGate(squeezes=squeezes, inner=tuple(chain.inner), scale=node.output[0]))
+                    excitations.append(Excitation(squeezes=squeezes, inner=tuple(chain.inner), scale=node.output[0]))
                     break
-    return found
+    return excitations
 
 
 @dataclass(kw_only=True)
 class _Chain:
-    """Nodes from a gate back to the pools, and what each pool pools."""
+    """Nodes from an excitation back to the pools, and what each pool pools."""
 
     inner: list[str]
     pooled: dict[str, str]  # input of the pool -> its output
     weighted: int
 
 
-def _gate_chain(gate: str, view: GraphView) -> _Chain | None:
-    """What computes `gate` from pools alone, or None where something else does."""
-    node = _skip_shapes(gate, view)
-    if node is None or node.op_type not in GATES:
+def _chain(excitation: str, view: GraphView) -> _Chain | None:
+    """What computes `excitation` from pools alone, or None where something else does."""
+    node = _skip_shapes(excitation, view)
+    if node is None or node.op_type not in BOUNDED:
         return None
     chain = _Chain(inner=[], pooled={}, weighted=0)
-    pending = [gate]
+    pending = [excitation]
     while pending:
         producer = view.producer.get(pending.pop())
-        if producer is None or len(chain.inner) > LONGEST_GATE:
+        if producer is None or len(chain.inner) > LONGEST:
             return None
         name = producer.output[0]
         if producer.op_type in POOLS:
@@ -76,7 +76,7 @@ def _gate_chain(gate: str, view: GraphView) -> _Chain | None:
             continue
         if name in chain.inner:
             continue
-        if producer.op_type not in (*SHAPE_ONLY, *WEIGHTED, *ACTIVATIONS, *GATES, *JOINS):
+        if producer.op_type not in (*SHAPE_ONLY, *WEIGHTED, *ACTIVATIONS, *BOUNDED, *JOINS):
             return None
         chain.weighted += producer.op_type in WEIGHTED
         chain.inner.append(name)
@@ -86,7 +86,7 @@ def _gate_chain(gate: str, view: GraphView) -> _Chain | None:
 
 
 def _squeezes(chain: _Chain, scaled: str, scale: onnx.NodeProto, view: GraphView) -> tuple[str, ...]:
-    """The pools of a gate on `scaled`, none when `chain` is no gate."""
+    """The pools of an excitation on `scaled`, none when `chain` is no excitation."""
     others = chain.pooled.keys() - {scaled}
     if scaled not in chain.pooled or chain.weighted != 2 + len(others) or others - {_added_to(scale.output[0], view)}:
         return ()

@@ -1,11 +1,11 @@
-"""SE gates are found however an exporter wrote them, and nothing else is taken for one."""
+"""Excitations are found however an exporter wrote them, and nothing else is taken for one."""
 
 import numpy as np
 import onnx
 import pytest
 
 from edge_se.graph.view import GraphView
-from edge_se.quantization.se_gates import find_se_gates
+from edge_se.quantization.excitations import find_excitations
 
 U = ("Conv", ["x", "w"], ["u"])  # 3 -> 8 channels
 CONV = [("Conv", ["s", "w1"], ["a"]), ("Relu", ["a"], ["b"]), ("Conv", ["b", "w2"], ["c"]), ("Sigmoid", ["c"], ["g"])]
@@ -18,9 +18,9 @@ MATMUL = [("MatMul", ["f", "m1"], ["a0"]), ("Add", ["a0", "bias2"], ["a"]), ("Re
 UNSQUEEZE = [("Sigmoid", ["c"], ["h"]), ("Unsqueeze", ["h", "axes"], ["g"])]
 BATCH_SHAPE = [("Shape", ["u"], ["shape"]), ("Gather", ["shape", "zero"], ["n"]), ("Concat", ["n", "rest"], ["flat"],
                                                                                     {"axis": 0})]
-GATES = {
+EXCITATIONS = {
     "1x1 convolutions": [U, POOL, *CONV, SCALE],
-    "gate first": [U, POOL, *CONV, ("Mul", ["g", "u"], ["y"])],
+    "excitation first": [U, POOL, *CONV, ("Mul", ["g", "u"], ["y"])],
     "mean as squeeze": [U, ("ReduceMean", ["u"], ["s"], {"axes": [2, 3]}), *CONV, SCALE],
     "hard sigmoid": [U, POOL, *CONV[:3], ("HardSigmoid", ["c"], ["g"]), SCALE],
     "hard swish inside": [U, POOL, CONV[0], ("HardSwish", ["a"], ["b"]), *CONV[2:], SCALE],
@@ -46,11 +46,11 @@ PAIRED = [("Concat", ["s", "t"], ["st"], {"axis": 3}), ("Reshape", ["st", "to_pa
           ("Conv", ["i", "w5"], ["m"]), ("Reshape", ["m", "to_image"], ["f"]), ("Conv", ["f", "w1"], ["a"]), *CONV[1:]]
 COMPETITIVE = {
     "two squeezes": [U, V, *POOLS, *DOUBLE, *ADDED],
-    "gate first, shortcut first": [U, V, *POOLS, *DOUBLE, ("Mul", ["g", "u"], ["ug"]), ("Add", ["v", "ug"], ["y"])],
+    "both first": [U, V, *POOLS, *DOUBLE, ("Mul", ["g", "u"], ["ug"]), ("Add", ["v", "ug"], ["y"])],
     "pairs under one kernel": [U, V, *POOLS, *PAIRED, *ADDED],
     "shortcut's pool first": [U, V, *reversed(POOLS), *PAIRED, *ADDED],
 }
-NO_GATES = {
+NO_EXCITATIONS = {
     "product of two branches": [U, V, ("Mul", ["u", "v"], ["y"])],
     "swish": [U, ("Sigmoid", ["u"], ["g"]), SCALE],
     "spatial attention without a pool": [U, ("Conv", ["u", "w1"], ["a"]), *CONV[1:], SCALE],
@@ -101,55 +101,56 @@ def model_of(graph_of):
     return make
 
 
-@pytest.mark.parametrize("form", GATES)
-def test_gates(model_of, run_onnx, form):
-    nodes = GATES[form]
+@pytest.mark.parametrize("form", EXCITATIONS)
+def test_excitations(model_of, run_onnx, form):
+    nodes = EXCITATIONS[form]
     model = model_of(nodes)
     run_onnx(model, np.zeros((2, 3, 8, 8), np.float32))  # the form itself is sound
-    (gate,) = find_se_gates(model)
+    (excitation,) = find_excitations(model)
     squeezes = [node[2][0] for node in nodes if node[0] in ("GlobalAveragePool", "ReduceMean")]
-    assert (list(gate.squeezes), gate.scale) == (squeezes, "y")
+    assert (list(excitation.squeezes), excitation.scale) == (squeezes, "y")
     computed = {"Conv", "Gemm", "MatMul", "Relu", "HardSwish", "Sigmoid", "HardSigmoid"}
     inner = {node[2][0] for node in nodes if node[0] in computed} - {"u"}
-    assert inner <= set(gate.inner)
-    assert not {"u", "x", "y", *gate.squeezes} & set(gate.inner)
+    assert inner <= set(excitation.inner)
+    assert not {"u", "x", "y", *excitation.squeezes} & set(excitation.inner)
 
 
 @pytest.mark.parametrize("form", COMPETITIVE)
-def test_competitive_gates(model_of, run_onnx, form):
+def test_competitive_excitations(model_of, run_onnx, form):
     model = model_of(COMPETITIVE[form])
     run_onnx(model, np.zeros((2, 3, 8, 8), np.float32))
-    (gate,) = find_se_gates(model)
-    assert (gate.squeezes, gate.scale) == (("s", "t"), "ug")  # u's own pool first
+    (excitation,) = find_excitations(model)
+    assert (excitation.squeezes, excitation.scale) == (("s", "t"), "ug")  # u's own pool first
     made = {node.output[0] for node in model.graph.node}
-    assert set(gate.inner) == made - {"u", "v", "s", "t", "ug", "y"}
+    assert set(excitation.inner) == made - {"u", "v", "s", "t", "ug", "y"}
 
 
-@pytest.mark.parametrize("form", NO_GATES)
-def test_what_is_no_gate(model_of, form):
-    model = model_of(NO_GATES[form])
+@pytest.mark.parametrize("form", NO_EXCITATIONS)
+def test_what_is_no_excitation(model_of, form):
+    model = model_of(NO_EXCITATIONS[form])
     onnx.checker.check_model(model)
-    assert find_se_gates(model) == []
+    assert find_excitations(model) == []
 
 
-def test_every_gate_of_a_net_is_found_in_order(tiny_onnx, tiny_plain_onnx):
-    gates = find_se_gates(tiny_onnx.proto)
-    assert [len(gate.inner) for gate in gates] == [4] * 4
+def test_every_excitation_of_a_net_is_found_in_order(tiny_onnx, tiny_plain_onnx):
+    excitations = find_excitations(tiny_onnx.proto)
+    assert [len(excitation.inner) for excitation in excitations] == [4] * 4
     order = [node.output[0] for node in tiny_onnx.proto.graph.node]
-    assert [order.index(gate.scale) for gate in gates] == sorted(order.index(gate.scale) for gate in gates)
-    assert len({name for gate in gates for name in (*gate.inner, *gate.squeezes, gate.scale)}) == 24
-    assert find_se_gates(tiny_plain_onnx.proto) == []
+    assert [order.index(one.scale) for one in excitations] == sorted(order.index(one.scale) for one in excitations)
+    assert len({name for one in excitations for name in (*one.inner, *one.squeezes, one.scale)}) == 24
+    assert find_excitations(tiny_plain_onnx.proto) == []
 
 
 @pytest.mark.parametrize("attention", ["pre", "post", "identity", "double_fc", "pair2x1", "pair1x1", "folded"])
-def test_gates_of_every_placement_and_competitor(family_onnx, attention):
+def test_excitations_of_every_placement_and_competitor(family_onnx, attention):
     proto = family_onnx(attention).proto
-    gates, view = find_se_gates(proto), GraphView(proto)
-    assert len(gates) == 4
-    for gate in gates:
-        assert len(gate.squeezes) == (1 if attention in ("pre", "post", "identity") else 2)
-        assert all(view.producer[name].op_type == "GlobalAveragePool" for name in gate.squeezes)
-        assert set(view.producer[gate.scale].input) == {view.producer[gate.squeezes[0]].input[0], gate.inner[0]}
+    excitations, view = find_excitations(proto), GraphView(proto)
+    assert len(excitations) == 4
+    for excitation in excitations:
+        assert len(excitation.squeezes) == (1 if attention in ("pre", "post", "identity") else 2)
+        assert all(view.producer[name].op_type == "GlobalAveragePool" for name in excitation.squeezes)
+        pooled = view.producer[excitation.squeezes[0]].input[0]
+        assert set(view.producer[excitation.scale].input) == {pooled, excitation.inner[0]}
     left = [node.op_type for node in proto.graph.node if node.op_type in ("Sigmoid", "Mul", "Concat", "Reshape")]
-    held = [view.producer[name].op_type for gate in gates for name in (*gate.inner, gate.scale)]
+    held = [view.producer[name].op_type for excitation in excitations for name in (*excitation.inner, excitation.scale)]
     assert all(held.count(kind) == left.count(kind) for kind in set(left))

@@ -1,11 +1,11 @@
 """What Kullback-Leibler ranges cost nets with SE without the rule of edge_se/quantization/methods.py: KL_KEEPS.
 
-    python bench/gate_ranges.py                      # minutes on two cores, after bench/run_studies.py quantization
+    python bench/excitation_ranges.py                # minutes on two cores, after bench/run_studies.py quantization
 
 The search alone may clip all values of a tensor but the smallest; the rule keeps 99 % of them. Each net of the
-study `quantization`, in each seed, is quantized by both, from real and from synthetic images, for `cpu` with gates in
-float, and judged on the 5,000 validation images against its own FP32. Needs CIFAR-10 ($EDGE_SE_DATA) and the cells.
-Writes bench/results/gate_ranges.json.
+study `quantization`, in each seed, is quantized by both, from real and from synthetic images, for `cpu` with
+excitations in float, and judged on the 5,000 validation images against its own FP32. Needs CIFAR-10 ($EDGE_SE_DATA) and
+the cells. Writes bench/results/excitation_ranges.json.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from edge_se.studies.int8 import int8_figures
 from edge_se.studies.plan import read_plan
 
 HERE = Path(__file__).parent
-STUDY, RESULT = HERE / "studies" / "quantization.toml", HERE / "results" / "gate_ranges.json"
+STUDY, RESULT = HERE / "studies" / "quantization.toml", HERE / "results" / "excitation_ranges.json"
 SETTINGS = {"targets": ["cpu"], "placements": ["se-float"], "methods": ["entropy"], "calibration": [REAL, SYNTHETIC],
             "images": 5000, "latency": False}
 RULES = {"without the rule": 0.0, "with it": methods.KL_KEEPS}

@@ -1,8 +1,8 @@
-"""Folds SE gates into the convolutions beside them, where a trained gate hardly depends on the image.
+"""Folds excitations into the convolutions beside them, where a trained excitation hardly depends on the image.
 
-A gate whose values are the same for every image is a constant scale per channel. Behind a convolution the scale goes
-into its weights and bias, before one into its weights; elsewhere it stays as a multiplication by a constant. The pool,
-the layers and the sigmoid of the gate, which cost nearly all of SE's time and hardly compute anything, are gone.
+An excitation whose values are the same for every image is a constant scale per channel. Behind a convolution the
+scale goes into its weights and bias, before one into its weights; elsewhere it stays as a multiplication by a constant.
+The pool, the layers and the sigmoid, which cost nearly all of SE's time and hardly compute anything, are gone.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from edge_se.evaluation.accuracy import Drop, drop_from, logits_of, top1
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import checked, remove_unused_initializers, remove_unused_nodes
 from edge_se.graph.view import GraphView, attribute
+from edge_se.quantization.excitations import Excitation, find_excitations
 from edge_se.quantization.ranges import watched
-from edge_se.quantization.se_gates import SeGate, find_se_gates
-from edge_se.quantization.units import gate_name
+from edge_se.quantization.units import excitation_name
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateValues:
-    """What a gate did on a set of images.
+class ExcitationValues:
+    """What an excitation did on a set of images.
 
-    `mean` is over the images, float32 in the gate's own shape with a batch of 1: (1, C, 1, 1). `deviation` is the
-    standard deviation over images relative to that mean, in the mean of channels: 0 for a gate that is constant.
+    `mean` is over the images, float32 in the excitation's own shape with a batch of 1: (1, C, 1, 1). `deviation` is the
+    standard deviation over images relative to that mean, in the mean of channels: 0 for an excitation that is constant.
     """
 
     name: str
-    gate: SeGate
+    excitation: Excitation
     mean: NDArray[np.float32]
     deviation: float
 
@@ -46,12 +46,12 @@ class GateValues:
 class Folding:
     """What was folded, those that depend least on the image, and what that cost on the images that chose it.
 
-    `gates` has all of the model's, in that order, of which the first `count` are folded. Accuracies are in percent,
-    None without labels; `drop` is against the model as it was trained.
+    `excitations` has all of the model's, in that order, of which the first `count` are folded. Accuracies are in
+    percent, None without labels; `drop` is against the model as it was trained.
     """
 
     parent_sha256: str
-    gates: tuple[GateValues, ...]
+    excitations: tuple[ExcitationValues, ...]
     count: int
     calibration: str
     images: int
@@ -63,37 +63,38 @@ class Folding:
     def document(self) -> dict[str, Any]:
         """As JSON, drops in points."""
         return {"parent_sha256": self.parent_sha256, "folded": self.count,
-                "gates": [{"name": gate.name, "deviation": gate.deviation, "folded": position < self.count}
-                          for position, gate in enumerate(self.gates)],
+                "gates": [{"name": excitation.name, "deviation": excitation.deviation, "folded": position < self.count}
+                          for position, excitation in enumerate(self.excitations)],
                 "calibration": self.calibration, "images": self.images, "held_out": self.held_out, "n": self.drop.n,
                 "parent_top1": self.parent_top1, "top1": self.top1, "drop_pp": 100 * self.drop.drop,
                 "ci_pp": [100 * self.drop.low, 100 * self.drop.high], "flips": self.drop.flips}
 
 
-def fold_gates(model: OnnxModel, images: ImageSet, held_out: ImageSet, *, max_drop_pp: float, alpha: float,
+def fold_excitations(model: OnnxModel, images: ImageSet, held_out: ImageSet, *, max_drop_pp: float, alpha: float,
                progress: Progress) -> tuple[OnnxModel, Folding]:
-    """`model` with as many gates folded as lose at most `max_drop_pp` points at confidence 1 - alpha.
+    """`model` with as many excitations folded as lose at most `max_drop_pp` points at confidence 1 - alpha.
 
-    Means are of `images`, the drop is of `held_out` (without labels the share of flips bounds it). Gates are taken in
+    Means are of `images`, the drop is of `held_out` (without labels the share of flips bounds it). They are taken in
     the order of their deviation; all of them are tried first, then half of what is between what held and what did not.
-    Raises CalibrationError where there is no gate, or none that may be folded, and for images of the test set.
+    Raises CalibrationError where there is no excitation, or none that may be folded, and for images of the test set.
     """
     if held_out.split == "test":
         raise CalibrationError("the test set chooses nothing", where=held_out.name,
                                fix="point --data at CIFAR-10: its held-out training images serve")
-    with progress.task(f"watching gates on {images.name}", len(images)) as advance:
-        values = sorted(gate_values(model, images, advance), key=lambda value: value.deviation)
+    with progress.task(f"watching excitations on {images.name}", len(images)) as advance:
+        values = sorted(excitation_values(model, images, advance), key=lambda value: value.deviation)
     if not values:
-        raise CalibrationError("has no SE gates to fold", where=model.metadata.model if model.metadata else "--model",
-                               fix="leave --fold-gates out")
+        where = model.metadata.model if model.metadata else "--model"
+        raise CalibrationError("has no excitations to fold", where=where, fix="leave --fold-excitations out")
     if held_out.labels is None:
-        progress.note(f"no labelled images to choose on: folded gates are judged by their flips on {held_out.name}")
+        progress.note("no labelled images to choose on: folded excitations are judged by their flips on "
+                      f"{held_out.name}")
     reference = logits_of(model, held_out)
     tried: dict[int, tuple[OnnxModel, NDArray[np.float32], Drop]] = {}
 
     def holds(count: int) -> bool:
         candidate = folded(model, values[:count])
-        with progress.task(f"evaluating {count} of {len(values)} gates folded", len(held_out)) as advance:
+        with progress.task(f"evaluating {count} of {len(values)} excitations folded", len(held_out)) as advance:
             logits = logits_of(candidate, held_out, advance)
         tried[count] = candidate, logits, drop_from(reference, logits, held_out.labels, alpha)
         return 100 * tried[count][2].high <= max_drop_pp
@@ -101,14 +102,14 @@ def fold_gates(model: OnnxModel, images: ImageSet, held_out: ImageSet, *, max_dr
     count = _most(len(values), holds)
     if not count:
         raise CalibrationError(
-            f"no gate can be folded within {max_drop_pp:g} points: the one that depends least on the image may lose "
-            f"{100 * tried[1][2].high:.2f} on {len(held_out):,} images", where="--fold-gates",
-            fix="raise --max-drop, or leave --fold-gates out" + (
+            f"no excitation can be folded within {max_drop_pp:g} points: the one that depends least on the image may "
+            f"lose {100 * tried[1][2].high:.2f} on {len(held_out):,} images", where="--fold-excitations",
+            fix="raise --max-drop, or leave --fold-excitations out" + (
                 "" if held_out.labels is not None else "; labelled images (--data) give tighter bounds than flips"))
     candidate, logits, drop = tried[count]
     labels = held_out.labels
     return candidate, Folding(
-        parent_sha256=model.sha256, gates=tuple(values), count=count, calibration=images.name, images=len(images),
+        parent_sha256=model.sha256, excitations=tuple(values), count=count, calibration=images.name, images=len(images),
         held_out=held_out.name, parent_top1=None if labels is None else top1(reference, labels),
         top1=None if labels is None else top1(logits, labels), drop=drop)
 
@@ -124,39 +125,39 @@ def _most(total: int, holds: Callable[[int], bool]) -> int:
     return most
 
 
-def gate_values(model: OnnxModel, images: ImageSet, advance: Callable[[int], None] = lambda images: None
-                ) -> list[GateValues]:
-    """Every gate of `model` on `images`, in graph order."""
-    gates, view = find_se_gates(model.proto), GraphView(model.proto)
-    names = [_gate_tensor(gate, view) for gate in gates]
-    if not gates:
+def excitation_values(model: OnnxModel, images: ImageSet, advance: Callable[[int], None] = lambda images: None
+                      ) -> list[ExcitationValues]:
+    """Every excitation of `model` on `images`, in graph order."""
+    excitations, view = find_excitations(model.proto), GraphView(model.proto)
+    names = [_excitation_tensor(excitation, view) for excitation in excitations]
+    if not excitations:
         return []
     seen: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     for batch, tensors in watched(model, images, names):
         for name in names:
             seen[name].append(tensors[name][:len(batch)])
         advance(len(batch))
-    found = []
-    for gate, name in zip(gates, names):
+    described = []
+    for excitation, name in zip(excitations, names):
         values = np.concatenate(seen[name]).astype(np.float64)  # a few thousand numbers an image
         if values.ndim == 4 and (values == values[:, :, :1, :1]).all():
             values = values[:, :, :1, :1]  # expanded to the size of its features
         mean = values.mean(0, keepdims=True)
         relative = values.std(0, keepdims=True) / np.maximum(np.abs(mean), np.finfo(np.float32).tiny)
-        found.append(GateValues(name=gate_name(gate.inner, view), gate=gate, mean=mean.astype(np.float32),
-                                deviation=float(relative.mean())))
-    return found
+        described.append(ExcitationValues(name=excitation_name(excitation.inner, view), excitation=excitation,
+                                          mean=mean.astype(np.float32), deviation=float(relative.mean())))
+    return described
 
 
-def folded(model: OnnxModel, values: Sequence[GateValues]) -> OnnxModel:
-    """`model` with these gates of it as constants, in the weights of a convolution wherever one is beside them."""
+def folded(model: OnnxModel, values: Sequence[ExcitationValues]) -> OnnxModel:
+    """`model` with these excitations as constants, in the weights of a convolution wherever one is beside them."""
     proto = model.copy()
     for value in values:
         view = GraphView(proto)
-        scale = view.producer[value.gate.scale]
-        gate = _gate_tensor(value.gate, view)
-        constant = _added(proto, f"{gate}_constant", value.mean)
-        scale.input[list(scale.input).index(gate)] = constant
+        scale = view.producer[value.excitation.scale]
+        excitation = _excitation_tensor(value.excitation, view)
+        constant = _added(proto, f"{excitation}_constant", value.mean)
+        scale.input[list(scale.input).index(excitation)] = constant
         remove_unused_nodes(proto)
         _absorb(proto, scale, constant, value.mean)
     remove_unused_initializers(proto)
@@ -164,10 +165,10 @@ def folded(model: OnnxModel, values: Sequence[GateValues]) -> OnnxModel:
     return OnnxModel.of(checked(proto), precision=model.precision, target=model.target)
 
 
-def _gate_tensor(gate: SeGate, view: GraphView) -> str:
+def _excitation_tensor(excitation: Excitation, view: GraphView) -> str:
     """What the scale multiplies its features by: the input that the first pool does not pool."""
-    scaled = view.producer[gate.squeezes[0]].input[0]
-    return next(str(name) for name in view.producer[gate.scale].input if name != scaled)
+    scaled = view.producer[excitation.squeezes[0]].input[0]
+    return next(str(name) for name in view.producer[excitation.scale].input if name != scaled)
 
 
 def _absorb(proto: onnx.ModelProto, scale: onnx.NodeProto, constant: str, values: NDArray[np.float32]) -> None:

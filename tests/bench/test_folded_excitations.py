@@ -1,4 +1,4 @@
-"""bench/folded_gates.py with tiny nets: what it judges against what, what it times, and what becomes of it."""
+"""bench/folded_excitations.py with tiny nets: what it judges against what, what it times, and what becomes of it."""
 
 import argparse
 import importlib.util
@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def script(tiny_onnx, tiny_plain_onnx, random_images, monkeypatch):
     """The script, for which one tiny net is bundled and CIFAR-10 is a few random images."""
-    spec = importlib.util.spec_from_file_location("bench_folded_gates", ROOT / "bench" / "folded_gates.py")
+    spec = importlib.util.spec_from_file_location("bench_folded_excitations", ROOT / "bench" / "folded_excitations.py")
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "bench_folded_gates", module)  # where its dataclasses look names up
+    monkeypatch.setitem(sys.modules, "bench_folded_excitations", module)  # where its dataclasses look names up
     spec.loader.exec_module(module)
     net = module.Net(name="mini_se", seed=0, model=tiny_onnx, plain=tiny_plain_onnx, bundled=True)
     monkeypatch.setattr(module, "nets", lambda cells: iter([net]))
@@ -50,7 +50,7 @@ def test_what_is_found_and_shown(script, tmp_path, monkeypatch):
     assert {"folded", "int8", "folded_int8"} < row["all"].keys()
     assert row["times"]["onnxruntime"]["folded_over_trained"] == {"ratio": 0.5, "low": 0.5, "high": 0.5}
     assert row["times"]["onnxruntime"]["folded_over_plain"]["ratio"] == 1.0
-    write_json(tmp_path / "folded_gates.json", found)
+    write_json(tmp_path / "folded_excitations.json", found)
     monkeypatch.setattr(measured, "RESULTS", tmp_path)
     assert "| `mini_se` | on the branch | 4 | 0 |" in se_folding.accuracy_table()
     assert "| 4 of 4 |" in se_folding.accuracy_table() and "| `mini_se` | 4 of 4 |" in se_folding.final_table()
@@ -59,7 +59,7 @@ def test_what_is_found_and_shown(script, tmp_path, monkeypatch):
 
 def test_times_anew_keep_the_accuracies_of_the_same_nets(script, tmp_path, monkeypatch):
     found = script.measured(options(tmp_path), SILENT)
-    assert found["rows"][0]["folded"] == 0 and "no gate can be folded" in found["rows"][0]["refused"]
+    assert found["rows"][0]["folded"] == 0 and "no excitation can be folded" in found["rows"][0]["refused"]
     write_json(tmp_path / "found.json", found)
     monkeypatch.setattr(script, "accuracies", None)  # none is measured again
     again = script.measured(options(tmp_path, times_only=True, repeats=6), SILENT)

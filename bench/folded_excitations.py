@@ -1,13 +1,14 @@
-"""How far trained SE gates depend on the image, and what folding them costs and brings: python bench/folded_gates.py
+"""How far trained excitations depend on the image, and what folding them costs and brings.
 
-    python bench/folded_gates.py                 # ten minutes on two cores, after bench/run_studies.py quantization
-    python bench/folded_gates.py --times-only    # the times anew, on a quiet machine; accuracies stay
+    python bench/folded_excitations.py               # ten minutes on two cores, after bench/run_studies.py quantization
+    python bench/folded_excitations.py --times-only  # the times anew, on a quiet machine; accuracies stay
 
-The bundled nets with SE and every cell of the study `quantization` that has gates. Judged on the 5,000 validation
-images against the net as it was trained in FP32: all gates as constants (their means over the calibration images), in
-FP32 and in INT8, beside INT8 with gates; and how many gates `edge-se export --fold-gates` takes by itself. The bundled
-nets are read on the test set, too, with those. Times: INT8 in turns, each runtime its own file, beside the plain net.
-Needs CIFAR-10 ($EDGE_SE_DATA). Writes bench/results/folded_gates.json and refreshes the documents.
+The bundled nets with SE and every cell of the study `quantization` that has excitations. Judged on the 5,000
+validation images against the net as it was trained in FP32: all excitations as constants (their means over the
+calibration images), in FP32 and in INT8, beside INT8 with excitations; and how many of them `edge-se export
+--fold-excitations` takes by itself. The bundled nets are read on the test set, too, with those. Times: INT8 in turns,
+each runtime its own file, beside the plain net.
+Needs CIFAR-10 ($EDGE_SE_DATA). Writes bench/results/folded_excitations.json and refreshes the documents.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source import load_source
 from edge_se.nets.zoo import BUNDLED, spec_of
 from edge_se.quantization.effort import EFFORTS
-from edge_se.quantization.gate_folding import fold_gates, folded, gate_values
+from edge_se.quantization.folding import excitation_values, fold_excitations, folded
 from edge_se.quantization.placement import place
 from edge_se.quantization.ranges import collect
 from edge_se.quantization.search import Budget
@@ -47,10 +48,10 @@ from edge_se.studies.cell import GRAPH
 from edge_se.studies.plan import read_plan
 
 HERE = Path(__file__).parent
-STUDY, RESULT = HERE / "studies" / "quantization.toml", HERE / "results" / "folded_gates.json"
+STUDY, RESULT = HERE / "studies" / "quantization.toml", HERE / "results" / "folded_excitations.json"
 PLAIN = {"se_resnet18": "resnet18", "slim_se": "slim"}  # beside which a bundled net is timed
 RUNTIMES = {"onnxruntime": "cpu" if environment.has_fast_int8() else "cpu-avx2", "openvino": "openvino"}
-CONSTANT = 1e-6  # relative deviation of a gate that no image moves
+CONSTANT = 1e-6  # relative deviation of an excitation that no image moves
 METHOD = EFFORTS["default"].method
 
 
@@ -67,7 +68,7 @@ class Net:
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """What the gates are averaged over, what everything is judged on, what final figures are of."""
+    """What the excitations are averaged over, what everything is judged on, what final figures are of."""
 
     calibration: ImageSet
     validation: ImageSet
@@ -140,15 +141,16 @@ def graph_of(path: Path) -> OnnxModel:
 
 
 def accuracies(net: Net, images: Images, progress: Progress) -> dict[str, Any]:
-    """Deviations of a net's gates, its accuracy with all of them folded, and how many `export` folds by itself."""
-    values = gate_values(net.model, images.calibration)
+    """Deviations of a net's excitations, its accuracy with all folded, and how many `export` folds by itself."""
+    values = excitation_values(net.model, images.calibration)
     constant, budget = folded(net.model, values), Budget()
     row = {"net": net.name, "seed": net.seed, "sha256": net.model.sha256, "attention": spec_of(net.name).attention,
            "gates": [{"name": value.name, "deviation": value.deviation} for value in values],
            "constant": sum(value.deviation < CONSTANT for value in values),
            "all": against(net.model, constant, images.validation, images.calibration)}
     try:
-        chosen, folding = fold_gates(net.model, images.calibration, images.validation, max_drop_pp=budget.max_drop_pp,
+        chosen, folding = fold_excitations(net.model, images.calibration, images.validation,
+                                           max_drop_pp=budget.max_drop_pp,
                                      alpha=budget.alpha, progress=progress)
     except CalibrationError as refused:
         return row | {"folded": 0, "refused": str(refused)}
@@ -178,9 +180,10 @@ def int8_of(model: OnnxModel, target: str, shown: ImageSet) -> OnnxModel:
 
 
 def times(net: Net, shown: ImageSet, repeats: int, progress: Progress) -> dict[str, Any]:
-    """INT8 of the net as it was trained, with all its gates folded, and of the plain one; ratios of each repeat."""
+    """INT8 of the net as trained, with all excitations folded, and of the plain one; ratios of each repeat."""
     assert net.plain is not None
-    graphs = {"trained": net.model, "folded": folded(net.model, gate_values(net.model, shown)), "plain": net.plain}
+    constants = folded(net.model, excitation_values(net.model, shown))
+    graphs = {"trained": net.model, "folded": constants, "plain": net.plain}
     found = {}
     for runtime, target in RUNTIMES.items():
         if runtime == "openvino" and not installed():

@@ -1,4 +1,4 @@
-"""bench/gate_ranges.py: both rules are measured, and whatever happens the package's own is in force afterwards."""
+"""bench/excitation_ranges.py: both rules are measured, and the package's own is in force afterwards."""
 
 import importlib.util
 from pathlib import Path
@@ -17,7 +17,7 @@ CELL = {"cell": "tiny-e8-s0", "model": "tiny", "seed": 0}
 
 @pytest.fixture
 def script():
-    spec = importlib.util.spec_from_file_location("bench_gate_ranges", ROOT / "bench" / "gate_ranges.py")
+    spec = importlib.util.spec_from_file_location("bench_excitation_ranges", ROOT / "bench" / "excitation_ranges.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
