@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import select
@@ -43,7 +44,7 @@ class Server:
     """
 
     def __init__(self, incoming: Any, outgoing: Any) -> None:
-        self._in, self._out = incoming, outgoing
+        self._in, self._out, self._writing = incoming, outgoing, threading.Lock()
         self._requests: queue.Queue[tuple[dict[str, Any], bytes] | None] = queue.Queue()
         self._cache: Cache | None = None
         self._lock: Lock | None = None
@@ -59,33 +60,46 @@ class Server:
                 return
             header, payload = request
             answer, content = self._answer(header, payload)
-            write_frame(self._out, answer, content)
+            with self._writing:
+                write_frame(self._out, answer, content)
             if header.get("op") == "bye":
                 return
 
     def _listen(self) -> None:
+        """Until the host is gone; whatever else stops it is answered, and ends the process with its lock."""
+        try:
+            self._hear()
+        except BaseException as error:  # of a thread: nobody else would learn of it, and the host would wait for ever
+            what = traceback.format_exc() if not isinstance(error, (ValueError, RecursionError, MemoryError)) else (
+                f"what arrived is no request ({type(error).__name__}: {error})")
+            with contextlib.suppress(Exception):
+                if self._writing.acquire(timeout=1.0):  # an answer may be half written
+                    write_frame(self._out, {"ok": False, "error": {"kind": "protocol", "what": what,
+                                                                   "fix": "use the same version on both sides"}})
+        finally:
+            self._end(everything=False)
+
+    def _hear(self) -> None:
         heard, waiting = time.monotonic(), True
         while waiting:
             if select.select([self._in], [], [], 5.0)[0]:
-                try:
-                    frame = read_frame(self._in)
-                except ValueError:
-                    frame = None
+                frame = read_frame(self._in)
                 if frame is None:
-                    break
+                    return
                 heard = time.monotonic()
                 if frame[0].get("op") == "abort":
                     self._end(everything=True)
                 if frame[0].get("op") != "ping":
                     self._requests.put(frame)
             waiting = time.monotonic() - heard < SILENCE_S
-        self._end(everything=False)
 
     def _end(self, everything: bool) -> None:
         """At once: whatever runs now runs for nobody, and may be inside a library for minutes."""
-        if self._cache is not None:
-            self._cache.sweep(everything)
-        os._exit(1)
+        try:
+            if self._cache is not None:
+                self._cache.sweep(everything)
+        finally:
+            os._exit(1)
 
     def _answer(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
         operation = getattr(self, "_op_{}".format(header.get("op")), None)
