@@ -9,13 +9,17 @@ from contextlib import redirect_stdout
 import onnx
 
 from edge_se.graph.metadata import write_metadata
+from edge_se.graph.names import NeutralNames
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import checked, sort_topologically
 
 
 def to_fp16(model: OnnxModel) -> OnnxModel:
     """The same graph with FP16 floats; input and output stay float32, so the contract is unchanged."""
-    proto = with_half_floats(model.copy())
+    proto = model.copy()
+    names = NeutralNames(proto)
+    proto = with_half_floats(proto)
+    names.restore(proto)
     if model.metadata:
         write_metadata(proto, model.metadata)
     return OnnxModel.of(checked(proto), precision="fp16", parent=model)

@@ -7,6 +7,7 @@ import onnx
 from onnx import helper
 
 from edge_se.core.errors import ModelError
+from edge_se.graph.onnx_model import opset_of
 from edge_se.graph.targets.base import OPSET
 from edge_se.graph.view import GraphView, attribute
 
@@ -56,7 +57,9 @@ def lower_opset(model: onnx.ModelProto, opset: int = OPSET) -> onnx.ModelProto:
 
 
 def raise_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """`model` at a later opset, with the IR version that came with it."""
+    """`model` at `opset` if its own is older, with the IR version that came with it."""
+    if opset_of(model) >= opset:
+        return model
     raised = onnx.version_converter.convert_version(model, opset)
     raised.ir_version = onnx.helper.find_min_ir_version_for(list(raised.opset_import))
     return raised

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from onnx import helper, numpy_helper
 from edge_se.core.errors import CalibrationError
 from edge_se.graph.fp16 import with_half_floats
 from edge_se.graph.metadata import write_metadata
+from edge_se.graph.names import NeutralNames
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import checked, raise_opset, sort_topologically
 from edge_se.graph.view import GraphView
@@ -30,6 +32,8 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
         raise CalibrationError("these ranges were collected on another model", where=ranges.calibration,
                                fix="calibrate this model")
     proto = _named(model.copy())
+    names = NeutralNames(proto)
+    ranges, placement = _renamed(ranges, placement, names)
     with _quiet():
         quantizer = _quantizer(proto, ranges, target, placement)
         quantizer.quantize_model()
@@ -40,9 +44,16 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
     proto.producer_name, proto.producer_version, proto.ir_version = "edge-se", "", model.proto.ir_version
     if target.half_floats:
         proto = with_half_floats(raise_opset(proto, target.opset))
+    names.restore(proto)
     if model.metadata:
         write_metadata(proto, model.metadata)
     return OnnxModel.of(checked(proto), precision="int8", target=target.name, parent=model)
+
+
+def _renamed(ranges: Ranges, placement: Placement, names: NeutralNames) -> tuple[Ranges, Placement]:
+    return (replace(ranges, bounds={names[name]: bounds for name, bounds in ranges.bounds.items()}),
+            replace(placement, float_nodes=tuple(names[name] for name in placement.float_nodes),
+                    residual_inputs=tuple((names[add], names[name]) for add, name in placement.residual_inputs)))
 
 
 @contextmanager
