@@ -14,7 +14,7 @@ install: $(VENV)/.installed  ## make .venv with the pinned versions
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,rtx]'
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev,rtx]'
 	touch $@
 
 test: install  ## lint, type check and the test suite but for its slow tests

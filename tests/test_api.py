@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import io
+import json
 import os
 import re
 import shutil
@@ -99,6 +100,43 @@ def test_the_examples_run_and_print_what_they_say(workplace):
             assert pattern is None or fnmatchcase(line, pattern.replace("[", "[[]")), heading
         ran.append(heading)
     assert {"export", "verify", "bench", "sensitivity", "explain", "doctor", "errors"} <= set(ran)
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_paths_are_texts_or_paths_and_names_one_or_several(workplace, kind, monkeypatch):
+    monkeypatch.delenv("EDGE_SE_DATA", raising=False)
+    for number, targets in enumerate(("cpu", "cpu, arm", ["cpu"], ("arm",))):
+        build = edge_se.export(kind("tiny.onnx"), int8=True, targets=targets, calibration=kind("images"),
+                               effort="quick", out=kind(f"own{number}"), accuracy=False)
+        wanted = [name.strip() for name in targets.split(",")] if isinstance(targets, str) else list(targets)
+        assert [item.target for item in build.artifacts[1:]] == wanted
+    assert edge_se.verify(kind("own0"))["out"] == "own0"
+    options = edge_se.BenchOptions(min_duration=0.01, backend="onnxruntime", fresh=False)
+    for model in (kind("own0"), [kind("own0")]):
+        document = edge_se.bench("cpu", model=model, precisions="int8", options=options)
+        assert [row["precision"] for row in document["measurements"]] == ["int8"]
+    Path("before.json").write_text(json.dumps(document))
+    again = edge_se.bench("cpu", model=kind("own0"), precisions=["int8"], against=kind("before.json"), options=options)
+    assert again["measurements"][0]["p50_before_ms"]
+    assert edge_se.sensitivity(kind("own0"), images=4)["units"]
+    assert edge_se.explain(kind("int8.layers.json"), kind("int8.profile.json"))["verdict"]
+
+
+@pytest.mark.parametrize(("call", "says"), [
+    (lambda: edge_se.export("tiny.onnx", int8=True, targets="cpux"), "did you mean 'cpu"),
+    (lambda: edge_se.export("tiny.onnx", int8=True, targets=[1]), "1 is no name; give one text"),
+    (lambda: edge_se.export(3), "3 is no path; give a str or a pathlib.Path"),
+    (lambda: edge_se.verify(None), "holds no build"),
+    (lambda: edge_se.gate(1.5), "1.5 is no path"),
+    (lambda: edge_se.train("resnet18", out=7), "7 is no path"),
+    (lambda: edge_se.study(b"x.toml"), "b'x.toml' is no path"),
+    (lambda: edge_se.robustness("x", corruptions=[2]), "2 is no name"),
+])
+def test_what_is_neither_says_so(workplace, call, says):
+    pytest.importorskip("torch", reason="torch is not installed: pip install 'edge-se[torch]'")
+    with pytest.raises(edge_se.EdgeSeError) as refused:
+        call()
+    assert says in str(refused.value)
 
 
 def test_every_function_has_a_heading():

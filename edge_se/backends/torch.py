@@ -53,14 +53,20 @@ class Torch(Backend):
         if model.precision != "fp32":
             return ("runs FP32 only: edge-se's INT8 is Q/DQ in ONNX" if model.precision == "int8"
                     else "runs FP32 only: FP16 in torch is for GPUs")
-        if not installed():
-            return f"torch is not installed: {INSTALL}"
-        if self._compiled and not any(map(shutil.which, (*COMPILERS, os.environ.get("CXX", COMPILERS[0])))):
-            return "torch.compile needs a C++ compiler: install g++, or name one in $CXX"
+        if reason := self.missing():
+            return reason
         try:
             _source_of(model)
         except EdgeSeError as error:
             return str(error)
+        return None
+
+    def missing(self) -> str | None:
+        """Without the package, or without the compiler that `torch.compile` calls."""
+        if not installed():
+            return f"torch is not installed: {INSTALL}"
+        if self._compiled and not any(map(shutil.which, (*COMPILERS, os.environ.get("CXX", COMPILERS[0])))):
+            return "torch.compile needs a C++ compiler: install g++, or name one in $CXX"
         return None
 
     def read_part(self, model: OnnxModel) -> OnnxModel:

@@ -7,7 +7,18 @@ from typing import Annotated, Optional
 
 import typer
 
-from edge_se.cli.options import BuildName, Data, Json, OutDocument, Quiet, print_why, printed_as_json, progress_of
+from edge_se.cli.options import (
+    BuildName,
+    Data,
+    Json,
+    OutDocument,
+    Quiet,
+    Wide,
+    print_fitted,
+    print_why,
+    printed_as_json,
+    progress_of,
+)
 from edge_se.reporting.console import print_line, print_table
 from edge_se.steps import completion
 
@@ -24,12 +35,16 @@ def sensitivity(model: BuildName = None,
                 json: Json = False, quiet: Quiet = False) -> None:
     """Which layers hurt: what INT8 costs in accuracy and brings in time, unit by unit, excitations apart."""
     from edge_se.core.files import write_json
+    from edge_se.core.outputs import FIGURE, require_file
+    from edge_se.core.outputs import document as document_of
     from edge_se.reporting.figures import require_figures, sensitivity_figure
     from edge_se.reporting.tables import sensitivity_rows
     from edge_se.steps.sensitivity import sensitivity as step
 
     if figure:
         require_figures(figure)
+    require_file(figure, FIGURE, "--figure")
+    require_file(out, document_of("sensitivity"), "--out")
     document = step(model, target=target, method=method, images=images, data=data, progress=progress_of(quiet))
     if figure:
         sensitivity_figure(document, figure)
@@ -54,8 +69,11 @@ def explain_layers(layers: Annotated[Path, typer.Option(help="trtexec --exportLa
                    json: Json = False, quiet: Quiet = False) -> None:
     """Why INT8 is (not) faster in TensorRT: where the time of each layer goes, and what to try."""
     from edge_se.core.files import write_json
+    from edge_se.core.outputs import document as document_of
+    from edge_se.core.outputs import require_file
     from edge_se.steps.explain import explain as step
 
+    require_file(out, document_of("explain"), "--out", sources=(layers, profile, baseline_layers, baseline_profile))
     document = step(layers, profile, baseline_layers=baseline_layers, baseline_profile=baseline_profile,
                     latency_ms=latency_ms, baseline_latency_ms=baseline_latency_ms, progress=progress_of(quiet))
     if out:
@@ -77,7 +95,7 @@ def report(builds: Annotated[Optional[list[str]], typer.Argument(
            max_drop: Annotated[float, typer.Option(help="Margin of the verdicts, percentage points.")] = 0.5,
            data: Data = None,
            out: OutDocument = None,
-           json: Json = False, quiet: Quiet = False) -> None:
+           wide: Wide = False, json: Json = False, quiet: Quiet = False) -> None:
     """Everything known of one or several builds, with verdicts, charts and provenance."""
     from edge_se.reporting.report.views import summary
     from edge_se.steps.report import report as step
@@ -87,6 +105,9 @@ def report(builds: Annotated[Optional[list[str]], typer.Argument(
     if printed_as_json(document, json):
         return
     table = summary(document)
-    print_table(table.columns, table.rows, left=table.left)
+    print_fitted(table.columns, table.rows, left=table.left, wide=wide,
+                 spare=("size, INT8 / FP32", "of file", "FP32 top-1 % (95 % CI)"))
+    for note in document["notes"]:
+        print_line(f"note: {note}")
     for item in document["missing"]:
         print_line(f"not in it: {item['section']}. {item['how']}")

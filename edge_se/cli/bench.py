@@ -13,16 +13,25 @@ from edge_se.cli.options import (
     Json,
     OutDocument,
     Quiet,
+    Wide,
     batch_sizes,
     build_names,
     names,
+    print_fitted,
     print_why,
     printed_as_json,
     progress_of,
     thread_counts,
 )
-from edge_se.reporting.console import print_line, print_table
+from edge_se.reporting.console import print_line
 from edge_se.steps import completion
+
+# What the table leaves out first where it would be too wide; conditions only where all rows have the same.
+SPARE = ("params", "MFLOPs", "of the model", "first ms", "load ms", "figures", "launches", "p90 ms", "MiB", "peak MiB",
+         "p90 / LoadGen's", "p50 / vendor's", "LoadGen images/s", "memory-bound", "compute-bound", "threads",
+         "batch", "CV", "images/s", "at most, images/s", "LoadGen p90 ms", "vendor's tool p50 ms", "with copies ms",
+         "model", "mode", "target", "board", "p99 ms", "mJ (95 % CI)")
+CONDITIONS = ("model", "target", "threads", "batch", "mode", "board")
 
 
 def bench(device: Annotated[str, typer.Option(
@@ -67,10 +76,12 @@ def bench(device: Annotated[str, typer.Option(
               help="Also write the report of these builds with this run, one page for a browser.")] = None,
           data: Data = None,
           out: OutDocument = None,
-          json: Json = False, quiet: Quiet = False) -> None:
+          wide: Wide = False, json: Json = False, quiet: Quiet = False) -> None:
     """Measure latency, throughput and accuracy of every precision, interleaved in one run."""
     from edge_se.backends.machines.choice import way_to_jetson
     from edge_se.core.files import write_json
+    from edge_se.core.outputs import PAGE, require_file
+    from edge_se.core.outputs import document as document_of
     from edge_se.reporting.report.page import require_page
     from edge_se.reporting.tables import estimate_rows, measurement_rows
     from edge_se.steps.bench import Options
@@ -78,6 +89,8 @@ def bench(device: Annotated[str, typer.Option(
     from edge_se.steps.estimate import DEFAULT_BOARD, estimates, instead_of_measuring
     from edge_se.steps.report import report
 
+    require_file(out, document_of("bench"), "--out", sources=(against,))
+    require_file(html, PAGE, "--html", sources=(against,))
     progress, batches, models = progress_of(quiet), batch_sizes(batch), build_names(model)
     if html:
         require_page()
@@ -99,7 +112,7 @@ def bench(device: Annotated[str, typer.Option(
     if printed_as_json(document, json):
         return
     columns, rows = (estimate_rows if estimate else measurement_rows)(document["measurements"])
-    print_table(columns, rows, left=5 if estimate else 4)
+    print_fitted(columns, rows, left=5 if estimate else 4, wide=wide, spare=SPARE, conditions=CONDITIONS)
     for row in document["measurements"]:
         if "why" in row:
             print_line(f"\nint8.{row['target']} in {row['backend']}, batch {row['batch']}:")

@@ -10,6 +10,7 @@ from edge_se.cli.options import Data, Json, Quiet, printed_as_json, progress_of
 from edge_se.reporting.console import print_line, print_table
 from edge_se.steps import completion
 
+SHOWN = 16  # digits of a hash
 CANNOT = 2  # as for any other thing that the user can fix
 
 
@@ -17,6 +18,7 @@ def verify(folder: Annotated[str, typer.Argument(autocompletion=completion.build
                                                  help="A build: its folder, or its name under ./build.")],
            compiled: Annotated[bool, typer.Option(
                "--compile", help="Also build engines with TensorRT for RTX, which needs no GPU.")] = False,
+           wide: Annotated[bool, typer.Option("--wide", help="The whole of each hash.")] = False,
            json: Json = False, quiet: Quiet = False) -> None:
     """Check every file of a build against its manifest."""
     from edge_se.steps.verify import verify as step
@@ -24,13 +26,18 @@ def verify(folder: Annotated[str, typer.Argument(autocompletion=completion.build
     document = step(folder, compiled=compiled)
     if printed_as_json(document, json):
         return
-    rows = [[item["file"], item["sha256"], f"{item['bytes']:,}"] for item in document["files"]]
+    digits = None if wide else SHOWN
+    rows = [[item["file"], item["sha256"][:digits], f"{item['bytes']:,}"] for item in document["files"]]
     if compiled:
         rows = [[*row, "builds" if item.get("compiles") else "–"] for row, item in zip(rows, document["files"])]
     print_table(["file", "sha256", "bytes", *(["TensorRT"] if compiled else [])], rows, left=2)
+    count = len(rows)
+    print_line(f"\n{'the one file matches' if count == 1 else f'all {count} files match'} the manifest of "
+               f"{document['out']}")
 
 
-def doctor(data: Data = None, json: Json = False, quiet: Quiet = False) -> None:
+def doctor(data: Data = None, wide: Annotated[bool, typer.Option("--wide", help="Each check in one line.")] = False,
+           json: Json = False, quiet: Quiet = False) -> None:
     """What this machine can do, and the fix for everything that is missing; exit 2 when the main job cannot run."""
     from edge_se.reporting.tables import doctor_rows, job_rows
     from edge_se.steps.doctor import doctor as step
@@ -38,7 +45,7 @@ def doctor(data: Data = None, json: Json = False, quiet: Quiet = False) -> None:
     document = step(data, progress=progress_of(quiet))
     if not printed_as_json(document, json):
         for columns, rows in (doctor_rows(document), job_rows(document)):
-            print_table(columns, rows, left=len(columns))
+            print_table(columns, rows, left=len(columns), wrap=() if wide else ("found", "fix", "lacks", "job"))
             print_line("")
         first = document["jobs"][0]
         print_line("this machine can do the main job" if first["works"] else

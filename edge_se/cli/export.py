@@ -7,8 +7,19 @@ from typing import Annotated, Optional
 
 import typer
 
-from edge_se.cli.options import Data, Json, Out, Quiet, channel_values, names, printed_as_json, progress_of
-from edge_se.reporting.console import print_line, print_table
+from edge_se.cli.options import (
+    Data,
+    Json,
+    Out,
+    Quiet,
+    Wide,
+    channel_values,
+    names,
+    print_fitted,
+    printed_as_json,
+    progress_of,
+)
+from edge_se.reporting.console import print_line
 from edge_se.steps import completion
 
 
@@ -57,7 +68,7 @@ def export(model: Annotated[str, typer.Option(
                                    "accuracy. Writes build/NAME-untrained.")] = False,
            bundle: Annotated[bool, typer.Option(
                "--bundle", help="Also write a folder that runs on a device without edge-se.")] = False,
-           json: Json = False, quiet: Quiet = False) -> None:
+           wide: Wide = False, json: Json = False, quiet: Quiet = False) -> None:
     """Write ONNX files per precision and target, each verified and measured."""
     from edge_se.data.preprocessing import labels_of
     from edge_se.graph.source import SourceOptions
@@ -75,7 +86,8 @@ def export(model: Annotated[str, typer.Option(
     if printed_as_json(build.document(), json):
         return
     columns, rows = build_rows(build)
-    print_table(columns, rows, left=3)
+    print_fitted(columns, rows, left=3, wide=wide, conditions=("flips",),
+                 spare=("params", "MFLOPs", "precision", "flips", "target", "INT8 MACs"))
     calibrated = f", calibrated on {build.calibration['name']}" if build.calibration else ""
     random = "untrained, accuracy not measured; " if build.source["kind"] == "untrained" else ""
     print_line(f"\n{random}written to {build.out}{calibrated}; evaluated on {build.artifacts[0].dataset}")

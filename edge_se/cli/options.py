@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -17,6 +18,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no note
 Data = Annotated[Optional[Path], typer.Option(help="Folder of CIFAR-10; else $EDGE_SE_DATA, else the user cache.")]
 Out = Annotated[Optional[Path], typer.Option(help="Where to write.")]
 OutDocument = Annotated[Optional[Path], typer.Option("--out", help="Also write the JSON document to this file.")]
+Wide = Annotated[bool, typer.Option("--wide", help="All columns, also where they need more than 100 characters.")]
 BuildName = Annotated[Optional[str], typer.Option(autocompletion=completion.builds,
                                                   help="A build: its folder, or its name under ./build.")]
 BuildNames = Annotated[Optional[str], typer.Option(
@@ -52,6 +54,17 @@ def print_why(document: dict[str, Any]) -> None:
     print_table(columns, rows)
     for line in (f"\n{document['verdict']}", *(f"- {line}" for line in document["advice"])):
         print_line(line)
+
+
+def print_fitted(columns: list[str], rows: list[list[str]], *, left: int, wide: bool, spare: Sequence[str],
+                 conditions: Sequence[str] = ()) -> None:
+    """A table of at most 100 characters, without those of the `spare` columns that it has no room for; `fitted`."""
+    from edge_se.reporting.fitting import fitted
+
+    table = fitted(columns, rows, left=left, spare=() if wide else spare, conditions=conditions)
+    print_table(table.columns, table.rows, left=table.left)
+    if table.words:
+        print_line(table.words, stderr=True)  # stdout is the table alone
 
 
 def names(value: Optional[str], option: str) -> Optional[list[str]]:

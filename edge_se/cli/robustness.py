@@ -25,12 +25,17 @@ def robustness(model: BuildName = None,
                    help="test: for a figure that is final; validation: the 5,000 held-out training images, to choose "
                         "by.")] = "test",
                seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
-               data: Data = None, out: OutDocument = None, json: Json = False, quiet: Quiet = False) -> None:
+               data: Data = None, out: OutDocument = None,
+               wide: Annotated[bool, typer.Option("--wide", help="Each row in one line.")] = False,
+               json: Json = False, quiet: Quiet = False) -> None:
     """Top-1 of every file under noise, blur and JPEG: does INT8 lose more there than FP32?"""
     from edge_se.core.files import write_json
+    from edge_se.core.outputs import document as document_of
+    from edge_se.core.outputs import require_file
     from edge_se.reporting.report import views
     from edge_se.steps.robustness import robustness as step
 
+    require_file(out, document_of("robustness"), "--out")
     document = step(model, split=split, images=images, corruptions=names(corruptions, "--corruptions"),
                     severities=_levels(severities), seed=seed, data=data, progress=progress_of(quiet))
     if out:
@@ -38,7 +43,7 @@ def robustness(model: BuildName = None,
     if printed_as_json(document, json):
         return
     for table in (views.robustness(document), views.robustness_overall(document)):
-        print_table(table.columns, table.rows, left=table.left)
+        print_table(table.columns, table.rows, left=table.left, wrap=() if wide else table.columns)
         print_line("")
     print_line(f"{views.judged(document)}; severity 0: as they are; drops are paired with FP32 on the same corrupted "
                "images")

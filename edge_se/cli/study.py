@@ -7,8 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from edge_se.cli.options import Data, Json, Quiet, printed_as_json, progress_of
-from edge_se.reporting.console import print_line, print_table
+from edge_se.cli.options import Data, Json, Quiet, Wide, print_fitted, printed_as_json, progress_of
+from edge_se.reporting.console import print_line
 
 
 def study(file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The study; bench/studies holds examples.")],
@@ -20,7 +20,7 @@ def study(file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The st
           address: Annotated[Optional[str], typer.Option(
               help="ray: address of a running cluster; else $RAY_ADDRESS, else a local one.")] = None,
           device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-          data: Data = None, json: Json = False, quiet: Quiet = False) -> None:
+          data: Data = None, wide: Wide = False, json: Json = False, quiet: Quiet = False) -> None:
     """Train and measure a grid of nets, recipes and seeds; cells that are done are not run again."""
     from edge_se.studies.study import Options
     from edge_se.studies.study import study as step
@@ -33,9 +33,16 @@ def study(file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The st
     for evaluation in evaluations_of(document):
         print_line(f"\n{TITLES[evaluation]}")
         columns, rows = summary_rows(document, evaluation)
-        print_table(columns, rows, left=columns.index("seeds"))
+        _print(columns, rows, wide)
         columns, rows = comparison_rows(document, evaluation)
         if rows:
             print_line("")
-            print_table(columns, rows, left=columns.index("seeds"))
+            _print(columns, rows, wide)
     print_line(f"\nwritten to {document['out']}: {document['name']}.md, results.csv, results.json")
+
+
+def _print(columns: list[str], rows: list[list[str]], wide: bool) -> None:
+    """Conditions that are the same in all rows are told below, where the table would be too wide."""
+    labels = columns[:columns.index("seeds")]
+    same = [*labels, "seeds"]
+    print_fitted(columns, rows, left=len(labels), wide=wide, spare=[*same, "p"], conditions=same)

@@ -7,12 +7,13 @@ from typing import Annotated, Optional
 
 import typer
 
-from edge_se.cli.options import Data, Json, Out, Quiet, print_facts, printed_as_json, progress_of
-from edge_se.reporting.console import print_json, print_table
+from edge_se.cli.everywhere import Everywhere
+from edge_se.cli.options import Data, Json, Out, Quiet, Wide, print_facts, print_fitted, printed_as_json, progress_of
+from edge_se.reporting.console import print_json, print_line
 from edge_se.steps import completion
 
 
-def models_list(json: Json = False, quiet: Quiet = False) -> None:
+def models_list(wide: Wide = False, json: Json = False, quiet: Quiet = False) -> None:
     """Every network with its size and accuracy."""
     from edge_se.reporting.nets import top1_text, weights_text
     from edge_se.steps.models import list_models
@@ -23,7 +24,8 @@ def models_list(json: Json = False, quiet: Quiet = False) -> None:
     rows = [[item["name"], item["input"], weights_text(item["weights"], item["card"]), item["about"],
              _count(item["params"]), _count(item["macs"]), top1_text(item["test_top1"], item["validation_top1"])]
             for item in document["models"]]
-    print_table(["model", "input", "weights", "about", "params", "MACs", "test top-1 %"], rows, left=4)
+    print_fitted(["model", "input", "weights", "about", "params", "MACs", "test top-1 %"], rows, left=4, wide=wide,
+                 spare=("about", "MACs"))
 
 
 def models_show(name: Annotated[str, typer.Argument(autocompletion=completion.models)], json: Json = False,
@@ -45,7 +47,10 @@ def data_verify(data: Data = None, json: Json = False, quiet: Quiet = False) -> 
     """Check CIFAR-10 against the official hashes."""
     from edge_se.steps.data import verify as step
 
-    print_facts(step(data), json)
+    document = step(data)
+    print_facts(document, json)
+    if not (json or Everywhere.json):
+        print_line(f"\nOK: all {document['files']} files are the official ones")
 
 
 def data_synthesize(model: Annotated[str, typer.Option(help="A net with weights.")] = "se_resnet18",

@@ -13,6 +13,7 @@ from edge_se.core.files import read_json, sha256_of
 SCHEMA = "edge-se/export/1"
 MANIFEST = "manifest.json"
 BUILDS = Path("build")
+ROUNDED = 0.01  # points that a figure may differ by from what it follows from
 LARGEST = 2**63  # what a figure of a manifest stays below
 _KINDS: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float),
                                               "tuple[float, float]": tuple}
@@ -97,12 +98,15 @@ def build_of(document: dict[str, Any], path: Path = Path(MANIFEST)) -> Build:
                           for item in artifacts)  # JSON has no tuples
         for item in artifacts:
             _require_kinds(item)
+            _require_possible(item)
         values = {key: document[key] for key in Build.__dataclass_fields__ if key != "artifacts"}
         values["labels"] = tuple(values["labels"])
         if not isinstance(values["source"], dict) or not isinstance(values["calibration"], dict | None):
             raise TypeError("source and calibration are objects")
         if not all(isinstance(text, str) for text in (values["model"], values["out"], *values["labels"])):
             raise TypeError("model and labels are texts")
+        if not artifacts:
+            raise TypeError("no file is in it")
         # A manifest from elsewhere must not reach outside its folder.
         outside = next((item.file for item in artifacts
                         if Path(item.file).name != item.file or item.file == ".."), None)
@@ -127,6 +131,25 @@ def _require_kinds(item: Artifact) -> None:
 def not_cifar10(build: Build) -> str:
     """Why CIFAR-10 tells nothing of a build whose labels are others than CIFAR-10's."""
     return "is no CIFAR-10 classifier" + ("" if build.labels else " (nothing says which classes its outputs are)")
+
+
+def _require_possible(item: Artifact) -> None:
+    """TypeError where a figure is one that no measurement gives: a top-1 of 9999 %, more flips than images."""
+    ranges = {"bytes": (1, LARGEST), "params": (0, LARGEST), "macs": (0, LARGEST), "flops": (0, LARGEST),
+              "int8_mac_share": (0, 1), "top1": (0, 100), "top1_n": (1, LARGEST), "agreement_with_fp32": (0, 100),
+              "flips_n": (1, LARGEST), "flips": (0, item.flips_n), "seconds": (0, LARGEST)}
+    for name, (low, high) in ranges.items():
+        value = getattr(item, name)
+        if value is not None and not low <= value <= high:
+            raise TypeError(f"{item.file}: {name} is {value!r:.60}")
+    if (item.top1 is None) is not (item.top1_n is None):
+        raise TypeError(f"{item.file}: top1 {item.top1!r:.60} on {item.top1_n!r:.60} images")
+    if item.top1 is not None and item.top1_ci is not None:
+        below, above = item.top1_ci
+        if not 0 <= below <= item.top1 + ROUNDED or not item.top1 - ROUNDED <= above <= 100:
+            raise TypeError(f"{item.file}: top1_ci is {item.top1_ci!r:.60} about {item.top1!r:.60}")
+    if abs(100 * (1 - item.flips / item.flips_n) - item.agreement_with_fp32) > ROUNDED:
+        raise TypeError(f"{item.file}: {item.flips} flips of {item.flips_n}, and agreement {item.agreement_with_fp32}")
 
 
 def locate_build(model: str | None) -> Path:

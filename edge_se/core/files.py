@@ -16,6 +16,7 @@ from typing import Any
 from edge_se.core.errors import ArtifactError, EdgeSeError
 
 TEMPORARY_PREFIX = ".edge-se-"
+_UNFINISHED = "-unfinished"
 
 
 @contextmanager
@@ -50,6 +51,29 @@ def sweep(folder: Path) -> None:
         owner = path.name[len(TEMPORARY_PREFIX):].partition("-")[0]
         if owner.isdigit() and not _is_alive(int(owner)):
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def unfinished(folder: Path, last: str) -> Iterator[None]:
+    """While several files are written to `folder`, and after a kill amid them, a hidden file there says so.
+
+    `last` is the one that makes them whole; where it is there, or nothing is, an exception leaves no such file.
+    """
+    mark = folder / f"{TEMPORARY_PREFIX}{os.getpid()}{_UNFINISHED}"
+    with suppress(OSError):  # who writes the files tells why that cannot be
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if (folder / last).exists() or [path.name for path in folder.iterdir()] == [mark.name]:
+                mark.unlink()
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether edge-se writes files there now, or was killed while it did."""
+    return any(folder.glob(f"{TEMPORARY_PREFIX}*{_UNFINISHED}"))
 
 
 @contextmanager

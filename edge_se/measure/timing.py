@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,15 @@ from edge_se.core.errors import EdgeSeError
 from edge_se.device import agent
 
 CV_WARNING = 0.025  # trtexec warns above the same coefficient of variation
+
+
+def noise_in_words(variations: Sequence[float]) -> str | None:
+    """What a reader of these rows must know of their coefficients of variation; None where all are small."""
+    noisy = [variation for variation in variations if variation > CV_WARNING]
+    if not noisy:
+        return None
+    return (f"{len(noisy)} of {len(variations)} rows have a coefficient of variation of up to {100 * max(noisy):.1f} "
+            f"%, above {100 * CV_WARNING:g} %: something else used the machine; compare ratios, not times")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from edge_se.backends.machines.choice import machine_of, way_to
 from edge_se.core import environment
+from edge_se.core.arguments import Names, PathLike, names_of, path_of, text_of
 from edge_se.core.artifacts import Artifact, Build, read_builds
 from edge_se.core.errors import ArtifactError, EdgeSeError, did_you_mean
 from edge_se.core.files import read_json
@@ -23,19 +24,21 @@ SCHEMA = "edge-se/bench/1"
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
-def bench(device: str, *, model: str | Sequence[str] | None = None, precisions: Sequence[str] | None = None,
-          options: Options | None = None, data: Path | None = None, against: Path | None = None,
-          progress: Progress = SILENT) -> dict[str, Any]:
+def bench(device: str, *, model: PathLike | Sequence[PathLike] | None = None,
+          precisions: Names | None = None,
+          options: Options | None = None, data: PathLike | None = None,
+          against: PathLike | None = None, progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `bench --json`; with `against` an earlier one, whose figures stand beside the new ones.
 
     `model` is a build or several, whose files are then timed in turns: their ratios are of one run.
     """
-    options = options or Options()
-    earlier = read_json(against, fix="give a file that `bench --out` wrote") if against else None
+    options, precisions, data = options or Options(), names_of(precisions), path_of(data)
+    names = text_of(model) if model is None or isinstance(model, (str, Path)) else [text_of(one) for one in model]
+    earlier = read_json(Path(against), fix="give a file that `bench --out` wrote") if against else None
     here = way_to(device, options.host) is None  # refuses nonsense before anything is opened
     options.require_possible(here)
     TimingPlan(min_duration=options.min_duration)
-    chosen = [(build, _chosen(build, precisions)) for build in read_builds(model)]
+    chosen = [(build, _chosen(build, precisions)) for build in read_builds(names)]
     with machine_of(device, host=options.host, python=options.python, progress=progress) as machine:
         run = Run(machine, options, progress)
         measured = run.measure([entry for build, artifacts in chosen for entry in run.entries(build, artifacts)])

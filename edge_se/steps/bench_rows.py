@@ -16,7 +16,7 @@ from edge_se.core.progress import Progress
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.conditions import require_comparable
 from edge_se.measure.explain import explain
-from edge_se.measure.timing import CV_WARNING, Latencies
+from edge_se.measure.timing import CV_WARNING, Latencies, noise_in_words
 
 LATENCY, THROUGHPUT = "latency", "throughput"
 SCENARIOS = (LATENCY, THROUGHPUT)
@@ -112,9 +112,7 @@ def warn(document: Mapping[str, Any], device: str, explain_wanted: bool, progres
     several = len({row["model"] for row in rows}) > 1
     noisy = [row for row in rows if row["cv"] > CV_WARNING]
     if len(noisy) > FEW:
-        progress.note(f"{len(noisy)} of {len(rows)} rows have a coefficient of variation of up to "
-                      f"{100 * max(row['cv'] for row in noisy):.1f} %, above {100 * CV_WARNING:g} %: something else "
-                      "used the machine; compare ratios, not times")
+        progress.note(noise_in_words([row["cv"] for row in rows]) or "")
     for row in rows:
         label = row["precision"] if row["target"] == "any" else f"{row['precision']}.{row['target']}"
         label = f"{row['model']} {label}" if several else label

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge_se.backends.base import Backend, Device, Session
 from edge_se.backends.fresh import measure_fresh
 from edge_se.backends.machines.machine import Machine
-from edge_se.backends.providers import PROVIDERS, OnnxRuntimeProvider
+from edge_se.backends.providers import OnnxRuntimeProvider
 from edge_se.backends.remote import RemoteRuntime
 from edge_se.backends.table import first_that_runs
 from edge_se.core.artifacts import Artifact, Build, check_file
@@ -125,23 +125,23 @@ class Run:
         return entries
 
     def _in_all(self, build: Build, files: list[tuple[Artifact, OnnxModel]]) -> list[Entry]:
-        """Each file in each runtime that can; a note for each reason why one cannot."""
+        """Each file in each runtime that can; a note for each reason why one cannot, one for all that are not here."""
         found, refused, absent = list[Entry](), dict[tuple[str, str], list[str]](), list[str]()
         for name, backend in self._machine.backends.items():
+            if backend.missing():
+                absent.append(name)
+                continue
             reasons = [(artifact, model, backend.why_not(model, self._machine.device)) for artifact, model in files]
             found += [Entry(build=build, artifact=artifact, model=model, backend=backend)
                       for artifact, model, reason in reasons if reason is None]
             for artifact, _, reason in reasons:
-                if reason is not None and isinstance(backend, OnnxRuntimeProvider) and backend.missing():
-                    absent += [name] if name not in absent else []
-                elif reason is not None:
+                if reason is not None:
                     refused.setdefault((name, reason.removeprefix(f"{artifact.file}: ")), []).append(artifact.file)
         for (name, reason), names in refused.items():
             which = "all files" if len(names) == len(files) else ", ".join(names)
             self._note(f"{name}: not timed: {which}: {reason}")
-        for name in absent:
-            provider, install = PROVIDERS[name.removeprefix("onnxruntime-")]
-            self._note(f"{name}: not timed: no {provider} in the installed onnxruntime: {install}")
+        if absent:
+            self._note(f"not here, so not timed: {', '.join(absent)} (`--backend NAME` tells what brings one)")
         return sorted(found, key=lambda entry: [entry.artifact.file == artifact.file for artifact, _ in files],
                       reverse=True)
 

@@ -9,6 +9,7 @@ from edge_se.core.assets import cache_dir
 from edge_se.core.cards import weights_of
 from edge_se.core.errors import CalibrationError, ModelError, UnavailableError
 from edge_se.core.files import sha256_of
+from edge_se.core.outputs import PIXELS, require_file
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import cifar10
 from edge_se.data.layouts.pixel_archive import write_archive
@@ -44,14 +45,15 @@ def synthesize(model: str, *, weights: Path | None = None, images: int = 256, st
         from edge_se.quantization.synthesis import synthesize as optimise
     except ModuleNotFoundError as error:
         raise UnavailableError("synthesizing needs torch", fix="pip install 'edge-se[torch]'") from error
+    path = out or Path(f"synthetic-{images}.npz")
     source = weights or weights_of(model)
+    require_file(path, PIXELS, "--out", sources=(source,))
     if not source.is_file():
         raise ModelError("no such weights", where=source, fix=f"run `edge-se train --model {model}` first")
     load_weights(net, source)
     if images < spec.classes or steps < 1:
         raise CalibrationError(f"{images} images in {steps} steps make no calibration set", where="data synthesize",
                                fix=f"take at least {spec.classes} images and 1 step")
-    path = out or Path(f"synthetic-{images}.npz")
     with progress.task("synthesizing", steps) as advance:
         pixels = optimise(net, SynthesisPlan(images=images, steps=steps, seed=seed), preprocessing_of(spec),
                           classes=spec.classes, advance=advance)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge_se.core import environment
+from edge_se.core.arguments import PathLike
 from edge_se.core.assets import asset, cache_dir
 from edge_se.core.cards import weights_of
 from edge_se.core.probes import TIMEOUT_S, Answer, ask
@@ -130,7 +131,7 @@ class Check:
     fix: str | None = None
 
 
-def doctor(data: Path | None = None, *, timeout: float = TIMEOUT_S, progress: Progress = SILENT) -> dict[str, Any]:
+def doctor(data: PathLike | None = None, *, timeout: float = TIMEOUT_S, progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `doctor --json`; `works` tells whether the main job can run, `lacks` of that job what it needs.
 
     `timeout` in seconds is for all questions to packages and libraries together. Nothing is written.

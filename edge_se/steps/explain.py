@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from edge_se.core.arguments import PathLike, path_of
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.progress import SILENT, Progress
 from edge_se.measure import explain as measure
 from edge_se.measure.layers import read_engine
 
 
-def explain(layers: Path, profile: Path, *, baseline_layers: Path | None = None, baseline_profile: Path | None = None,
-            latency_ms: float | None = None, baseline_latency_ms: float | None = None,
-            progress: Progress = SILENT) -> dict[str, Any]:
+def explain(layers: PathLike, profile: PathLike, *, baseline_layers: PathLike | None = None,
+            baseline_profile: PathLike | None = None, latency_ms: float | None = None,
+            baseline_latency_ms: float | None = None, progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `explain --json`; what a reader must know about the recordings goes to `progress` too.
 
     Paths are those of an INT8 engine and of the same net in FP16 or FP32; latencies are in milliseconds.
     """
+    layers, profile = path_of(layers), path_of(profile)
+    baseline_layers, baseline_profile = path_of(baseline_layers), path_of(baseline_profile)
     if baseline_layers is not None and baseline_profile is None:
         raise EdgeSeError("has no times", where="--baseline-layers", fix="give --baseline-profile")
     engine = read_engine(layers, profile)

@@ -12,9 +12,11 @@ from typing import Any
 from edge_se.backends.base import Device
 from edge_se.backends.table import first_that_runs
 from edge_se.core import environment
+from edge_se.core.arguments import Names, PathLike, names_of, path_of, text_of
 from edge_se.core.artifacts import BUILDS, MANIFEST, Artifact, Build
 from edge_se.core.errors import EdgeSeError, ModelError
-from edge_se.core.files import alone_in, sweep, write_bytes, write_json
+from edge_se.core.files import alone_in, sweep, unfinished, write_bytes, write_json
+from edge_se.core.outputs import require_folder
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import calibration as calibration_sets
 from edge_se.data import cifar10, splits
@@ -38,6 +40,8 @@ from edge_se.quantization.static import quantize
 from edge_se.quantization.table import FILE as TABLE
 from edge_se.quantization.table import is_table, read_table, table_bytes
 from edge_se.quantization.targets import TARGETS, targets_for
+from edge_se.steps.bundle import FILE as BUNDLE_FILE
+from edge_se.steps.bundle import FOLDER as BUNDLE
 from edge_se.steps.bundle import write_bundle
 
 ENLARGED = 32  # images that suffice for an untrained net
@@ -49,10 +53,10 @@ UNTRAINED = ("untrained: the weights are random, so accuracy was not measured an
              "Structure, size and latency are those of the trained net.")
 
 
-def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8: bool = False,
-           targets: Sequence[str] | None = None, calibration: str | None = None, effort: str = "default",
+def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = False, int8: bool = False,
+           targets: Names | None = None, calibration: PathLike | None = None, effort: str = "default",
            method: str | None = None, placement: str | None = None, budget: Budget | None = None,
-           data: Path | None = None, out: Path | None = None, accuracy: bool = True, bundle: bool = False,
+           data: PathLike | None = None, out: PathLike | None = None, accuracy: bool = True, bundle: bool = False,
            preprocessing: SourceOptions | None = None, untrained: bool = False, fold_excitations: bool = False,
            progress: Progress = SILENT) -> Build:
     """Writes `fp32.onnx` and what was asked for to `out` (build/NAME) and returns the manifest.
@@ -64,6 +68,8 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
     graph whose excitations are constants where `budget` allows (edge_se.quantization.folding), and
     NAME-folded is what the build says; `source` then has what was folded and what it cost on held-out images.
     """
+    model, calibration, targets = text_of(model), text_of(calibration), names_of(targets)
+    weights, data, out = path_of(weights), path_of(data), path_of(out)
     budget = budget or Budget()
     _require_sensible(int8, {"--target": targets, "--method": method, "--placement": placement}, budget)
     chosen = effort_of(effort)
@@ -75,6 +81,7 @@ def export(model: str, *, weights: Path | None = None, fp16: bool = False, int8:
         source = load_source(model, weights, preprocessing, untrained)
         advance(1)
     seconds = time.monotonic() - started
+    _require_output(out or BUILDS / (f"{source.name}-{FOLDED}" if fold_excitations else source.name), model, bundle)
     if source.assumption:
         progress.note(source.assumption)
     images = _calibration_images(source, None if table else calibration, cifar)
@@ -300,14 +307,20 @@ def _described(statistics: Statistics, method: str, table: bytes) -> dict[str, A
             "table_sha256": hashlib.sha256(table).hexdigest()}
 
 
+def _require_output(folder: Path, model: str, bundle: bool) -> None:
+    """ArtifactError where a user's own file would be written over, `model` before all."""
+    require_folder(folder, {MANIFEST: "export"}, ("fp32.onnx", "fp16.onnx", "int8.*.onnx", TABLE), sources=(model,))
+    if bundle:
+        require_folder(folder / BUNDLE, {BUNDLE_FILE: "bundle"}, ("*",), sources=(model,))
+
+
 def _write(build: Build, models: list[OnnxModel], table: bytes) -> None:
     folder = build.folder
-    if folder.exists() and not folder.is_dir():
-        raise EdgeSeError("is a file, not a folder", where=folder, fix="choose another --out")
     with alone_in(folder):  # the build that is written last is whole
         sweep(folder)
-        for model in models:
-            write_bytes(folder / model.file_name, model.content)
-        if table:
-            write_bytes(folder / TABLE, table)
-        write_json(folder / MANIFEST, build.document())
+        with unfinished(folder, MANIFEST):
+            for model in models:
+                write_bytes(folder / model.file_name, model.content)
+            if table:
+                write_bytes(folder / TABLE, table)
+            write_json(folder / MANIFEST, build.document())

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from edge_se.core.arguments import PathLike, path_of, text_of
 from edge_se.core.artifacts import Artifact, Build, locate_build, not_cifar10, read_build
 from edge_se.core.errors import ArtifactError, EdgeSeError
+from edge_se.core.outputs import document, require_file
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import cifar10, splits
 from edge_se.data.splits import ImageSet
@@ -20,18 +22,22 @@ from edge_se.evaluation.settings import NOTHING, Settings, given, read_settings
 SCHEMA = "edge-se/gate/1"
 
 
-def gate(model: str | None = None, *, max_drop: float | None = None, preset: str | None = None,
-         alpha: float | None = None, wanted: Settings = NOTHING, config: Path | None = None, bench: Path | None = None,
-         baseline: Path | None = None, update_baseline: bool = False, data: Path | None = None,
-         progress: Progress = SILENT) -> dict[str, Any]:
+def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset: str | None = None,
+         alpha: float | None = None, wanted: Settings = NOTHING, config: PathLike | None = None,
+         bench: PathLike | None = None, baseline: PathLike | None = None, update_baseline: bool = False,
+         data: PathLike | None = None, progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `gate --json`: the worst INT8 file's verdict on top, all of them under `targets`.
 
     `max_drop`, `preset`, `alpha` and `wanted` win over the file `config`. Latency, size and baseline have verdicts of
     their own; `overall` is the worst of all, and the exit code. `baseline` is compared with, or written if it may be.
     """
+    model, config, bench = text_of(model), path_of(config), path_of(bench)
+    baseline, data = path_of(baseline), path_of(data)
     settings, source = read_settings(config, given(max_drop=max_drop, preset=preset, alpha=alpha).over(wanted))
     _require_whole(settings, bench, baseline, update_baseline)
     build = read_build(locate_build(model))
+    if update_baseline:
+        require_file(baseline or baselines.FOLDER / f"{build.model}.json", document("gate-baseline"), "--baseline")
     fp32, candidates = _files(build)
     beside = _limits(fp32, candidates, settings, bench)
     test = splits.load("test", cifar10.require(data))

@@ -10,6 +10,8 @@ from typing import Any
 from edge_se.core.artifacts import Build, check_file, locate_build, read_build
 from edge_se.core.errors import CalibrationError, EdgeSeError, ModelError
 from edge_se.core.files import sha256_of, write_json, write_text
+from edge_se.core.outputs import MARKDOWN, PAGE, require_file
+from edge_se.core.outputs import document as document_kind
 from edge_se.core.progress import SILENT, Progress
 from edge_se.core.whole import require_whole
 from edge_se.data import cifar10, splits
@@ -50,6 +52,10 @@ def report(builds: Sequence[str] = (), *, bench: Sequence[Path | Mapping[str, An
                           fix="give percentage points, 0.5 for instance")
     if html:
         require_page()
+    given = (*bench, *sensitivity, *robustness)
+    require_file(html, PAGE, "--html", sources=given)
+    require_file(markdown, MARKDOWN, "--markdown", sources=given)
+    require_file(out, document_kind("report"), "--out", sources=given)
     found = [read_build(_folder(name)) for name in builds] or [read_build(locate_build(None))]
     for build in found:
         require_whole(build)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_se.core import environment
+from edge_se.core.arguments import Names, PathLike, names_of, path_of, text_of
 from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, not_cifar10, read_build
 from edge_se.core.errors import ArtifactError, EdgeSeError, ModelError, did_you_mean
 from edge_se.core.progress import SILENT, Progress
@@ -30,17 +30,17 @@ Predictions = NDArray[np.intp]
 Condition = tuple[str, int]  # (corruption, severity); (CLEAN, 0) is the image as it is
 
 
-def robustness(model: str | None = None, *, split: str = "test", images: int | None = None,
-               corruptions: Sequence[str] | None = None, severities: Sequence[int] | None = None, seed: int = 0,
-               data: Path | None = None, progress: Progress = SILENT) -> dict[str, Any]:
+def robustness(model: PathLike | None = None, *, split: str = "test", images: int | None = None,
+               corruptions: Names | None = None, severities: Sequence[int] | None = None, seed: int = 0,
+               data: PathLike | None = None, progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `robustness --json`: top-1 of each file of a build on clean and on corrupted images.
 
     `split` is `test` for final figures or `validation` to choose by; `images`: its first ones, default all. Drops are
     against FP32 on the same corrupted images. Raises EdgeSeError before anything is evaluated.
     """
-    conditions = _conditions(corruptions, severities)
+    conditions, data = _conditions(names_of(corruptions), severities), path_of(data)
     _require_sensible(split, images, seed)
-    build = read_build(locate_build(model))
+    build = read_build(locate_build(text_of(model)))
     models = _models(build)
     whole = splits.load(split, cifar10.require(data))
     chosen = whole.first(images or len(whole))

@@ -8,6 +8,7 @@ from typing import Any
 from edge_se.backends.base import Device
 from edge_se.backends.table import first_that_runs
 from edge_se.core import environment
+from edge_se.core.arguments import PathLike, path_of, text_of
 from edge_se.core.artifacts import check_file, locate_build, read_build
 from edge_se.core.errors import ArtifactError
 from edge_se.core.progress import SILENT, Progress
@@ -25,13 +26,13 @@ SCHEMA = "edge-se/sensitivity/1"
 IMAGES = 1000
 
 
-def sensitivity(model: str | None = None, *, target: str = "cpu", method: str = "minmax", images: int = IMAGES,
-                data: Path | None = None, progress: Progress = SILENT) -> dict[str, Any]:
+def sensitivity(model: PathLike | None = None, *, target: str = "cpu", method: str = "minmax", images: int = IMAGES,
+                data: PathLike | None = None, progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `sensitivity --json`: each unit of a build quantized alone, against FP32.
 
     On the first `images` of the 5,000 validation images where CIFAR-10 is at hand, else on the calibration images.
     """
-    build = read_build(locate_build(model))
+    data, build = path_of(data), read_build(locate_build(text_of(model)))
     fp32 = build.find("fp32")
     if fp32 is None:
         raise ArtifactError("holds no FP32 file", where=build.folder, fix="export again")

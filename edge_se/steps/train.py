@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_se.core import environment
+from edge_se.core.arguments import PathLike, path_of
 from edge_se.core.cards import CARD, WEIGHTS
 from edge_se.core.errors import ArtifactError, TrainingError, UnavailableError
 from edge_se.core.files import read_json, sha256_of, write_json
+from edge_se.core.outputs import require_folder
 from edge_se.core.progress import SILENT, Progress
 from edge_se.core.recipes import Recipe, find_recipe, read_recipe, recipe_of
 from edge_se.data import cifar10, splits
@@ -32,7 +36,7 @@ RUNS = Path("runs")
 
 
 def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = None, seed: int | None = None,
-          device: str = "auto", out: Path | None = None, resume: bool = False, data: Path | None = None,
+          device: str = "auto", out: PathLike | None = None, resume: bool = False, data: PathLike | None = None,
           tensorboard: bool = False, test: bool = True, progress: Progress = SILENT) -> dict[str, Any]:
     """Trains, then writes `weights.safetensors` (fp16), `card.json`, `run.json` and `log.csv` to `out`
     (runs/NAME-sSEED). `recipe` is a file or the name of a shipped one; without it the net's own, else `fast-cpu`.
@@ -41,6 +45,7 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
     without `test`, not at all.
     Of the processes that torchrun starts the first one writes and returns the card, the others just say their `rank`.
     """
+    out, data = path_of(out), path_of(data)
     spec = spec_of(model)
     if spec.classes != len(cifar10.CLASSES):
         raise TrainingError(f"has {spec.classes} classes, and CIFAR-10 {len(cifar10.CLASSES)}", where=model,
@@ -51,7 +56,7 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
     from edge_se.training import distributed, logs
     from edge_se.training.compiling import compiles
     from edge_se.training.precision import pick_device
-    from edge_se.training.run_folder import finish_run, start_run
+    from edge_se.training.run_folder import MANIFEST, finish_run, start_run
 
     place = distributed.own_place()
     where = pick_device(device, place.local_rank)
@@ -61,6 +66,11 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
     if (folder / loop.CHECKPOINT).exists() and not resume:
         raise TrainingError("holds the checkpoint of an earlier run", where=folder,
                             fix="go on with --resume, or choose another --out")
+    if resume and not (folder / loop.CHECKPOINT).exists():
+        raise TrainingError(f"holds no {loop.CHECKPOINT} to go on from", where=folder,
+                            fix="leave --resume out to begin anew, or name the folder of the run with --out")
+    if not (folder / loop.CHECKPOINT).exists():  # which tells whose run it is, when a run goes on
+        require_folder(folder, {MANIFEST: "run", CARD: "card"}, (WEIGHTS, logs.LOG), sources=(path,))
     board = logs.TensorBoard(folder) if tensorboard and place.first else None
     with distributed.joined(where) as group, Watch(progress if group.first else SILENT, plan, board) as watch:
         if group.first:
@@ -70,12 +80,14 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
                               "not be those of a run without the interruption")
             if compiles(plan):
                 progress.note("compiles the net in the first step at each resolution, which may take a minute or more")
-        trained = loop.train(spec, plan, images, validation, folder=folder, device=where, resume=resume,
-                             watcher=watch, group=group)
+        with _telling_what_is_kept(folder / loop.CHECKPOINT, progress if group.first else SILENT):
+            trained = loop.train(spec, plan, images, validation, folder=folder, device=where, resume=resume,
+                                 watcher=watch, group=group)
     if not place.first:
         return {"schema": SCHEMA, "model": spec.name, "out": str(folder), "rank": place.rank}
     scored = (validation, splits.load("test", cifar)) if test else (validation,)
-    card = _finish(spec, plan, trained, images, scored, folder, progress)
+    with _telling_what_is_kept(folder / loop.CHECKPOINT, progress):
+        card = _finish(spec, plan, trained, images, scored, folder, progress)
     finish_run(folder)
     return card | {"out": str(folder)}
 
@@ -88,6 +100,18 @@ def _loop() -> Any:
             raise
         raise UnavailableError("training needs torch", where="train", fix="pip install 'edge-se[torch]'") from error
     return loop
+
+
+@contextmanager
+def _telling_what_is_kept(checkpoint: Path, progress: Progress) -> Iterator[None]:
+    """An interrupt within the block is told with what the run left, and how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        progress.note(f"{checkpoint} is kept: the same command with --resume --out {checkpoint.parent} goes on from "
+                      "there" if checkpoint.is_file() else
+                      f"{checkpoint.parent}: stopped before the first step; there is nothing to go on from")
+        raise
 
 
 def _recipe(path: Path, epochs: int | None, seed: int | None) -> Recipe:

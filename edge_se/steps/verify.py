@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from edge_se.backends.tensorrt import compile_check
-from edge_se.core.artifacts import check_file, locate_build, read_build
+from edge_se.core.arguments import PathLike, text_of
+from edge_se.core.artifacts import MANIFEST, check_file, locate_build, read_build
 from edge_se.core.errors import ArtifactError
 from edge_se.core.files import sha256_of
+from edge_se.graph.labels import mislabelled
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.targets.table import is_for
 from edge_se.quantization.table import FILE as TABLE
@@ -15,18 +18,29 @@ from edge_se.quantization.table import FILE as TABLE
 SCHEMA = "edge-se/verify/1"
 
 
-def verify(folder: str, *, compiled: bool = False) -> dict[str, Any]:
+def verify(folder: PathLike, *, compiled: bool = False) -> dict[str, Any]:
     """Every file with its hash; ArtifactError at the first that does not hold.
 
     With `compiled`, engines are built of what is for TensorRT, for a GPU that need not be here.
     """
-    build = read_build(locate_build(folder))
+    build = read_build(locate_build(text_of(folder)))
+    repeated = [name for name, count in Counter(item.file for item in build.artifacts).items() if count > 1]
+    if repeated:
+        raise ArtifactError(f"names {repeated[0]} twice", where=build.folder / MANIFEST, fix="export again")
     known = {artifact.sha256 for artifact in build.artifacts}
     checked = []
     for artifact in build.artifacts:
         path = check_file(build, artifact)
         model = OnnxModel.read(path, precision=artifact.precision, target=artifact.target)
         metadata = model.metadata
+        if artifact.bytes != len(model.content):
+            raise ArtifactError(f"has {len(model.content):,} bytes, and its manifest says {artifact.bytes:,}",
+                                where=path, fix="export again")
+        if path.name != model.file_name:
+            raise ArtifactError(f"its manifest calls it {artifact.label}", where=path, fix="export again")
+        if fault := mislabelled(model.proto, artifact.precision, artifact.target,
+                                quantized=artifact.int8_mac_share > 0):
+            raise ArtifactError(f"is no {artifact.label}: {fault}", where=path, fix="export again")
         if artifact.parent_sha256 is not None and artifact.parent_sha256 not in known:
             raise ArtifactError(f"was made from {artifact.parent_sha256[:12]}, which is not in this build", where=path,
                                 fix="export again")

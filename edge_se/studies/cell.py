@@ -53,7 +53,7 @@ def _train(cell: Cell, folder: Path, device: str, data: Path | None, progress: P
     from edge_se.steps.train import train
 
     train(cell.model, recipe=cell.recipe_file, epochs=cell.epochs, seed=cell.seed, device=device, out=folder,
-          resume=True, data=data, test=False, progress=progress)
+          resume=(folder / CHECKPOINT).is_file(), data=data, test=False, progress=progress)
     (folder / CHECKPOINT).unlink(missing_ok=True)  # of a finished run; a grid of them would fill the disk
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from edge_se.core import environment
+from edge_se.core.arguments import PathLike, path_of
 from edge_se.core.errors import EdgeSeError, UnavailableError
 from edge_se.core.files import sha256_of, write_json, write_text
+from edge_se.core.outputs import require_folder
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import cifar10
 from edge_se.studies.cell import arguments, run
@@ -35,25 +37,29 @@ class Options:
     workers: int | None = None
     address: str | None = None
     device: str = "auto"
-    cells: Path = CELLS
+    cells: PathLike = CELLS
 
 
-def study(file: Path, *, out: Path | None = None, options: Options | None = None, data: Path | None = None,
+def study(file: PathLike, *, out: PathLike | None = None, options: Options | None = None, data: PathLike | None = None,
           progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `study --json`; written to `out` (runs/studies/NAME) as JSON, CSV, Markdown and figures.
 
     Cells that are done are not run again; an interrupted one goes on from its checkpoint. When cells fail, the
     others' results are written before EdgeSeError tells which and why.
     """
+    file, out, data = path_of(file), path_of(out), path_of(data)
     plan, settings = read_plan(file), options or Options()
+    cells = path_of(settings.cells)
+    folder = out or STUDIES / plan.study.name
+    require_folder(folder, {"results.json": "study"}, ("results.csv", f"{plan.study.name}.md"), sources=(file,))
     cifar10.require(data)
     done: dict[str, dict[str, Any]] = {}
     for cell in plan.cells:
-        found = finished(cell, plan.study.evaluations, settings.cells / cell.folder)
+        found = finished(cell, plan.study.evaluations, cells / cell.folder)
         if found is not None:
             done[cell.key] = found
-    jobs = [Job(name=cell.folder, work=run, log=(settings.cells / cell.folder / LOG).resolve(),
-                arguments=arguments(cell, plan.study.evaluations, settings.cells / cell.folder,
+    jobs = [Job(name=cell.folder, work=run, log=(cells / cell.folder / LOG).resolve(),
+                arguments=arguments(cell, plan.study.evaluations, cells / cell.folder,
                                     device=settings.device, data=data))
             for cell in plan.cells if cell.key not in done]
     executor = _executor(settings, len(jobs))
@@ -62,17 +68,21 @@ def study(file: Path, *, out: Path | None = None, options: Options | None = None
     int8 = plan.study.evaluations.int8
     if int8 is not None and int8.latency and executor.workers > 1:
         progress.note("latencies will be those of a busy machine; for quiet ones use --workers 1")
-    results, errors = _run(executor, jobs, progress)
+    try:
+        results, errors = _run(executor, jobs, progress)
+    except KeyboardInterrupt:
+        progress.note(f"{cells} keeps the cells that are done and the others' checkpoints: the same command goes on "
+                      "from there")
+        raise
     done |= {cell.key: results[cell.folder] for cell in plan.cells if cell.folder in results}
     document = _document(plan, file, done, errors, executor)
-    folder = out or STUDIES / plan.study.name
     if document["rows"]:
         _write(document, folder, progress)
     if errors:
         name, first = next(iter(errors.items()))
         why = first.strip().splitlines()[-1]
         raise EdgeSeError(f"{len(errors)} of {len(plan.cells)} cells failed, {name} for one: {why}", where=folder,
-                          fix=f"see {settings.cells / name / LOG}, then run it again: cells that are done are kept")
+                          fix=f"see {cells / name / LOG}, then run it again: cells that are done are kept")
     return document | {"out": str(folder)}
 
 

@@ -163,7 +163,7 @@ class _Run:
             self.state.seconds = before + time.monotonic() - started
             interrupts.check()
             if self.state.step == self.steps_per_epoch:
-                self._end_of_epoch(watcher)
+                self._end_of_epoch(watcher, interrupts)
             elif self.losses.waiting or time.monotonic() - saved < CHECKPOINT_SECONDS:
                 continue  # what is saved has a finite loss
             self._save()
@@ -209,9 +209,9 @@ class _Run:
         if self.average is not None:
             self.average.update_parameters(self.net)
 
-    def _end_of_epoch(self, watcher: Watcher) -> None:
+    def _end_of_epoch(self, watcher: Watcher, interrupts: Interrupts) -> None:
         state, resolution = self.state, self.recipe.resolutions[self.state.epoch]
-        top1 = self._validate(resolution)
+        top1 = self._validate(resolution, interrupts)
         row = {"epoch": state.epoch + 1, "resolution": resolution, "loss": state.loss_sum / self.steps_per_epoch,
                "validation_top1": top1, "learning_rate": self.optimizer.param_groups[0]["lr"],
                "seconds": state.seconds}
@@ -231,12 +231,16 @@ class _Run:
         return self.net if self.average is None else self.average.module
 
     @torch.no_grad()
-    def _validate(self, resolution: int) -> float:
-        """Top-1 in percent on the validation images at the phase's resolution; processes share the batches."""
+    def _validate(self, resolution: int, interrupts: Interrupts) -> float:
+        """Top-1 in percent on the validation images at the phase's resolution; processes share the batches.
+
+        An interrupt ends it after the batch at hand: a resumed run validates again.
+        """
         net = self._judged.eval()
         right, labels = 0, self.validation.labels
         assert labels is not None
         for number, batch in enumerate(self.validation.batches(EVALUATION_BATCH)):
+            interrupts.check()
             if number % self.group.size != self.group.rank:
                 continue
             with self._autocast():

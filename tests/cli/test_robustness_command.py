@@ -32,7 +32,9 @@ def test_it_prints_tables_and_writes_the_document(built, with_images, tmp_path, 
     out = tmp_path / "r.json"
     asked = ("robustness", "--model", built, "--images", 20, "--corruptions", "shot_noise,defocus_blur", "--severities",
              "1,5", "--split", "validation", "--seed", 1, "--quiet")
-    assert run(*asked, "--out", out) == 0
+    assert run(*asked) == 0
+    assert all(len(line) <= 100 for line in capsys.readouterr().out.splitlines()[:-1])  # cells go on in the next line
+    assert run(*asked, "--wide", "--out", out) == 0
     printed = capsys.readouterr().out.splitlines()
     document = json.loads(out.read_text())
     assert (document["n"], document["seed"], document["split"]) == (20, 1, "validation")

@@ -70,6 +70,22 @@ def test_a_broken_manifest(build, changes, message):
         read_build(build.folder)
 
 
+@pytest.mark.parametrize("changes", [
+    {"top1": 9999.0}, {"top1": -1.0}, {"top1_ci": [95.0, 99.0]}, {"top1_ci": [89.0, 101.0]}, {"top1_n": 0},
+    {"top1_n": None}, {"agreement_with_fp32": 100.5}, {"agreement_with_fp32": 50.0}, {"flips": 10_001}, {"flips": -1},
+    {"flips_n": 0}, {"int8_mac_share": 1.5}, {"bytes": 0}, {"params": -7}, {"macs": -1}, {"seconds": -1.0}])
+def test_a_figure_that_cannot_be(build, changes):
+    change_artifact(build, **changes)
+    with pytest.raises(ArtifactError, match=rf"incomplete manifest .*int8\.cpu\.onnx.*{next(iter(changes))[:4]}"):
+        read_build(build.folder)
+
+
+def test_a_manifest_without_files(build):
+    change(build, artifacts=[])
+    with pytest.raises(ArtifactError, match="no file is in it"):
+        read_build(build.folder)
+
+
 @pytest.mark.parametrize("key", ["model", "artifacts", "labels", "parity", "calibration", "environment"])
 def test_a_manifest_that_lacks_a_key(build, key):
     document = json.loads((build.folder / MANIFEST).read_text())

@@ -3,6 +3,8 @@
 import csv
 import functools
 import json
+import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import torch
 from jsonschema import Draft202012Validator
 from safetensors.torch import load_file
 
-from edge_se.core.errors import RecipeError, TrainingError, UnavailableError
+from edge_se.core.errors import ArtifactError, RecipeError, TrainingError, UnavailableError
 from edge_se.core.files import sha256_of
 from edge_se.core.recipes import Recipe
 from edge_se.data import cifar10, splits
@@ -139,6 +141,59 @@ def test_a_damaged_manifest_is_refused_with_the_way_out(train, tmp_path, monkeyp
         with pytest.raises(KeyboardInterrupt):
             train(resume=True)
     assert json.loads(manifest.read_text())["model"] == "resnet18"
+
+
+@pytest.mark.parametrize("there", [(), ("run.json",), ("card.json",)])
+def test_going_on_from_nothing_is_refused(train, tmp_path, there):
+    (tmp_path / "out").mkdir()
+    for name in there:
+        (tmp_path / "out" / name).write_text(json.dumps({"schema": f"edge-se/{name[:-5]}/1"}))
+    with pytest.raises(TrainingError, match=r"out: holds no checkpoint\.pt to go on from; leave --resume out"):
+        train(resume=True)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(there)
+
+
+def test_an_interrupt_says_what_is_kept_and_how_to_go_on(train, tmp_path, monkeypatch):
+    notes = Notes()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Watch, "step", lambda watch, *place: (_ for _ in ()).throw(KeyboardInterrupt))
+        train(progress=notes)
+    folder = tmp_path / "out"
+    assert notes.said[-1] == (f"{folder / 'checkpoint.pt'} is kept: the same command with --resume --out {folder} goes "
+                              "on from there")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # in the evaluation after the last step
+        patch.setattr(step, "_scored", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+        train(resume=True, progress=notes)
+    assert "is kept" in notes.said[-1]
+
+
+def test_sigterm_while_validating_ends_after_a_batch(train, tmp_path, monkeypatch):
+    from edge_se.training import loop
+
+    batches = []
+
+    def resized(images, resolution):
+        batches.append(len(images))
+        signal.raise_signal(signal.SIGTERM)
+        return images
+
+    monkeypatch.setattr(loop, "EVALUATION_BATCH", 10)  # of 40 validation images
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "resize", resized)
+        train()
+    assert len(batches) == 1
+    saved = torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)
+    assert (saved["epoch"], saved["step"]) == (0, 130 // 32)  # the epoch's steps are kept, its validation is done anew
+    assert train(resume=True)["epochs"] == 2
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "log.csv", "card.json", "run.json"])
+def test_a_folder_of_the_users_own_is_left_alone(train, tmp_path, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text('{"schema": "mine"}')
+    with pytest.raises(ArtifactError, match=f"{re.escape(name)}: would be written over"):
+        train()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
 
 
 @pytest.mark.slow

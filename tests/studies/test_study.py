@@ -192,8 +192,11 @@ def test_a_further_evaluation_or_seed_runs_that_alone(ran, monkeypatch):
             raise KeyboardInterrupt
         return {}, {}
     monkeypatch.setattr(step, "_run", interrupted)
+    notes = Notes()
     with pytest.raises(KeyboardInterrupt):
-        step.study(folder / "more.toml", out=folder / "more", options=step.Options(cells=folder / "cells"))
+        step.study(folder / "more.toml", out=folder / "more", options=step.Options(cells=folder / "cells"),
+                   progress=notes)
+    assert f"{folder / 'cells'} keeps the cells that are done" in notes.lines[-1]
     assert len(asked) == 2 and all("-s2-" in name for name in asked)
     asked.clear()
     less = step.study(folder / "less.toml", out=folder / "less", options=step.Options(cells=folder / "cells"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from edge_se.measure.timing import CV_WARNING
 from edge_se.reporting.report.latencies import THROUGHPUT
 from edge_se.reporting.tables import DASH, accuracy
 
@@ -47,9 +48,12 @@ def summary(document: dict[str, Any]) -> View:
 
 
 def fastest(build: dict[str, Any]) -> str:
-    """`7.16 x FP32 (openvino, 1.136 ms)`."""
+    """`7.16 x FP32 (openvino, 1.136 ms)`, with its coefficient of variation where the bench called that noise."""
     row = build["fastest"]
-    return f"{row['x_fp32']:.2f} x FP32 ({row['backend']}, {row['p50_ms']:.3f} ms)" if row else DASH
+    if not row:
+        return DASH
+    noise = f"; noisy: CV {100 * row['cv']:.1f} %" if (row["cv"] or 0.0) > CV_WARNING else ""
+    return f"{row['x_fp32']:.2f} x FP32 ({row['backend']}, {row['p50_ms']:.3f} ms{noise})"
 
 
 def confidence(document: dict[str, Any]) -> str:

@@ -1,0 +1,60 @@
+"""Tables that fit a terminal: what a reader can do without is left out, and told with `--wide`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH = 100  # columns of a terminal that nobody needs to widen
+GAP = 2  # between two columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A table of at most WIDTH columns where that could be; `constant`: what is left out and equal in all rows."""
+
+    columns: list[str]
+    rows: list[list[str]]
+    left: int
+    left_out: list[str]
+    constant: dict[str, str]
+
+    @property
+    def words(self) -> str:
+        """What is not shown, in one line; empty where all is."""
+        if not self.left_out:
+            return ""
+        same = ", ".join(f"{name} {value}" for name, value in self.constant.items())
+        return f"(all rows: {same}; more columns with --wide)" if same else "(more columns with --wide)"
+
+
+def width_of(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Characters of the widest line."""
+    return sum(max(len(cell) for cell in column) for column in zip(columns, *rows)) + GAP * (len(columns) - 1)
+
+
+def fitted(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int, spare: Sequence[str],
+           conditions: Sequence[str] = (), width: int = WIDTH) -> Fitted:
+    """The table without as many of the columns `spare`, in their order, as it takes to fit.
+
+    One of the `conditions` is only left out where it is the same in all rows, and is then told in words. The first
+    `left` columns are text.
+    """
+    kept, out, constant = list(range(len(columns))), list[str](), dict[str, str]()
+
+    def shown() -> tuple[list[str], list[list[str]]]:
+        return [columns[index] for index in kept], [[row[index] for index in kept] for row in rows]
+
+    for name in spare:
+        if width_of(*shown()) <= width or name not in columns:
+            continue
+        index = list(columns).index(name)
+        values = {row[index] for row in rows}
+        if name in conditions:
+            if len(values) > 1:
+                continue
+            constant[name] = next(iter(values), "")
+        kept.remove(index)
+        out.append(name)
+    names, cells = shown()
+    return Fitted(columns=names, rows=cells, left=sum(index < left for index in kept), left_out=out, constant=constant)

@@ -1,0 +1,85 @@
+"""No command writes over a user's own file: exit 2, before anything is written."""
+
+import json
+
+import pytest
+
+from edge_se.cli import main
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as exit_:
+        main(list(arguments))
+    return exit_.value.code
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, tiny_onnx, calibration_npz):
+    """A folder with the user's files, among them a model whose name is that of a build's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EDGE_SE_DATA", raising=False)
+    monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "fp32.onnx").write_bytes(tiny_onnx.content)
+    (tmp_path / "model.onnx").write_bytes(tiny_onnx.content)
+    (tmp_path / "calibration").mkdir()
+    (tmp_path / "calibration" / "set.npz").write_bytes(calibration_npz.read_bytes())
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "page.html").write_text("<!DOCTYPE html><title>mine</title>")
+    (tmp_path / "data.json").write_text('{"mine": 1}')
+    (tmp_path / "x.safetensors").write_bytes(b"mine")
+    return tmp_path
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+EXPORT = ("export", "--int8", "--target", "cpu", "--effort", "quick", "--quiet", "--calibration", "calibration/set.npz")
+REFUSED = {
+    "export: the source itself": (*EXPORT, "--model", "fp32.onnx", "--out", "."),
+    "export: a model beside the source": (*EXPORT, "--model", "model.onnx", "--out", "."),
+    "bench: a model": ("bench", "--model", "built", "--out", "model.onnx"),
+    "bench: a manifest": ("bench", "--model", "built", "--out", "built/manifest.json"),
+    "bench: a page": ("bench", "--model", "built", "--html", "page.html"),
+    "report: a page": ("report", "built", "--html", "page.html"),
+    "report: notes": ("report", "built", "--markdown", "notes.txt"),
+    "report: a document": ("report", "built", "--out", "data.json"),
+    "report: what it reads": ("report", "built", "--bench", "bench.json", "--out", "bench.json"),
+    "bench: what it reads": ("bench", "--model", "built", "--against", "bench.json", "--out", "bench.json"),
+    "gate: a document": ("gate", "--model", "built", "--out", "data.json"),
+    "gate: a plan": ("gate", "--plan", "--out", "data.json"),
+    "gate: XML": ("gate", "--model", "built", "--junit", "notes.txt"),
+    "gate: baseline": ("gate", "--model", "built", "--update-baseline", "--baseline", "data.json"),
+    "sensitivity": ("sensitivity", "--model", "built", "--out", "data.json"),
+    "robustness": ("robustness", "--model", "built", "--out", "built/manifest.json"),
+    "explain": ("explain", "--layers", "data.json", "--profile", "data.json", "--out", "data.json"),
+    "synthesize": ("data", "synthesize", "--images", "10", "--steps", "1", "--out", "x.safetensors"),
+}
+
+
+def test_each_command_leaves_the_users_files_alone(here, capsys) -> None:
+    assert run(*EXPORT, "--model", "model.onnx", "--out", "built") == 0
+    (here / "bench.json").write_text(json.dumps({"schema": "edge-se/bench/1", "measurements": []}))
+    for what, arguments in REFUSED.items():
+        before = contents(here)
+        capsys.readouterr()
+        assert run(*arguments) == 2, what
+        said = capsys.readouterr().err
+        assert "choose another f" in said and said.count("error:") == 1, (what, said)
+        assert contents(here) == before, what
+
+
+def test_what_edge_se_wrote_is_replaced(here) -> None:
+    for _ in range(2):
+        assert run(*EXPORT, "--model", "model.onnx", "--out", "built") == 0
+        assert run("bench", "--model", "built", "--min-duration", "0.05", "--out", "bench.json", "--quiet") == 0
+        assert run("report", "built", "--bench", "bench.json", "--html", "report.html", "--markdown", "report.md",
+                   "--out", "report.json", "--quiet") == 0
+
+
+def test_a_bundle_does_not_take_the_place_of_a_folder_of_that_name(here, capsys) -> None:
+    (here / "out" / "bundle").mkdir(parents=True)
+    (here / "out" / "bundle" / "thesis.tex").write_text("mine")
+    assert run(*EXPORT, "--model", "model.onnx", "--out", "out", "--bundle") == 2
+    assert "thesis.tex: would be written over" in capsys.readouterr().err
+    assert [path.name for path in (here / "out").rglob("*") if path.is_file()] == ["thesis.tex"]

@@ -1,0 +1,101 @@
+"""`verify`: whatever of a build is not as its manifest says is named, and a whole build is called that."""
+
+import json
+import shutil
+
+import pytest
+
+from edge_se.cli import main
+from edge_se.core.errors import ArtifactError
+from edge_se.core.files import sha256_of
+from edge_se.graph.labels import mislabelled
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.targets.table import TARGETS
+from edge_se.steps.verify import verify
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_build):
+    """A build for every target."""
+    return tiny_build("tiny_verified", accuracy=False, targets=list(TARGETS), fp16=True).folder
+
+
+@pytest.fixture
+def build(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "build")
+
+
+def changed(folder, position, **changes):
+    path = folder / "manifest.json"
+    document = json.loads(path.read_text())
+    document["artifacts"][position] |= changes
+    path.write_text(json.dumps(document))
+
+
+def test_a_whole_build_is_called_that(build, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["verify", str(build)])
+    assert exit_.value.code == 0
+    count = len(TARGETS) + 2
+    assert f"all {count} files match the manifest of {build}" in capsys.readouterr().out
+    assert len(verify(build)["files"]) == count
+
+
+def test_a_file_under_another_label_is_found(build):
+    names = [item["file"] for item in json.loads((build / "manifest.json").read_text())["artifacts"]]
+    for position, name in enumerate(names[1:], 1):
+        for other in names:
+            sound = (build / name).read_bytes()
+            if other == name or sha256_of(build / name) == sha256_of(build / other):
+                continue
+            shutil.copyfile(build / other, build / name)
+            before = (build / "manifest.json").read_text()
+            changed(build, position, sha256=sha256_of(build / name), bytes=(build / name).stat().st_size,
+                    parent_sha256=sha256_of(build / "fp32.onnx"))
+            with pytest.raises(ArtifactError, match=r"is no .*: "):
+                verify(build)
+            (build / name).write_bytes(sound)
+            (build / "manifest.json").write_text(before)
+
+
+@pytest.mark.parametrize(("changes", "says"), [
+    ({"target": "openvino"}, "its manifest calls it int8.openvino"), ({"precision": "fp16"}, "its manifest calls it"),
+    ({"bytes": 5}, "bytes, and its manifest says 5"), ({"file": "fp32.onnx"}, "names fp32.onnx twice"),
+    ({"top1": 9999.0, "top1_n": 10}, "top1 is 9999.0")])
+def test_a_manifest_that_says_otherwise(build, changes, says):
+    position = 2 if "target" in changes or "precision" in changes else 3
+    changed(build, position, **changes)
+    with pytest.raises(ArtifactError, match=says):
+        verify(build)
+
+
+def test_an_empty_manifest(build):
+    path = build / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"artifacts": []}))
+    with pytest.raises(ArtifactError, match="no file is in it"):
+        verify(build)
+
+
+def test_every_file_fits_its_own_label(whole):
+    for item in json.loads((whole / "manifest.json").read_text())["artifacts"]:
+        model = OnnxModel.read(whole / item["file"], precision=item["precision"], target=item["target"])
+        assert mislabelled(model.proto, item["precision"], item["target"]) is None, item["file"]
+        assert "nobody knows" in (mislabelled(model.proto, "int8", "npu") or "nobody knows") or item["target"] == "any"
+
+
+def test_an_int8_file_without_int8_is_told_by_the_manifest(whole):
+    fp32 = OnnxModel.read(whole / "fp32.onnx").proto
+    assert mislabelled(fp32, "int8", "cpu") == "nothing in it is quantized"
+    assert mislabelled(fp32, "int8", "cpu", quantized=False) is None
+
+
+def test_data_verify_says_ok(monkeypatch, capsys):
+    from edge_se.steps import data
+
+    monkeypatch.setattr(data, "verify", lambda folder: {"schema": data.SCHEMA, "action": "verify", "folder": "x",
+                                                        "files": 6})
+    for arguments, says in ((["data", "verify"], True), (["data", "verify", "--json"], False)):
+        with pytest.raises(SystemExit) as exit_:
+            main(arguments)
+        assert exit_.value.code == 0
+        assert ("OK: all 6 files are the official ones" in capsys.readouterr().out) is says
