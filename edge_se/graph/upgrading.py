@@ -92,7 +92,12 @@ def _drop_casts(proto: onnx.ModelProto) -> None:
 def _widened(tensor: onnx.TensorProto) -> bool:
     if tensor.data_type not in HALVES:
         return False
-    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
+    try:
+        values = numpy_helper.to_array(tensor).astype(np.float32)
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"does not hold what its shape says ({error})", where=f"tensor '{tensor.name}'",
+                         fix="export the model again") from error
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     return True
 
 

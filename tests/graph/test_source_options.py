@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from edge_se.core.errors import EdgeSeError
 from edge_se.data.cifar10 import CLASSES, MEAN, STD
@@ -109,3 +110,17 @@ def test_a_net_of_the_zoo_says_what_it_was_trained_with():
         assert how.size == (spec.input_size,) * 2
         assert how.mean == (MEAN if spec.input_size == 32 else IMAGENET_MEAN)
         assert (how.labels == CLASSES) == (spec.classes == 10 and spec.input_size == 32)
+
+
+@pytest.mark.parametrize("kind", ["FLOAT16", "BFLOAT16"])
+@pytest.mark.parametrize("damage", [lambda tensor: tensor.dims.append(7), lambda tensor: setattr(
+    tensor, "raw_data", tensor.raw_data[:-1])], ids=["shape", "bytes"])
+def test_half_floats_that_do_not_fit_their_shape_are_one_message(graph_of, tmp_path, kind, damage):
+    proto = graph_of([("GlobalAveragePool", ["x"], ["p"]), ("Flatten", ["p"], ["f"]), ("Gemm", ["f", "w"], ["y"])],
+                     {"w": np.ones((3, 10), np.float32)})
+    tensor = proto.graph.initializer[0]
+    tensor.data_type, tensor.raw_data = getattr(TensorProto, kind), bytes(60)
+    damage(tensor)
+    (tmp_path / "x.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(EdgeSeError, match="does not hold what its shape says"):
+        load_source(str(tmp_path / "x.onnx"), None)
