@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -22,6 +22,10 @@ from edge_se.cli.options import (
 from edge_se.reporting.console import print_line
 from edge_se.steps import completion
 
+if TYPE_CHECKING:
+    from edge_se.core.artifacts import Build
+
+INCONCLUSIVE = 3  # exit code where no placement of `auto` surely keeps accuracy
 
 def export(model: Annotated[str, typer.Option(
                autocompletion=completion.models,
@@ -73,7 +77,6 @@ def export(model: Annotated[str, typer.Option(
     from edge_se.data.preprocessing import labels_of
     from edge_se.graph.source import SourceOptions
     from edge_se.quantization.search import Budget
-    from edge_se.reporting.tables import build_rows
     from edge_se.steps.export import export as step
 
     given = SourceOptions(mean=channel_values(mean, "--mean"), std=channel_values(std, "--std"), input_size=input_size,
@@ -83,6 +86,14 @@ def export(model: Annotated[str, typer.Option(
                  accuracy=accuracy,
                  budget=Budget(max_drop_pp=max_drop, seconds=search_seconds), preprocessing=given, bundle=bundle,
                  untrained=untrained, fold_excitations=fold_excitations, progress=progress_of(quiet))
+    _shown(build, json, wide)
+    if build.calibration and build.calibration.get("over_budget"):
+        raise typer.Exit(INCONCLUSIVE)
+
+
+def _shown(build: Build, json: bool, wide: bool) -> None:
+    from edge_se.reporting.tables import build_rows
+
     if printed_as_json(build.document(), json):
         return
     columns, rows = build_rows(build)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -17,13 +18,20 @@ from edge_se.core.errors import ArtifactError, EdgeSeError
 
 TEMPORARY_PREFIX = ".edge-se-"
 _UNFINISHED = "-unfinished"
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT,
+               errno.EISDIR, errno.ENOTDIR)  # an OSError without one is a time-out or a lost connection
+
+
+class _ForeignError(Exception):
+    """Carries an OSError out of the block that has nothing to do with the file that is written."""
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """A temporary path in the folder of `path`, renamed onto it when the block ends without an exception.
 
-    Raises ArtifactError when the folder cannot be written (missing rights, read-only or full disk).
+    Raises ArtifactError when the folder cannot be written (missing rights, read-only or full disk). An OSError of the
+    block that is of something else, a file that it reads for instance, stays what it is.
     """
     temporary: Path | None = None
     try:
@@ -31,12 +39,20 @@ def writing(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f"{TEMPORARY_PREFIX}{os.getpid()}-", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            if error.filename not in (None, name, temporary) or error.errno not in _OF_WRITING:
+                raise _ForeignError from error
+            raise
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes 0600; a shared build folder wants the usual rights
         temporary.replace(path)
         temporary = None
+    except _ForeignError as foreign:
+        assert foreign.__cause__ is not None
+        raise foreign.__cause__ from foreign.__cause__.__cause__
     except OSError as error:
         raise ArtifactError(f"cannot be written ({error.strerror or error})", where=path,
                             fix="check the folder's rights and the free space, or choose another with --out") from error

@@ -13,6 +13,7 @@ from edge_se.core.progress import Progress
 from edge_se.data.splits import ImageSet
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.evaluation.classes import ClassDrop, class_drops
+from edge_se.evaluation.doubts import above_chance, doubts
 from edge_se.evaluation.gate import MAX_DROP, Judgement, judge, margin_of
 from edge_se.evaluation.sequential import Look
 from edge_se.evaluation.settings import Settings
@@ -51,13 +52,16 @@ class Outcome:
     classes: list[ClassDrop]
     class_level: float
     history: list[dict[str, Any]]
+    above_chance: bool
+    notes: list[str]
 
     def row(self) -> dict[str, Any]:
         """As in the document."""
         return {"target": self.artifact.target, "file": self.artifact.file, "sha256": self.artifact.sha256,
                 **_figures(self.judgement), "margin_pp": self.judgement.margin_pp,
                 "mcnemar_p": self.judgement.mcnemar_p, "class_level": self.class_level,
-                "classes": [_class_row(item) for item in self.classes], "looks": self.history}
+                "classes": [_class_row(item) for item in self.classes], "looks": self.history,
+                "fp32_above_chance": self.above_chance, "notes": self.notes}
 
 
 @dataclass(kw_only=True)
@@ -93,7 +97,7 @@ def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Ima
         assert test.labels is not None
         labels = test.labels[order[: look.n]]
         for one in open_:
-            outcome = _judged(one, seen[fp32.file].predictions, labels, look, rule, build.labels)
+            outcome = _judged(one, seen[fp32.file].predictions, labels, look, rule, build)
             if outcome.judgement.verdict != "inconclusive" or look is plan[-1]:
                 found[one.artifact.file] = outcome
         if len(found) == len(candidates):
@@ -102,14 +106,19 @@ def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Ima
 
 
 def _judged(one: _Seen, reference: Predictions, labels: NDArray[np.uint8], look: Look, rule: Rule,
-            names: tuple[str, ...]) -> Outcome:
+            build: Build) -> Outcome:
+    """Where FP32 is not better than chance nothing is shown, whatever the counts say."""
     predictions, fp32_top1 = one.predictions, 100 * float((reference == labels).mean())
     judgement = judge(pair(reference, predictions, labels), rule.margin(fp32_top1), look.alpha)
+    above = above_chance(reference, labels, len(build.labels), look.alpha)
+    if not above:
+        judgement = replace(judgement, verdict="inconclusive")
     one.history.append({**_figures(judgement), "alpha": look.alpha})
     level = 2 * look.spends  # over all looks these add up to 2 alpha, so stopping early finds no class by chance
     return Outcome(artifact=one.artifact, judgement=judgement, fp32_top1=fp32_top1, right=predictions == labels,
-                   classes=class_drops(reference, predictions, labels, names, level), class_level=level,
-                   history=one.history)
+                   classes=class_drops(reference, predictions, labels, build.labels, level), class_level=level,
+                   history=one.history, above_chance=above,
+                   notes=doubts(build, one.artifact, reference, predictions, chance=not above))
 
 
 def _part(test: ImageSet, indices: NDArray[np.int64]) -> ImageSet:

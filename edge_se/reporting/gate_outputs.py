@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from edge_se.core.errors import ArtifactError
 from edge_se.core.files import write_text
 from edge_se.reporting.tables import DASH, markdown
-from edge_se.reporting.verdict import BESIDE, MEANING, beside, class_lines, interval_name, words
+from edge_se.reporting.verdict import BESIDE, beside, class_lines, interval_name, meaning, words
 
 SIGN = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "⚠️ inconclusive"}
 COMMAND = {"pass": "notice", "fail": "error", "inconclusive": "warning"}  # of GitHub's workflow commands
@@ -54,6 +54,7 @@ def summary(document: dict[str, Any]) -> str:
     if others:
         parts.append(markdown(["beside accuracy", "file", "verdict", "found"], others, left=4))
     classes = [f"- `{row['file']}`, {line}" for row in document["targets"] for line in class_lines(row)]
+    classes += [f"- `{row['file']}`: {note}" for row in document["targets"] for note in row.get("notes", ())]
     return "\n".join([*parts, *(["\n".join(classes) + "\n"] if classes else [])])
 
 
@@ -96,7 +97,7 @@ def _property(text: str) -> str:
 
 def _accuracy(document: dict[str, Any], row: dict[str, Any]) -> str:
     low, high = row["ci_pp"]
-    return (f"{MEANING[row['verdict']]}: {row['drop_pp']:+.2f} points, {interval_name(document)} [{low:+.2f}, "
+    return (f"{meaning(row)}: {row['drop_pp']:+.2f} points, {interval_name(document)} [{low:+.2f}, "
             f"{high:+.2f}], margin {row['margin_pp']:.2f}, n = {row['n']:,}")
 
 

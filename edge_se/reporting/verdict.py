@@ -20,17 +20,28 @@ def explain(document: dict[str, Any]) -> list[str]:
     for row in document["targets"]:
         low, high = row["ci_pp"]
         lines += [
-            f"{row['file']}  {row['verdict'].upper()}: {MEANING[row['verdict']]}",
+            f"{row['file']}  {row['verdict'].upper()}: {meaning(row)}",
             f"  drop {row['drop_pp']:+.2f} points, {interval_name(document)} "
             f"[{low:+.2f}, {high:+.2f}] ({document['interval']}), margin {row['margin_pp']:.2f}",
             f"  {row['broken']} broken and {row['fixed']} fixed of n = {row['n']:,} paired predictions on "
             f"{document['dataset']}; exact McNemar p = {row['mcnemar_p']:.3g}",
-            *(f"  {line}" for line in (*_stopped(document, row), *class_lines(row)))]
+            *(f"  {line}" for line in (*_stopped(document, row), *class_lines(row), *_notes(row)))]
     lines += [f"{kind} {row['verdict'].upper()}: {row['file']} {words(kind, row)}" for kind, row in beside(document)]
     lines.append(f"{document['model']}: {document['verdict']} (FP32 top-1 {document['fp32_top1']:.2f} %)")
     if beside(document):
         lines.append(f"with what stands beside accuracy: {document['overall']}")
     return lines
+
+
+def meaning(row: dict[str, Any]) -> str:
+    """What the verdict of a file says."""
+    if not row.get("fp32_above_chance", True):
+        return "FP32 is not better than chance on these images, so nothing was shown"
+    return MEANING[row["verdict"]]
+
+
+def _notes(row: dict[str, Any]) -> list[str]:
+    return [f"note: {note}" for note in row.get("notes", ())]
 
 
 def interval_name(document: dict[str, Any]) -> str:

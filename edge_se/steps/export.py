@@ -23,6 +23,7 @@ from edge_se.data import cifar10, splits
 from edge_se.data.preprocessing import CIFAR10
 from edge_se.data.splits import ImageSet
 from edge_se.evaluation.accuracy import flips, logits_of, top1
+from edge_se.evaluation.doubts import calibration_doubts
 from edge_se.evaluation.parity import parity
 from edge_se.evaluation.statistics import wilson_interval
 from edge_se.graph.counting import count
@@ -113,9 +114,18 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     elif cifar is None:
         progress.note(NOT_MEASURED)
     content = table_bytes(statistics) if statistics else b""
+    described = None
+    if statistics:
+        # How many calibration images differ is known where they were seen, not of a table.
+        different = len({image.tobytes() for image in images.pixels})
+        seen = {} if table or different == len(images) else {"different": different}
+        over = {"over_budget": quantizing.over_budget} if quantizing.over_budget else {}
+        described = _described(statistics, method, content) | {"effort": effort} | seen | over
+        for doubt in calibration_doubts(described):
+            progress.note(doubt)
     build = Build(
         model=source.name, out=str(out or BUILDS / source.name), source=source.origin,
-        calibration=_described(statistics, method, content) | {"effort": effort} if statistics else None,
+        calibration=described,
         preprocessing=_but_labels(source.metadata.preprocessing.document()), labels=source.metadata.labels,
         parity=found_parity, artifacts=artifacts,
         environment={"versions": environment.versions(), "hardware": environment.hardware(),
@@ -207,6 +217,7 @@ class _Quantizing:
 
     def __init__(self, model: OnnxModel, targets: Sequence[str] | None, method: str, placement: str | None) -> None:
         self._model, self._share = model, 0.0
+        self.over_budget: list[str] = []  # targets of which no candidate surely keeps accuracy
         named = None if placement == AUTO else placement
         self._plans = [(target, place(model.proto, target, named), method)
                        for target in targets_for(targets, environment.cpu_flags())]
@@ -233,8 +244,12 @@ class _Quantizing:
         for position, (target, _, method) in enumerate(self._plans):
             runnable = OnnxModel(content=self._model.content, precision="int8", target=target.name)
             backend, _ = first_that_runs(runnable, Device())
-            plan, _ = search(self._model, statistics, target, held_out, method=method, backend=backend,
+            plan, rows = search(self._model, statistics, target, held_out, method=method, backend=backend,
                              budget=budget, log=folder / f"candidates.{target.name}.json", progress=progress)
+            if not any(row.within_budget for row in rows):
+                self.over_budget.append(target.name)
+                progress.note(f"no placement for {target.name} surely loses at most {budget.max_drop_pp:g} points: the "
+                              "most accurate one was taken")
             self._plans[position] = (target, plan, method)
 
     def models(self, statistics: Statistics) -> list[_Made]:

@@ -1,5 +1,6 @@
 """A file is the old one or the new one, never half: also after an exception, a kill, and on a full disk."""
 
+import errno
 import hashlib
 import json
 import os
@@ -141,3 +142,19 @@ def test_sha256(tmp_path):
 def test_json_documents_end_with_a_newline(tmp_path):
     write_json(tmp_path / "a.json", {})
     assert (tmp_path / "a.json").read_bytes() == json.dumps({}).encode() + b"\n"
+
+
+@pytest.mark.parametrize("error", [
+    FileNotFoundError(2, "No such file or directory", "elsewhere.onnx"), TimeoutError("timed out"),
+    ConnectionResetError(104, "Connection reset by peer"), PermissionError(13, "Permission denied", "/other")])
+def test_an_error_of_something_else_stays_what_it_is(tmp_path, error):
+    with pytest.raises(type(error)) as raised, writing(tmp_path / "out.json"):
+        raise error
+    assert raised.value is error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_an_error_of_the_file_itself_says_so(tmp_path, code):
+    with pytest.raises(ArtifactError, match="cannot be written"), writing(tmp_path / "out.json"):
+        raise OSError(code, os.strerror(code))

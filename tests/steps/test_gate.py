@@ -83,6 +83,42 @@ def test_all_images_in_one_look(built, known):
     assert not {"latency", "size", "baseline"} & document.keys()
 
 
+def chance(file, own):
+    """Every file gets nine in ten wrong, by turns: what guessing gets."""
+    return own // 10 % 10 != 0
+
+
+def constant(file, own):
+    """INT8 answers with one class: right where that is the label."""
+    return (own % 10 != 9) & ("int8" in file)
+
+
+def test_a_net_at_chance_does_not_pass(built, known, capsys):
+    known(chance)
+    document = gate(str(built))
+    validate(document)
+    assert (document["verdict"], document["drop_pp"], document["fp32_above_chance"]) == ("inconclusive", 0.0, False)
+    assert "by chance" in document["notes"][0] and all(row["notes"] for row in document["targets"])
+    with pytest.raises(SystemExit) as exit_:
+        main(["gate", "--model", str(built), "--quiet", "--sequential"])
+    shown = capsys.readouterr().out
+    assert exit_.value.code == 3
+    assert "not better than chance" in shown and "note: FP32 is right no more often than by chance" in shown
+
+
+def test_what_passes_without_doubt_has_no_note(built, known, capsys, tmp_path):
+    known(nothing)
+    assert gate(str(built))["notes"] == []
+    known(constant)
+    document = gate(str(built), max_drop=95)
+    assert document["verdict"] == "pass"
+    assert any("agree on 10.0 %" in note for note in document["notes"])
+    with pytest.raises(SystemExit):
+        main(["gate", "--model", str(built), "--max-drop", "95", "--quiet", "--summary", str(tmp_path / "s.md")])
+    assert "note: INT8 and FP32 agree on 10.0 %" in capsys.readouterr().out
+    assert "agree on 10.0 %" in (tmp_path / "s.md").read_text()
+
+
 def test_a_clear_verdict_stops_early(built, known):
     evaluated = known(tenth)
     document = gate(str(built), wanted=Settings(sequential=True))

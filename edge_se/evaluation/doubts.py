@@ -1,0 +1,61 @@
+"""What makes a verdict worth nothing or less than it seems, told beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_se.core.artifacts import Artifact, Build
+
+AGREEMENT = 0.9  # of predictions: below it INT8 is hardly the same net, whatever its accuracy
+Predictions = NDArray[np.intp]
+
+
+def above_chance(predictions: Predictions, labels: NDArray[np.uint8], classes: int, alpha: float) -> bool:
+    """Whether so many are right more often than by guessing, by the exact binomial test at one-sided alpha.
+
+    Guessing gets one of `classes` right, or as much as the most frequent label.
+    """
+    from scipy.stats import binomtest
+
+    guessing = max(1 / classes, float(np.bincount(labels, minlength=classes).max()) / len(labels))
+    right = int((predictions == labels).sum())
+    return bool(binomtest(right, len(labels), min(1.0, guessing), alternative="greater").pvalue <= alpha)
+
+
+def doubts(build: Build, artifact: Artifact, reference: Predictions, predictions: Predictions, *,
+           chance: bool) -> list[str]:
+    """In words, of one INT8 file and its FP32 on the same images; `chance`: FP32 is not better than that."""
+    found = []
+    if chance:
+        found.append("FP32 is right no more often than by chance: INT8 cannot lose what is not there. Check the "
+                     "labels, their order and the normalisation")
+    found += [f"{name} answers every image with one class" for name, own in (("FP32", reference), ("INT8", predictions))
+              if len(own) > 1 and (own == own[0]).all()]
+    agreement = float((reference == predictions).mean())
+    if agreement < AGREEMENT:
+        found.append(f"INT8 and FP32 agree on {100 * agreement:.1f} % of the images only")
+    if artifact.int8_mac_share == 0:
+        found.append("nothing in the file runs in INT8: no product of a layer is quantized")
+    return found + calibration_doubts(build.calibration) + _of_source(build.source)
+
+
+def calibration_doubts(calibration: dict[str, Any] | None) -> list[str]:
+    """Of the images that the ranges come from, as the manifest describes them."""
+    told = calibration or {}
+    if told.get("images") == 1:
+        return ["INT8 ranges come from one calibration image"]
+    if told.get("different") == 1:
+        return [f"INT8 ranges come from {told.get('images')} calibration images that are all the same"]
+    return []
+
+
+def _of_source(source: dict[str, Any]) -> list[str]:
+    folding = source.get("gates")
+    if not isinstance(folding, dict):
+        return []
+    cost = folding.get("drop_pp")
+    lost = f", {cost:+.2f} points on held-out images," if isinstance(cost, (int, float)) else ""
+    return [f"FP32 is the net with folded excitations: what folding cost{lost} is not in the drop"]
