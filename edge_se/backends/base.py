@@ -53,13 +53,15 @@ class Backend(ABC):
     """A runtime.
 
     `module` is the package whose import is no part of loading a model. `automatic`: `auto` may take it; the others wait
-    to be named, since nobody deploys from them or they may need a GPU. `gpu`: inferences take microseconds.
+    to be named, since nobody deploys from them or they may need a GPU. `gpu`: inferences take microseconds. `compared`:
+    `bench` counts its answers that are other ones than onnxruntime's on this CPU.
     """
 
     name: str
     module: str = "numpy"
     automatic: bool = False
     gpu: bool = False
+    compared: bool = False
 
     @abstractmethod
     def why_not(self, model: OnnxModel, device: Device) -> str | None:

@@ -41,7 +41,7 @@ def missing(name: str) -> str | None:
 class OnnxRuntimeProvider(Backend):
     """One provider alone: a graph that it can take only in part is refused, since the rest would run on the CPU."""
 
-    module = "onnxruntime"
+    module, compared = "onnxruntime", True
 
     def __init__(self, provider: str) -> None:
         self.name, self._provider = f"onnxruntime-{provider}", provider

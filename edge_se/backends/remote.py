@@ -25,7 +25,7 @@ _NUMBERS = count()
 class RemoteRuntime(Backend):
     """One runtime of one device; `facts` is what its agent tells of the device."""
 
-    automatic = True
+    automatic = compared = True
 
     def __init__(self, link: Link, name: str, facts: Mapping[str, Any]) -> None:
         self.name, self._link, self._facts = name, link, facts

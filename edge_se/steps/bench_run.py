@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from edge_se.backends.base import Backend, Device, Session
 from edge_se.backends.fresh import measure_fresh
 from edge_se.backends.machines.machine import Machine
-from edge_se.backends.providers import OnnxRuntimeProvider
-from edge_se.backends.remote import RemoteRuntime
 from edge_se.backends.table import first_that_runs
 from edge_se.core.artifacts import Artifact, Build, check_file
 from edge_se.core.environment import cpu_count
@@ -238,8 +236,7 @@ class Run:
 
     def _flips(self, entry: Entry, session: Session) -> int | None:
         """Answers on the bundled images that are other ones than onnxruntime's on this CPU; None where it is that."""
-        other = isinstance(entry.backend, RemoteRuntime | OnnxRuntimeProvider)
-        if not other or entry.model.input_shape[2:] != (32, 32):
+        if not entry.backend.compared or entry.model.input_shape[2:] != (32, 32):
             return None
         images = calibration_sets.load(calibration_sets.SYNTHETIC, None).first(CHECK_IMAGES)
         if entry.model.metadata:

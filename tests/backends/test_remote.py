@@ -52,7 +52,7 @@ def test_open_sends_the_rules_of_the_target(tiny_onnx):
             pass
 
     runtime = remote_runtimes(Link(), facts("aarch64", [], tensorrt="10.3.0"))["tensorrt"]
-    assert runtime.gpu and runtime.automatic and runtime.missing() is None
+    assert runtime.gpu and runtime.automatic and runtime.compared and runtime.missing() is None
     with runtime.open(OnnxModel(content=tiny_onnx.content, precision="int8", target="tensorrt"), REMOTE) as session:
         session._opened(2)
         assert session.engine(2) == {"key": "k"} and session.engine(1) is None

@@ -151,11 +151,11 @@ class Server:
             content = file.read()
         if runtime == "onnxruntime":
             self._sessions[name] = OnnxRuntimeRunner(content, int(header["threads"]),
-                                                     as_written(header["rules"], runtime))
+                                                     as_written(header.get("rules", ()), runtime))
             return {}, b""
         trt, cuda = self._loaded(runtime)
-        reason = unfit(str(header["target"]), header["rules"], runtime, version=trt.module.__version__,
-                       opset=int(header["opset"]))
+        reason = unfit(str(header["target"]), header.get("rules", ()), runtime,
+                       version=trt.module.__version__, opset=header.get("opset"))
         if reason:
             raise AgentError("model", reason)
         engine, facts = engine_of(trt, builder_gpu(cuda), content, self._storage, precision=str(header["precision"]),
