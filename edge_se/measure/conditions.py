@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from edge_se.core.errors import EdgeSeError
-from edge_se.measure.power import Sample, Tegrastats, chip_temperatures, numbers, parse_tegrastats
+from edge_se.measure.power import Sample, Tegrastats, chip_temperatures, number, numbers, parse_tegrastats
 
 State = Mapping[str, Any]
 # The lowest limit that a maker of carrier boards lists, AUX of Xavier NX (CPU 90.5, GPU 91.5, Nano 97):
@@ -24,6 +24,11 @@ FLOOR_SHARE = 0.95  # clocks are counted, and truncated to MHz: they lie beside 
 SLOW_READINGS = 2
 # jetson_clocks locks memory by an override that min and max do not show; Thor's gpu-nvd are its video engines.
 OTHER_CLOCKS = ("emc", "mem", "gpu-nvd")
+# What must be alike, with the share that one may be of the other: systems reserve unlike parts of one memory.
+SAME = (("memory", (2**30, "GiB"), 0.8, ("memory",)), ("ceilings of the GPU's clock", (1e6, "MHz"), 0.98,
+                                                      ("clocks_hz", "gpu", "max")))
+TOLD = {"L4T": ("l4t",), "TensorRT": ("runtimes", "tensorrt", "version"),
+        "TensorRT for RTX": ("runtimes", "tensorrt_rtx", "version"), "CUDA": ("gpu", "cuda")}
 LOCK = "run `sudo jetson_clocks`"
 MODE = "set one mode with `sudo nvpmodel -m 0`"
 COOL = "cool the board, or run it in a lower power mode (`sudo nvpmodel -q` tells the present one)"
@@ -75,11 +80,13 @@ def conditions_of(before: State, after: State, samples: Sequence[Sample]) -> Con
                                    unseen=_gpu_unseen(before, samples, lines))))
 
 
-def require_comparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
-    """EdgeSeError unless two measurement documents come from like conditions.
+def require_comparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """EdgeSeError unless two measurement documents come from like conditions; what differs all the same, to be told.
 
-    Refused: an estimate beside a measurement, two devices, two power modes, and a power mode that only one of them
-    tells. Where neither tells its power mode, or one does not tell its device, nothing is known to differ.
+    Refused: an estimate beside a measurement, two devices, two power modes, a power mode that only one of them tells,
+    and what one name hides: two sizes of memory or two ceilings of the GPU's clock, as two modules have them and one
+    mode name of two firmwares. Told: another system or TensorRT, whose comparison may be the purpose. Where neither
+    tells its power mode, or one does not tell the rest, nothing is known to differ.
     """
     where, again = "comparison", "measure both on one device in one power mode"
     estimates = _is_estimate(first), _is_estimate(second)
@@ -94,6 +101,14 @@ def require_comparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> N
     if modes[0] != modes[1]:
         told = " and ".join("none told" if mode is None else mode for mode in modes)
         raise EdgeSeError(f"measured in different power modes: {told}", where=where, fix=f"{again}; {MODE}")
+    for what, unit, share, path in SAME:
+        sizes = [number(_below(document, path)) for document in (first, second)]
+        if None not in sizes and min(sizes) < share * max(sizes):  # type: ignore[type-var, operator]
+            shown = " and ".join(f"{(size or 0) / unit[0]:.0f} {unit[1]}" for size in sizes)
+            raise EdgeSeError(f"measured with different {what}: {shown}", where=where, fix=again)
+    versions = [(name, *(_below(document, path) for document in (first, second))) for name, path in TOLD.items()]
+    return [f"the runs differ in {name}: {one} and {other}" for name, one, other in versions
+            if None not in (one, other) and one != other]
 
 
 def _reasons(before: State, after: State, mode: str | None, locked: bool | None, throttling: tuple[str, ...], *,
@@ -218,6 +233,14 @@ def _is_estimate(document: Mapping[str, Any]) -> bool:
     rows = document.get("measurements")
     return document.get("estimated") is True or (isinstance(rows, Sequence) and any(
         isinstance(row, Mapping) and row.get("estimated") is True for row in rows))
+
+
+def _below(document: Mapping[str, Any], path: Sequence[str]) -> Any:
+    """A value below environment.device, or None."""
+    value: Any = document
+    for key in ("environment", "device", *path):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def _described(document: Mapping[str, Any], key: str) -> str | None:

@@ -51,7 +51,7 @@ def bench(device: str, *, model: PathLike | Sequence[PathLike] | None = None,
     add_why([(row, item.profile) for row, item in zip(rows, measured)])
     warn(document, device, options.explain, progress)
     if earlier is not None:
-        set_beside(document, earlier)
+        set_beside(document, earlier, progress)
     return document
 
 

@@ -12,7 +12,7 @@ from edge_se.backends.machines.machine import Machine
 from edge_se.core import environment
 from edge_se.core.artifacts import Artifact, Build
 from edge_se.core.errors import EdgeSeError
-from edge_se.core.progress import Progress
+from edge_se.core.progress import SILENT, Progress
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.conditions import require_comparable
 from edge_se.measure.explain import explain
@@ -133,9 +133,13 @@ def warn(document: Mapping[str, Any], device: str, explain_wanted: bool, progres
             progress.note(f"uncertified: {reason}")
 
 
-def set_beside(document: dict[str, Any], earlier: Mapping[str, Any]) -> None:
-    """Adds `p50_before_ms` to each row that an earlier document has too; EdgeSeError when conditions differ."""
-    require_comparable(earlier, document)
+def set_beside(document: dict[str, Any], earlier: Mapping[str, Any], progress: Progress = SILENT) -> None:
+    """Adds `p50_before_ms` to each row that an earlier document has too; EdgeSeError when conditions differ.
+
+    What differs and may be compared all the same is a note.
+    """
+    for difference in require_comparable(earlier, document):
+        progress.note(f"--against: {difference}")
     try:
         known = {tuple(({"scenario": LATENCY} | row)[key] for key in KEY): row["p50_ms"]  # older ones knew no other
                  for row in earlier["measurements"]}

@@ -163,7 +163,8 @@ class Run:
         for scenario, threads in self._options.conditions():
             found += self._under(scenario, threads, entries, resting)
         samples = [sample for item in found for sample in item.latencies.power]
-        self._conditions = asdict(conditions_of(before, self._machine.state(), samples))
+        self._conditions = asdict(conditions_of(before, self._machine.state(), samples)) | {
+            "clocks_hz": before.get("clocks_hz")}
         if not found:
             folders = dict.fromkeys(str(entry.build.folder) for entry in entries)
             raise ArtifactError("none of its files runs there", where=", ".join(folders),

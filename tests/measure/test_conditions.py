@@ -200,3 +200,31 @@ def test_unlike_documents_are_refused(first, second, message):
     for one, other in ((first, second), (second, first)):
         with pytest.raises(EdgeSeError, match=f"comparison: .*{message}"):
             require_comparable(one, other)
+
+
+def board(**device):
+    return {"environment": {"device": {"name": "NVIDIA Jetson AGX Orin Developer Kit", "power_mode": "MAXN"} | device}}
+
+
+@pytest.mark.parametrize(("one", "other", "message"), [
+    ({"memory": 32 << 30}, {"memory": 64 << 30}, "different memory: (32 GiB and 64|64 GiB and 32) GiB"),
+    ({"memory": 3.4e9}, {"memory": 7.9e9}, "different memory: "),
+    ({"clocks_hz": {"gpu": {"max": 930750000}}}, {"clocks_hz": {"gpu": {"max": 1300500000}}},
+     "different ceilings of the GPU's clock: (931 MHz and 1300|1300 MHz and 931) MHz"),
+    ({"clocks_hz": {"gpu": {"max": 624750000}}}, {"clocks_hz": {"gpu": {"max": 1020000000}}}, "different ceilings")])
+def test_one_name_of_two_modules_or_clocks_is_refused(one, other, message):
+    for first, second in ((one, other), (other, one)):
+        with pytest.raises(EdgeSeError, match=message):
+            require_comparable(board(**first), board(**second))
+
+
+@pytest.mark.parametrize(("one", "other", "told"), [
+    ({"l4t": "36.4.4"}, {"l4t": "39.2.1"}, ["the runs differ in L4T: 36.4.4 and 39.2.1"]),
+    ({"runtimes": {"tensorrt": {"version": "8.6.2"}}}, {"runtimes": {"tensorrt": {"version": "10.3.0"}}},
+     ["the runs differ in TensorRT: 8.6.2 and 10.3.0"]),
+    ({"gpu": {"cuda": "12.2"}, "l4t": "1"}, {"gpu": {"cuda": "12.6"}, "l4t": "2"},
+     ["the runs differ in L4T: 1 and 2", "the runs differ in CUDA: 12.2 and 12.6"]),
+    ({"memory": 7.99e9, "l4t": "36.4.4"}, {"memory": 7.42e9, "l4t": "36.4.4"}, []),
+    ({"memory": 8e9, "l4t": None}, {"clocks_hz": None, "runtimes": {"tensorrt": {"reason": "not installed"}}}, [])])
+def test_what_differs_and_may_be_the_purpose_is_told(one, other, told):
+    assert require_comparable(board(**one), board(**other)) == told
