@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from statistics import median
 
-from edge_se.measure.causes import CAUSES, COMPUTE, EXCITATION, FLOAT, INT8, POINTWISE, QUANTIZE, REFORMAT, Breakdown
+from edge_se.measure.causes import (
+    BLOCK,
+    CAUSES,
+    COMPUTE,
+    EXCITATION,
+    FLOAT,
+    FP8,
+    INT8,
+    POINTWISE,
+    QUANTIZE,
+    REFORMAT,
+    Breakdown,
+)
 from edge_se.measure.compare import AS_BASELINE, AS_INT8, REMOVED, Comparison
 
 WORTH = 1.1              # a speed-up from here on is one
@@ -13,6 +25,7 @@ LAUNCHES_DOMINATE = 0.5  # of the latency: INT8 is not worth it unless it is fas
 LAUNCHES = 0.3           # of the latency, from here on shares of the kernel time
 BORDERS = 0.1            # reformats and Q/DQ together
 AT_ENDS = 0.5            # of the borders: those of the engine's inputs and outputs
+BLOCKS = 0.1             # from here on what the files tell of precision is not the whole
 FLOATS = 0.25
 EXCITATIONS = 0.15
 ADDS = 0.1
@@ -29,6 +42,13 @@ def verdict_of(int8: Breakdown, launch_share: float | None, comparison: Comparis
         if launches:
             return f"INT8 is not worth it here: {waits}, which no faster kernel shortens"
         first = int8.causes[0]
+        if int8.share(BLOCK) >= BLOCKS:
+            return ("no baseline, so no speed-up is known; compiled blocks or the DLA take "
+                    f"{_percent(int8.share(BLOCK))} of the time, and the files do not tell what precision they compute "
+                    "in")
+        if int8.share(FP8) > int8.share(INT8):
+            return ("no baseline, so no speed-up is known; FP8 and FP4 compute takes "
+                    f"{_percent(int8.share(FP8))} of the kernel time, INT8 compute {_percent(int8.share(INT8))}")
         return (f"no baseline, so no speed-up is known; INT8 compute takes {_percent(int8.share(INT8))} of the kernel "
                 f"time, most goes into {CAUSES[first.cause]} ({_percent(first.share)})")
     than = comparison.baseline_precision.upper() if comparison.baseline_precision else "the baseline"
@@ -67,7 +87,7 @@ def _about_launches(int8: Breakdown, launch_share: float | None) -> list[str]:
         found.append(f"launches and waits take {_percent(launch_share)} of the run: capture a CUDA graph (trtexec "
                      "--useCudaGraph; on by default from TensorRT 11), run larger batches (bench --batch 8,32)")
     shortest = median(layer.milliseconds for layer in int8.layers)
-    if shortest < TINY_MS:
+    if shortest < TINY_MS and int8.share(BLOCK) < BLOCKS:  # beside a block the others are its copies
         found.append(f"half of the kernels take less than {1000 * shortest:.1f} us: the layers are too small to fill "
                      "the GPU, and fewer bits do not shorten them; run larger batches")
     return found
@@ -75,9 +95,14 @@ def _about_launches(int8: Breakdown, launch_share: float | None) -> list[str]:
 
 def _about_precision(int8: Breakdown) -> list[str]:
     floats = [layer for layer in int8.layers if layer.cause == FLOAT]
+    if int8.share(BLOCK) >= BLOCKS:
+        longest = next(layer for layer in int8.layers if layer.cause == BLOCK)
+        return [f"compiled blocks or the DLA take {_percent(int8.share(BLOCK))}, most of it '{longest.name}': time "
+                "them against the same net in FP16, since no file tells what is inside; on the GPU alone (without "
+                "--useDLACore) the layers are told one by one"]
     if not int8.of(INT8):
-        if int8.of(COMPUTE):
-            return []  # bare names: nothing is known
+        if int8.of(COMPUTE, FP8, BLOCK):
+            return []  # bare names, of which nothing is known, or another precision that is meant
         return ["no layer computes in INT8: check that this is the INT8 file, and below strong typing that the engine "
                 "was built with --int8"]
     if int8.share(FLOAT) < FLOATS:

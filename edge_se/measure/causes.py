@@ -8,8 +8,10 @@ Decided in this order, on what the layer information tells, else on the layer's 
   convolution combines a 1 x 1 tensor with a larger one, and all that leads to the former is 1 x 1 back to the layer
   that reduced a larger tensor. By name where shapes are unknown. A pointwise kernel with the scale in it counts whole,
   a convolution with the pool or the scale in it does not;
-- int8-compute, float-compute, compute: convolutions and matrix products in INT8, in FP32, FP16 or BF16, and those of
-  which the files do not tell;
+- block: what another compiler made of several layers, and what waits for it: the DLA, and ForeignNodes. The files tell
+  nothing of the precision inside;
+- int8-compute, fp8-compute, float-compute, compute: convolutions and matrix products in INT8, in FP8 or FP4, in FP32,
+  FP16 or BF16, and those of which the files do not tell;
 - pointwise: residual adds, activations and other element-wise kernels that no convolution took in;
 - other: pools outside excitations, shuffles, constants, whatever else.
 """
@@ -25,8 +27,9 @@ from dataclasses import dataclass
 from edge_se.measure.layers import FLOATS, Engine, Layer
 
 REFORMAT, QUANTIZE, EXCITATION, POINTWISE, OTHER = "reformat", "quantize", "se-gate", "pointwise", "other"
-INT8, FLOAT, COMPUTE = "int8-compute", "float-compute", "compute"
-CAUSES = {INT8: "INT8 compute", FLOAT: "float compute", COMPUTE: "compute of unknown precision",
+INT8, FP8, FLOAT, COMPUTE, BLOCK = "int8-compute", "fp8-compute", "float-compute", "compute", "block"
+CAUSES = {INT8: "INT8 compute", FP8: "FP8 and FP4 compute", FLOAT: "float compute",
+          COMPUTE: "compute of unknown precision", BLOCK: "compiled block / DLA",
           REFORMAT: "reformats, copies, casts", QUANTIZE: "quantize, dequantize, scale", EXCITATION: "excitations",
           POINTWISE: "unfused adds and activations", OTHER: "other"}
 # Types that TensorRT 8.5 to 11 gives; kgen, fusion and gemm are those of its compiler.
@@ -37,6 +40,12 @@ _POINTWISE = re.compile(r"pointwise|elementwise|^(activation|unary)$", re.IGNORE
 _MOVES = re.compile(r"^__myl_(Move|Tran|Resh|Cast|Copy)+_")  # the compiler names a kernel by its operations
 _PRODUCTS = re.compile(r"xmma|gemm|fprop|cudnn|cutlass", re.IGNORECASE)
 _INT8_TACTIC = re.compile(r"i8i8|i8f32|i8f16|int8|imma|i8816|i16832", re.IGNORECASE)
+_SMALL_FLOATS = ("fp8", "fp4")
+_SMALL_TACTIC = {"fp8": re.compile(r"e4m3|e5m2|fp8|f8f8", re.IGNORECASE), "fp4": re.compile(r"e2m1|fp4", re.IGNORECASE)}
+# The DLA's part of an engine is a ForeignNode; what lies before and after it waits, most of all "... from nvm".
+_BLOCK = re.compile(r"\{?ForeignNode\[")
+_BLOCK_KIND = re.compile(r"^(dla|foreignnode)", re.IGNORECASE)
+_DLA_WAIT = re.compile(r" (?:to|from) nvm$")
 _FLOAT_TACTIC = re.compile(r"f16f16|f32f32|bf16|hmma|tf32|h884|h1688|scudnn|sgemm|hgemm", re.IGNORECASE)
 # Names of ONNX nodes: the exporters of PyTorch, old and new, and ours.
 _QDQ = re.compile(r"(Quantize|Dequantize)Linear", re.IGNORECASE)
@@ -60,10 +69,12 @@ def causes_of(engine: Engine) -> list[str]:
     inside = _excitations(engine.layers)
     named = _named_excitations(engine.layers)
     found = []
+    on_dla = any(_DLA_WAIT.search(layer.name) for layer in engine.layers)
     for number, layer in enumerate(engine.layers):
-        cause = _cause(layer)
+        cause = BLOCK if _is_block(layer, on_dla) else _cause(layer)
         bare = not (layer.inputs or layer.outputs)
-        if cause not in (REFORMAT, QUANTIZE) and (number in inside or (bare and not named.isdisjoint(layer.nodes))):
+        if cause not in (REFORMAT, QUANTIZE, BLOCK) and (
+                number in inside or (bare and not named.isdisjoint(layer.nodes))):
             cause = EXCITATION
         found.append(cause)
     return found
@@ -76,7 +87,8 @@ def _cause(layer: Layer) -> str:
         return QUANTIZE if layer.origin == "QDQ" or (only_qdq and not layer.is_copy) else REFORMAT
     if _is_weighted(layer):
         precision = _precision(layer)
-        return COMPUTE if precision is None else INT8 if precision == "int8" else FLOAT
+        return COMPUTE if precision is None else INT8 if precision == "int8" else (
+            FP8 if precision in _SMALL_FLOATS else FLOAT)
     if _SCALES.match(kind) or only_qdq:
         return QUANTIZE
     if _MOVES.match(layer.name) or (nodes and all(_CAST.search(node) for node in nodes)):
@@ -84,6 +96,14 @@ def _cause(layer: Layer) -> str:
     if _POINTWISE.search(kind) or layer.name.startswith("PWN("):
         return POINTWISE
     return POINTWISE if nodes and all(_POINTWISE_NODE.search(node) for node in nodes) else OTHER
+
+
+def _is_block(layer: Layer, on_dla: bool) -> bool:
+    """Whether it is a block of layers, or a copy to, from or behind the DLA; copies for a block are reformats."""
+    if layer.is_copy:
+        return False
+    return bool(_BLOCK.match(layer.name) or _BLOCK_KIND.match(layer.type or "") or _DLA_WAIT.search(layer.name)
+                or (on_dla and layer.name.endswith(" copy finish")))
 
 
 def _is_weighted(layer: Layer) -> bool:
@@ -101,6 +121,9 @@ def _precision(layer: Layer) -> str | None:
     if layer.tactic is not None:
         if _INT8_TACTIC.search(layer.tactic):
             return "int8"
+        for name, kernel in _SMALL_TACTIC.items():
+            if kernel.search(layer.tactic):
+                return name
         if _FLOAT_TACTIC.search(layer.tactic):
             return read if read in FLOATS else "fp16"
     if read is not None:
@@ -109,9 +132,9 @@ def _precision(layer: Layer) -> str | None:
 
 
 def _read(layer: Layer) -> str | None:
-    """What it reads: a float where any input is one, else int8, else None."""
+    """What it reads: a float where any input is one, the widest first, else int8, else None."""
     read = [tensor.datatype for tensor in layer.inputs]
-    return next((datatype for datatype in FLOATS if datatype in read), "int8" if "int8" in read else None)
+    return next((datatype for datatype in (*FLOATS, *_SMALL_FLOATS, "int8") if datatype in read), None)
 
 
 def _named_excitations(layers: Iterable[Layer]) -> set[str]:
@@ -222,7 +245,7 @@ def break_down(engine: Engine) -> Breakdown:
         layers.append(LayerTime(
             name=layer.name, type=layer.type, cause=cause, milliseconds=layer.milliseconds, at_end=at_end,
             share=layer.milliseconds / total, reads=reads, writes=writes,
-            computes=_precision(layer) if _is_weighted(layer) else None))
+            computes=_precision(layer) if cause != BLOCK and _is_weighted(layer) else None))
     sums = []
     for cause in CAUSES:
         times = [item.milliseconds for item in layers if item.cause == cause]

@@ -24,6 +24,7 @@ from edge_se.measure.causes import (
     COMPUTE,
     EXCITATION,
     FLOAT,
+    FP8,
     INT8,
     POINTWISE,
     QUANTIZE,
@@ -34,7 +35,7 @@ from edge_se.measure.causes import (
 )
 from edge_se.measure.layers import FLOATS, Layer
 
-PRODUCTS = (INT8, FLOAT, COMPUTE)
+PRODUCTS = (INT8, FP8, FLOAT, COMPUTE)
 GROUPS = {"all-compute": PRODUCTS} | {cause: (cause,) for cause in CAUSES if cause not in PRODUCTS}
 REMOVABLE = (REFORMAT, QUANTIZE, POINTWISE)
 REMOVED, AS_BASELINE, AS_INT8 = "removed", "as in the baseline", "as the INT8 layers"

@@ -25,7 +25,8 @@ RECORD = "record it with `trtexec --profilingVerbosity=detailed --exportLayerInf
 SHORTEST_MS, LONGEST_MS = 1e-6, 1e6  # a nanosecond or less is no time, a quarter of an hour no layer
 MOST_RUNS = 10**9
 DATATYPES = {"int8": "int8", "uint8": "uint8", "int4": "int4", "int32": "int32", "int64": "int64", "bool": "bool",
-             "fp8": "fp8", "float8": "fp8", "e4m3": "fp8", "bf16": "bf16", "bfloat16": "bf16", "fp16": "fp16",
+             "fp8": "fp8", "float8": "fp8", "e4m3": "fp8", "e5m2": "fp8", "fp4": "fp4",
+             "float4": "fp4", "e2m1": "fp4", "bf16": "bf16", "bfloat16": "bf16", "fp16": "fp16",
              "half": "fp16", "float16": "fp16", "fp32": "fp32", "float": "fp32", "float32": "fp32", "tf32": "fp32"}
 FLOATS = ("fp16", "bf16", "fp32")
 _DATATYPE = re.compile(rf"(?<![a-z0-9])({'|'.join(sorted(DATATYPES, key=len, reverse=True))})(?![a-z0-9])")

@@ -297,3 +297,46 @@ def test_what_cannot_be_explained_is_refused():
             explain(int8_engine(), latency_ms=latency)
     with pytest.raises(EdgeSeError, match="--baseline-latency-ms: needs the baseline's profile"):
         explain(int8_engine(), baseline_latency_ms=1.0)
+
+
+# ---- blocks whose inside no file tells, and precisions besides INT8
+
+DLA = [("images to nvm", 0.085), ("{ForeignNode[Conv_0...Concat_90]}", 0.0085), ("scores from nvm", 7.69),
+       ("images copy finish", 0.0017), ("scores copy finish", 0.0029)]
+FOREIGN = [("Reformatting CopyNode for Input Tensor 0 to {ForeignNode[stem.weight.../head/Gemm]}", 0.02),
+           ("{ForeignNode[stem.weight.../head/Gemm]}", 0.61)]
+
+
+@pytest.mark.parametrize(("names", "share"), [(DLA, 1.0), (FOREIGN, 0.61 / 0.63), (FOREIGN[1:], 1.0)])
+def test_a_block_says_nothing_of_precision(names, share):
+    """NVIDIA/TensorRT#3143, #3768: these engines may well compute in INT8."""
+    found = explain(engine_of([name for name, _ in names], [{"name": name, "averageMs": ms} for name, ms in names]))
+    assert shares(found)["block"] == pytest.approx(share)
+    assert "the files do not tell what precision" in found.verdict and "INT8" not in found.verdict
+    assert not any("no layer computes in INT8" in advice or "half of the kernels" in advice for advice in found.advice)
+    assert any("compiled blocks or the DLA take" in advice for advice in found.advice)
+
+
+def test_layers_of_dla_by_their_type():
+    engine = engine_of(
+        {"Layers": [{"Name": "backbone", "LayerType": "DLA"}, {"Name": "tail", "LayerType": "Convolution",
+                                                               "Weights": {"Type": "Int8"}}]},
+        [{"name": "backbone", "averageMs": 0.05}, {"name": "tail", "averageMs": 0.95}])
+    found = explain(engine)
+    assert shares(found) == pytest.approx({"block": 0.05, "int8-compute": 0.95})
+    assert "INT8 compute takes 95 %" in found.verdict  # a small block hides little
+
+
+@pytest.mark.parametrize(("datatype", "tactic", "computes"), [
+    ("FP8", "sm110_e4m3e4m3_bf16", "fp8"), ("FP8", None, "fp8"), ("Int8", "sm89_xmma_fprop_e4m3e4m3_f32", "fp8"),
+    ("FP4", None, "fp4"), ("FP4E2M1", "sm100_e2m1_e2m1", "fp4")])
+def test_fp8_and_fp4_are_their_own(datatype, tactic, computes):
+    tensors = [{"Name": name, "Dimensions": [1, 8, 8, 8], "Format": "x", "Datatype": kind}
+               for name, kind in (("a", datatype), ("b", "BFloat16"))]
+    found = explain(engine_of([{"Name": "conv", "LayerType": "conv", "Inputs": tensors[:1], "Outputs": tensors[1:],
+                                "TacticName": tactic}], [{"name": "conv", "averageMs": 0.5}]))
+    (only,) = found.breakdown.layers
+    assert (only.cause, only.computes) == ("fp8-compute", computes)
+    assert "FP8 and FP4 compute takes 100 %" in found.verdict
+    assert not any("no layer computes in INT8" in advice for advice in found.advice)
+    SCHEMA.validate(found.document())
