@@ -19,6 +19,7 @@ from edge_se.cli.options import (
     printed_as_json,
     progress_of,
 )
+from edge_se.graph.targets.table import TARGETS
 from edge_se.reporting.console import print_line
 from edge_se.steps import completion
 
@@ -35,8 +36,8 @@ def export(model: Annotated[str, typer.Option(
            int8: Annotated[bool, typer.Option("--int8", help="Also write INT8, one file per target.")] = False,
            target: Annotated[Optional[str], typer.Option(
                autocompletion=completion.targets,
-               help="cpu, cpu-avx2 (no VNNI), arm, openvino, tensorrt, tensorrt-fp16, several with commas, or all. "
-                    "Default: cpu,tensorrt.")] = None,
+               help=f"{', '.join(TARGETS)}, several with commas, or all; cpu-avx2 is for x86 without VNNI. Default: "
+                    "cpu,tensorrt.")] = None,
            calibration: Annotated[Optional[str], typer.Option(
                help="A bundled set, a folder of images, an index manifest (.json), images (.npz) or the "
                     "calibration.npz of an earlier export. Default: 512 CIFAR-10 training images, else the "
