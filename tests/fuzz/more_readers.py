@@ -120,16 +120,9 @@ def _report(folder, originals, **documents):
 
 def read_candidates(path, originals):
     from edge_se.core.artifacts import read_build
-    from edge_se.data.preprocessing import CIFAR10
-    from edge_se.graph.onnx_model import OnnxModel
     from edge_se.quantization import search
-    from edge_se.quantization.ranges import Statistics
-    from edge_se.quantization.targets import TARGETS
 
-    build = read_build(originals)
-    statistics = Statistics(model_sha256="0", calibration="x", calibration_sha256=build.calibration["sha256"], images=1,
-                            split="calibration", preprocessing=CIFAR10, histograms={})
-    known = search._read_log(path, OnnxModel.read(originals / "fp32.onnx"), statistics, TARGETS["cpu"])
+    known = search._read_log(path, _key(read_build(originals)))
     if known:
         timed = [search._replaced(row, p50_ms=1.0 + place) for place, row in enumerate(known.values())]  # as `search`
         decided = search._decided(timed, search.Budget())
