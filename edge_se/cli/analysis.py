@@ -26,9 +26,13 @@ from edge_se.steps import completion
 def sensitivity(model: BuildName = None,
                 target: Annotated[str, typer.Option(autocompletion=completion.target,
                                                     help="cpu, openvino, tensorrt, ...")] = "cpu",
-                method: Annotated[str, typer.Option(autocompletion=completion.methods,
-                                                    help="minmax, entropy, percentile or mse.")] = "mse",
+                method: Annotated[Optional[str], typer.Option(autocompletion=completion.methods,
+                                                              help="minmax, entropy, percentile or mse; default: "
+                                                                   "the build's.")] = None,
                 images: Annotated[int, typer.Option(min=1, help="Validation images.")] = 1000,
+                calibration: Annotated[Optional[str], typer.Option(
+                    help="Images to judge on, where the build is no CIFAR-10 classifier; default: the build's own.")] =
+                None,
                 figure: Annotated[Optional[Path], typer.Option(help="Also draw it: .svg, .png or .pdf.")] = None,
                 data: Data = None,
                 out: OutDocument = None,
@@ -45,7 +49,8 @@ def sensitivity(model: BuildName = None,
         require_figures(figure)
     require_file(figure, FIGURE, "--figure")
     require_file(out, document_of("sensitivity"), "--out")
-    document = step(model, target=target, method=method, images=images, data=data, progress=progress_of(quiet))
+    document = step(model, target=target, method=method, images=images, calibration=calibration, data=data,
+                    progress=progress_of(quiet))
     if figure:
         sensitivity_figure(document, figure)
     if out:

@@ -6,7 +6,7 @@ Train on 45,000 of the training images, choose on the other 5,000, read the 10,0
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -51,6 +51,10 @@ class ImageSet:
         for start in range(0, len(self), size):
             yield tensor(self.pixels[start : start + size], self.preprocessing)
 
+    def fits(self, shape: Sequence[int | None]) -> bool:
+        """Whether a model that takes (channels, height, width), None for any, takes these images."""
+        return all(size is None or size == have for size, have in zip(shape, self.pixels.shape[1:]))
+
     def first(self, count: int) -> ImageSet:
         """The first `count` images."""
         return replace(self, pixels=self.pixels[:count], labels=None if self.labels is None else self.labels[:count])
@@ -58,6 +62,13 @@ class ImageSet:
     def seen_by(self, how: Preprocessing) -> ImageSet:
         """The same pixels for another model of their size."""
         return replace(self, preprocessing=how)
+
+
+def filled(batch: NDArray[np.float32], fixed: int | None) -> NDArray[np.float32]:
+    """`batch` with copies of its last image up to `fixed`, as a graph with a fixed batch takes it; None: as it is."""
+    if fixed is None or len(batch) == fixed:
+        return batch
+    return np.concatenate([batch, np.repeat(batch[-1:], fixed - len(batch), axis=0)])
 
 
 def normalise(pixels: NDArray[np.uint8], how: Preprocessing = CIFAR10) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from edge_se.core import environment
 from edge_se.core.assets import cache_dir
 from edge_se.core.errors import EdgeSeError, ModelError
 from edge_se.core.files import write_bytes
-from edge_se.data.splits import ImageSet
+from edge_se.data.splits import ImageSet, filled
 from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
 from edge_se.graph.onnx_model import OnnxModel
 
@@ -90,24 +90,15 @@ def _compute(model: OnnxModel, images: ImageSet, advance: Advance) -> NDArray[np
     parts = []
     with OnnxRuntime().open(model, Device()) as session:
         for batch in images.batches(model.input_shape[0] or BATCH):
-            parts.append(_padded_run(session.run, batch, model.input_shape[0]))
+            parts.append(session.run(filled(batch, model.input_shape[0]))[: len(batch)])
             advance(len(batch))
     return np.concatenate(parts)
 
 
-def _padded_run(run: Callable[[NDArray[np.float32]], NDArray[np.float32]], batch: NDArray[np.float32],
-                fixed: int | None) -> NDArray[np.float32]:
-    """A graph with a fixed batch gets the last, shorter batch filled up."""
-    if fixed is None or len(batch) == fixed:
-        return run(batch)
-    return run(np.concatenate([batch, np.repeat(batch[-1:], fixed - len(batch), axis=0)]))[: len(batch)]
-
-
 def _require_shape(model: OnnxModel, images: ImageSet) -> None:
-    wanted, given = model.input_shape[1:], images.pixels.shape[1:]
-    if any(size is not None and size != have for size, have in zip(wanted, given)):
-        raise ModelError(f"takes images of {wanted}, {images.name} has {given}", where=model.file_name,
-                         fix="evaluate on images of the model's own size")
+    if not images.fits(model.input_shape[1:]):
+        raise ModelError(f"takes images of {model.input_shape[1:]}, {images.name} has {images.pixels.shape[1:]}",
+                         where=model.file_name, fix="evaluate on images of the model's own size")
 
 
 def _key(model: OnnxModel, images: ImageSet) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_se.evaluation.statistics import Paired, mcnemar_p, pair
+from edge_se.evaluation.statistics import Paired, holm, mcnemar_p, pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +36,3 @@ def class_drops(reference: NDArray[np.intp], candidate: NDArray[np.intp], labels
     values = [mcnemar_p(paired) if paired else 1.0 for paired in pairs]
     return [ClassDrop(name=name, paired=paired, p=p, p_holm=adjusted, significant=adjusted <= level)
             for name, paired, p, adjusted in zip(names, pairs, values, holm(values))]
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """The p values adjusted step by step (Holm, Scandinavian Journal of Statistics 6, 1979), in their order."""
-    order = sorted(range(len(values)), key=lambda position: values[position])
-    adjusted, largest = [1.0] * len(values), 0.0
-    for rank, position in enumerate(order):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[position]))
-        adjusted[position] = largest
-    return adjusted

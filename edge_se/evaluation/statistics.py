@@ -102,6 +102,16 @@ def scores(n: NDArray[np.int64] | int, broken: NDArray[np.int64], fixed: NDArray
     return np.where(difference == 0, 0.0, score)
 
 
+def holm(values: Sequence[float]) -> list[float]:
+    """The p values adjusted step by step (Holm, Scandinavian Journal of Statistics 6, 1979), in their order."""
+    order = sorted(range(len(values)), key=lambda position: values[position])
+    adjusted, largest = [1.0] * len(values), 0.0
+    for rank, position in enumerate(order):
+        largest = max(largest, min(1.0, (len(values) - rank) * values[position]))
+        adjusted[position] = largest
+    return adjusted
+
+
 def median_ratio(own: Sequence[float], other: Sequence[float], confidence: float = 0.95) -> dict[str, float | None]:
     """Median of the ratios own / other of repeats, with its exact interval from their order (the sign test's).
 

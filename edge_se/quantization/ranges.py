@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_se.core.errors import CalibrationError, did_you_mean
 from edge_se.data.preprocessing import Preprocessing
-from edge_se.data.splits import ImageSet
+from edge_se.data.splits import ImageSet, filled
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.histograms import Histogram
 from edge_se.quantization.methods import METHODS
@@ -83,8 +83,7 @@ def watched(model: OnnxModel, images: ImageSet, names: Sequence[str] | None = No
     session, names = _session_with_outputs(model, names)
     fixed = model.input_shape[0]
     for batch in images.batches(fixed or _batch_size(model)):
-        whole = batch if fixed is None else np.concatenate([batch, np.repeat(batch[-1:], fixed - len(batch), axis=0)])
-        values = dict(zip(names, session.run(names, {model.input_name: whole})))
+        values = dict(zip(names, session.run(names, {model.input_name: filled(batch, fixed)})))
         for name, value in values.items():
             _require_finite(name, value)
         yield batch, values
@@ -122,9 +121,9 @@ def _batch_size(model: OnnxModel) -> int:
 
 
 def _require_shape(model: OnnxModel, images: ImageSet) -> None:
-    wanted, given = model.input_shape[1:], images.pixels.shape[1:]
-    if any(size is not None and size != have for size, have in zip(wanted, given)):
-        raise CalibrationError(f"images are {given}, the model takes {wanted}", where=images.name,
+    if not images.fits(model.input_shape[1:]):
+        raise CalibrationError(f"images are {images.pixels.shape[1:]}, the model takes {model.input_shape[1:]}",
+                               where=images.name,
                                fix="give --calibration with images of the model's own size")
 
 

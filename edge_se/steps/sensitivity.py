@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from edge_se.backends.base import Device
 from edge_se.backends.table import first_that_runs
 from edge_se.core import environment
 from edge_se.core.arguments import PathLike, path_of, text_of
-from edge_se.core.artifacts import check_file, locate_build, read_build
+from edge_se.core.artifacts import Build, check_file, locate_build, read_build
 from edge_se.core.errors import ArtifactError
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import calibration as calibration_sets
 from edge_se.data import cifar10, splits
-from edge_se.data.preprocessing import CIFAR10
+from edge_se.data.preprocessing import CIFAR10, Preprocessing
+from edge_se.data.splits import ImageSet
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.ranges import Statistics, collect
 from edge_se.quantization.sensitivity import sensitivity as measure_units
@@ -24,13 +24,17 @@ from edge_se.quantization.targets import target_of
 
 SCHEMA = "edge-se/sensitivity/1"
 IMAGES = 1000
+USUAL = "mse"  # the method where the build has no INT8 file
 
 
-def sensitivity(model: PathLike | None = None, *, target: str = "cpu", method: str = "minmax", images: int = IMAGES,
-                data: PathLike | None = None, progress: Progress = SILENT) -> dict[str, Any]:
+def sensitivity(model: PathLike | None = None, *, target: str = "cpu", method: str | None = None, images: int = IMAGES,
+                calibration: PathLike | None = None, data: PathLike | None = None,
+                progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `sensitivity --json`: each unit of a build quantized alone, against FP32.
 
-    On the first `images` of the 5,000 validation images where CIFAR-10 is at hand, else on the calibration images.
+    Ranges are those of the build's own calibration, by its own method unless `method` names another. A CIFAR-10
+    classifier is judged on the first `images` of the 5,000 validation images where CIFAR-10 is at hand; every other net
+    on the images of `calibration`, else on those that the build was calibrated on, prepared as the build says.
     """
     data, build = path_of(data), read_build(locate_build(text_of(model)))
     fp32 = build.find("fp32")
@@ -38,9 +42,14 @@ def sensitivity(model: PathLike | None = None, *, target: str = "cpu", method: s
         raise ArtifactError("holds no FP32 file", where=build.folder, fix="export again")
     loaded = OnnxModel.read(check_file(build, fp32))
     rules, cifar = target_of(target), cifar10.find(data)
-    judged = splits.load("validation", cifar) if cifar else calibration_sets.load(None, None)
+    how = loaded.metadata.preprocessing if loaded.metadata else CIFAR10
+    method = _method(build, target) if method is None else method
+    if cifar and _is_cifar10(build, how) and calibration is None:
+        judged = splits.load("validation", cifar).seen_by(how)
+    else:
+        judged = _calibration_images(build, calibration, cifar, how)
     judged = judged.first(images)
-    statistics = _statistics(build.folder / TABLE, loaded, cifar, progress)
+    statistics = _statistics(build, loaded, calibration, cifar, how, progress)
     runs_here = OnnxModel(content=loaded.content, precision="int8", target=target)
     backend, reasons = first_that_runs(runs_here, Device())
     if backend is None:
@@ -54,11 +63,36 @@ def sensitivity(model: PathLike | None = None, *, target: str = "cpu", method: s
                             "commit": environment.commit()}}
 
 
-def _statistics(table: Path, model: OnnxModel, cifar: cifar10.Cifar10 | None, progress: Progress) -> Statistics:
+def _method(build: Build, target: str) -> str:
+    """That of the build's file for `target`, else of its other files, else the usual one."""
+    own = [item.method for item in sorted(build.artifacts, key=lambda item: item.target != target) if item.method]
+    return own[0] if own else USUAL
+
+
+def _is_cifar10(build: Build, how: Preprocessing) -> bool:
+    return build.labels == cifar10.CLASSES and how.size == CIFAR10.size
+
+
+def _calibration_images(build: Build, named: PathLike | None, cifar: cifar10.Cifar10 | None,
+                        how: Preprocessing) -> ImageSet:
+    """Those that are named, else those of the build where they are still what it was calibrated on."""
+    if named is not None:
+        return calibration_sets.load(str(named), cifar, how)
+    told = build.calibration or {}
+    if told.get("name") in calibration_sets.bundled():
+        return calibration_sets.load(str(told["name"]), cifar, how)
+    if not told or _is_cifar10(build, how):  # the bundled images are of the kind that it was trained on
+        return calibration_sets.load(None, cifar, how)
+    raise ArtifactError(f"was calibrated on '{told.get('name')}', which is not bundled", where=build.folder,
+                        fix="give these or other images with --calibration")
+
+
+def _statistics(build: Build, model: OnnxModel, named: PathLike | None, cifar: cifar10.Cifar10 | None,
+                how: Preprocessing, progress: Progress) -> Statistics:
     """What the export saved, else collected now."""
-    how = model.metadata.preprocessing if model.metadata else CIFAR10
+    table = build.folder / TABLE
     if table.is_file():
         return read_table(table, model, how)
-    images = calibration_sets.load(None, cifar, how)
+    images = _calibration_images(build, named, cifar, how)
     with progress.task(f"calibrating on {images.name}", len(images)) as advance:
         return collect(model, images, advance)

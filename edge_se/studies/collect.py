@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edge_se.evaluation.statistics import holm
 from edge_se.studies.plan import Cell, Study
 
 CONFIDENCE = 0.95
@@ -58,15 +59,10 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(n=n, mean=mean, sd=sd, low=float(low), high=float(high), p=float(ttest_1samp(values, 0.0).pvalue))
 
 
-def holm(p: Sequence[float | None]) -> list[float | None]:
-    """Holm's adjusted p (Holm, Scandinavian Journal of Statistics 6, 1979); None stays, and counts as no test."""
-    order = sorted((value, place) for place, value in enumerate(p) if value is not None)
-    adjusted: list[float | None] = [None] * len(p)
-    largest = 0.0
-    for rank, (value, place) in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - rank) * value))
-        adjusted[place] = largest
-    return adjusted
+def holm_of_tests(p: Sequence[float | None]) -> list[float | None]:
+    """Holm's adjusted p; None stays, and counts as no test."""
+    adjusted = iter(holm([value for value in p if value is not None]))
+    return [None if value is None else next(adjusted) for value in p]
 
 
 def volatility(curve: Sequence[float]) -> float:
@@ -118,7 +114,7 @@ def comparisons(rows: Sequence[dict[str, Any]], study: Study) -> list[dict[str, 
     for row in found:
         families[row["evaluation"], row["measure"]].append(row)
     for family in families.values():
-        for row, p in zip(family, holm([row["p"] for row in family])):
+        for row, p in zip(family, holm_of_tests([row["p"] for row in family])):
             row["p_holm"], row["family"] = p, sum(other["p"] is not None for other in family)
     return found
 

@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from edge_se.studies.collect import COLUMNS, Figure, comparisons, csv_of, holm, spread, summaries, tidy, volatility
+from edge_se.studies.collect import (
+    COLUMNS,
+    Figure,
+    comparisons,
+    csv_of,
+    holm_of_tests,
+    spread,
+    summaries,
+    tidy,
+    volatility,
+)
 from edge_se.studies.plan import Cell, Study
 
 SCORES = {"plain": (90.0, 91.0, 92.5), "se": (90.6, 91.9, 92.9), "pre": (89.0, 91.5, 92.0)}
@@ -50,12 +60,13 @@ def test_too_few_or_equal_values_tell_no_interval():
 
 
 def test_holm_by_hand_and_against_its_definition():
-    assert holm([0.01, 0.04, 0.03, None]) == [pytest.approx(0.03), pytest.approx(0.06), pytest.approx(0.06), None]
-    assert holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []
+    assert holm_of_tests([0.01, 0.04, 0.03, None]) == [
+        pytest.approx(0.03), pytest.approx(0.06), pytest.approx(0.06), None]
+    assert holm_of_tests([0.9, 0.8]) == [1.0, 1.0] and holm_of_tests([]) == []
     random = np.random.default_rng(0)
     for _ in range(20):
         p = list(random.uniform(0, 0.2, 6))
-        rejected = np.array([value <= 0.05 for value in holm(p)])
+        rejected = np.array([value <= 0.05 for value in holm_of_tests(p)])
         by_steps = np.zeros(6, dtype=bool)
         for rank, place in enumerate(np.argsort(p)):  # Holm's procedure: stop at the first that is too large
             if p[place] > 0.05 / (6 - rank):
