@@ -2,6 +2,8 @@
 
 import math
 
+import pytest
+
 from bench.tables import gate_errors
 from edge_se.evaluation.gate import ALPHA, MAX_DROP
 from edge_se.evaluation.simulation import rates
@@ -33,6 +35,7 @@ def test_the_stated_rates_hold():
     assert {item["design"] for item in document["rows"]} == {"fixed", "sequential"}
 
 
+@pytest.mark.slow
 def test_the_shipped_rows_are_those_of_the_code():
     document = gate_errors.read_gate_errors()
     for item in document["rows"][::7]:
