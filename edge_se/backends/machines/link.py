@@ -123,6 +123,7 @@ class _Connection:
         self._transport, self._process, self._met, self._busy = transport, transport.start(), False, False
         self._frames: queue.Queue[tuple[dict[str, Any], bytes] | None] = queue.Queue()
         self._said: list[bytes] = []
+        self._printed, self._spoke = b"", False
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._read, self._read_errors)]
         for thread in self._threads:
             thread.start()
@@ -202,7 +203,8 @@ class _Connection:
             error = self._refused(refusal[0].get("error") or {})
             if isinstance(error, EdgeSeError):
                 return _DroppedError(error, False)
-        error = self._transport.why_ended(code, b"".join(self._said).decode("utf-8", "replace"))
+        said, printed = (content.decode("utf-8", "replace") for content in (b"".join(self._said), self._printed))
+        error = self._transport.why_ended(code, said, printed, self._spoke)
         return _DroppedError(error, self._met and code == 255)
 
     def _left(self) -> list[tuple[dict[str, Any], bytes] | None]:
@@ -238,8 +240,10 @@ class _Connection:
         while not seen.endswith(MAGIC):
             part = self._process.stdout.read(1)
             if not part or len(seen) > CHATTER:
+                self._printed = seen
                 return False
             seen += part
+        self._spoke = True
         return True
 
     def _read_errors(self) -> None:

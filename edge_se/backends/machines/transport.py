@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,8 +38,12 @@ def fail(what, fix):
     text = json.dumps({"ok": False, "error": {"kind": "bootstrap", "what": what, "fix": fix}}).encode("ascii")
     os.write(1, MAGIC + len(text).to_bytes(4, "big") + text)
     sys.exit(1)
-header = json.loads(take(int(take(8))).decode("utf-8"))
-content = take(header["size"])
+try:
+    header = json.loads(take(int(take(8))).decode("utf-8"))
+    content = take(header["size"])
+except (ValueError, KeyError, TypeError):
+    fail("a start-up file there eats the input", "let ~/.bashrc and its like read nothing unless a person is there: "
+         "put what asks behind `case $- in *i*)`")
 if sys.version_info < (3, 8) and not header["python"]:
     fail("its python3 is %d.%d; 3.8 or later is needed" % sys.version_info[:2], "name another with --python")
 if hashlib.sha256(content).hexdigest() != header["sha256"]:
@@ -65,6 +70,8 @@ try:
     code = subprocess.call([python, path, "serve"])  # not exec: OpenSSH tells a killed command from no other end
 except OSError as error:
     fail("%s cannot be run (%s)" % (python, error.strerror), "give the path of a Python on the device with --python")
+if code == 127:
+    fail("%s cannot start (exit code 127)" % python, "name a Python that runs there with --python")
 sys.exit(code if code >= 0 else 128 - code)
 '''
 
@@ -105,8 +112,11 @@ class Transport(Protocol):
         """A process whose stdin and stdout are the agent's."""
         ...
 
-    def why_ended(self, code: int, said: str) -> EdgeSeError:
-        """What a process that ended with `code` and `said` on stderr tells its user."""
+    def why_ended(self, code: int, said: str, printed: str = "", spoke: bool = False) -> EdgeSeError:
+        """What a process that ended with `code` and `said` on stderr tells its user.
+
+        `printed` is what came on stdout in place of the agent, `spoke` whether that had spoken before.
+        """
         ...
 
 
@@ -123,7 +133,7 @@ class LocalProcess:
         program = f"import base64;exec(base64.b64decode('{bootstrap()}'))"
         return _popen([sys.executable, "-c", program])
 
-    def why_ended(self, code: int, said: str) -> EdgeSeError:
+    def why_ended(self, code: int, said: str, printed: str = "", spoke: bool = False) -> EdgeSeError:
         """A process of this machine ends early only when something ends it."""
         return EdgeSeError(f"the agent ended ({_ending(code)}){_quoted(said)}", where=self.shown,
                            fix="look for what ended it (out of memory?) and run it again")
@@ -149,22 +159,38 @@ class OpenSsh:
         require_ssh(shutil.which("ssh"))
         options = {"BatchMode": "yes", "StrictHostKeyChecking": "yes", "ConnectTimeout": "10",
                    "ServerAliveInterval": "5", "ServerAliveCountMax": "3", "ClearAllForwardings": "yes",
-                   "RequestTTY": "no", "LogLevel": "ERROR", "ControlMaster": "no", "ControlPath": "none"}
+                   "RequestTTY": "no", "RemoteCommand": "none", "LogLevel": "ERROR", "ControlMaster": "no",
+                   "ControlPath": "none"}
         command = [*ssh_command(), *(part for key, value in options.items() for part in ("-o", f"{key}={value}")),
                    *self.destination.arguments, remote_command()]
         return _popen(command)
 
-    def why_ended(self, code: int, said: str) -> EdgeSeError:
-        """OpenSSH's own words turned into what to do."""
-        for words, what, fix in _SSH_ENDINGS:
+    def why_ended(self, code: int, said: str, printed: str = "", spoke: bool = False) -> EdgeSeError:
+        """OpenSSH's own words turned into what to do.
+
+        They count with its own exit code alone, and before the agent spoke: start-up files print "Permission denied",
+        too.
+        """
+        for words, what, fix in _SSH_ENDINGS if code == 255 and not spoke else ():
             if words in said:
                 return UnavailableError(what, where=self.shown, fix=fix.replace("HOST", self._reachable))
-        if code == 127:
+        if "No module named 'numpy'" in said:
+            return UnavailableError("its Python has no numpy", where=self.shown, fix="on the device: `sudo apt install "
+                                    "python3-numpy`, or name a Python that has it with --python")
+        if old := re.search(r"python3 here is ([0-9.]+); the agent needs ([0-9.]+)", said):
+            return UnavailableError(f"its Python is {old[1]}; {old[2]} or later is needed", where=self.shown,
+                                    fix="name another with --python")
+        if code == 127 or (not spoke and re.search(r"python3: command not found", said, re.IGNORECASE)):
             return UnavailableError(f"has no python3{_quoted(said)}", where=self.shown,
                                     fix="install it there: `sudo apt install python3 python3-numpy`")
         if code == 255:
             return UnavailableError(f"the connection failed or was dropped{_quoted(said)}", where=self.shown,
                                     fix="check the network and run it again: what was sent and built is kept")
+        if not spoke and code in (0, 1) and "Traceback" not in said:
+            return UnavailableError(f"its login did not run the command ({_ending(code)}){_quoted(printed or said)}",
+                                    where=self.shown, fix="`ssh HOST true` must end by itself: a start-up file there "
+                                    "starts another program (exec), or the account has a fixed command or no shell"
+                                    .replace("HOST", self._reachable))
         return UnavailableError(f"the agent ended there ({_ending(code)}){_quoted(said)}", where=self.shown,
                                 fix="look for what ended it (out of memory? `dmesg` tells) and run it again")
 
@@ -187,8 +213,6 @@ _SSH_ENDINGS = (
     ("Connection timed out", "it does not answer", "check that it is on and in this network"),
     ("No route to host", "it cannot be reached", "check that it is on and in this network"),
     ("Network is unreachable", "it cannot be reached", "check that it is on and in this network"),
-    ("No module named 'numpy'", "its Python has no numpy", "on the device: `sudo apt install python3-numpy`, or name a "
-     "Python that has it with --python"),
     ("Bad configuration option", "the SSH configuration is broken", "`ssh -G HOST` tells where"),
 )
 
