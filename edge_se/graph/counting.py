@@ -1,4 +1,8 @@
-"""Parameters and multiply-accumulates of an ONNX graph. FLOPs are 2 x MACs; only Conv, Gemm and MatMul count."""
+"""Parameters and multiply-accumulates of an ONNX graph. FLOPs are 2 x MACs; what torch's FlopCounterMode counts counts.
+
+Those are convolutions, also transposed, and products of matrices, also as Einsum. What no image changes costs nothing:
+it is computed once, when the file is made or loaded.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,16 @@ from dataclasses import dataclass
 import onnx
 
 from edge_se.core.errors import ModelError
+from edge_se.graph.parameters import parameters_of
 from edge_se.graph.view import GraphView, attribute, node_label
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
+COUNTED = (*WEIGHTED, "ConvTranspose", "Einsum")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """For one image. `params` are the graph's own constants, after batch norm was folded."""
+    """For one image. `params` are the graph's own (edge_se.graph.parameters): a folded batch norm is a bias."""
 
     params: int
     macs: int
@@ -38,15 +44,13 @@ def count(model: onnx.ModelProto) -> Counts:
     view = GraphView(model)
     quantized = sum(macs[node.output[0]] for node in model.graph.node
                     if node.op_type in WEIGHTED and all(_comes_from_int8(name, view) for name in node.input[:2]))
-    params = sum(math.prod(initializer.dims) for initializer in model.graph.initializer
-                 if _is_parameter(initializer, view))
-    return Counts(params=params, macs=sum(macs.values()), int8_macs=quantized)
+    return Counts(params=parameters_of(model), macs=sum(macs.values()), int8_macs=quantized)
 
 
 def macs_by_node(model: onnx.ModelProto) -> dict[str, int]:
-    """MACs of each Conv, Gemm and MatMul for one image, by the name of the node's first output."""
+    """MACs of each node of COUNTED for one image, by the name of its first output."""
     shapes, batch = shapes_of(model), fixed_batch(model)
-    return {node.output[0]: _macs(node, shapes, batch) for node in model.graph.node if node.op_type in WEIGHTED}
+    return {node.output[0]: _macs(node, shapes, batch) for node in model.graph.node if node.op_type in COUNTED}
 
 
 def shapes_of(model: onnx.ModelProto) -> dict[str, list[int]]:
@@ -96,6 +100,11 @@ def elements_per_image(shape: list[int], batch: int) -> int:
 def _macs(node: onnx.NodeProto, shapes: dict[str, list[int]], batch: int) -> int:
     try:
         weight, outputs = shapes[node.input[1]], elements_per_image(shapes[node.output[0]], batch)
+        if node.op_type == "Einsum":
+            return _known(_einsum_macs(node, shapes, batch), node)
+        if node.op_type == "ConvTranspose":
+            read = elements_per_image(shapes[node.input[0]], batch)
+            return _known(read * math.prod(weight[1:]), node)
         if node.op_type == "Conv":
             return _known(outputs * math.prod(weight[1:]), node)
         if node.op_type == "Gemm":
@@ -104,6 +113,23 @@ def _macs(node: onnx.NodeProto, shapes: dict[str, list[int]], batch: int) -> int
     except (KeyError, IndexError):
         raise ModelError("its shape is unknown, so its MACs are", where=node_label(node),
                          fix="export with fixed height and width (the batch may be dynamic)") from None
+
+
+def _einsum_macs(node: onnx.NodeProto, shapes: dict[str, list[int]], batch: int) -> int:
+    """The sizes of all its letters multiplied: each is a loop. Letters stand for what `...` stands for, too."""
+    equation = onnx.helper.get_node_attr_value(node, "equation").decode().replace(" ", "")
+    sizes: dict[str, int] = {}
+    for term, name in zip(equation.split("->")[0].split(","), node.input):
+        head, dots, tail = term.partition("...")
+        shape = shapes[name]
+        middle = len(shape) - len(head) - len(tail)
+        letters = [*head, *(f"...{axis}" for axis in range(middle, 0, -1) if dots), *tail]
+        for letter, size in zip(letters, shape):
+            sizes[letter] = max(sizes.get(letter, 0), size)
+            if size == 0:
+                return 0
+    macs = math.prod(sizes.values()) * max(1, len(node.input) - 1)
+    return macs // batch if macs % batch == 0 else macs
 
 
 def _known(macs: int, node: onnx.NodeProto) -> int:
@@ -116,19 +142,3 @@ def _known(macs: int, node: onnx.NodeProto) -> int:
 def _comes_from_int8(name: str, view: GraphView) -> bool:
     node = view.producer.get(name)
     return node is not None and node.op_type == "DequantizeLinear"
-
-
-def _is_parameter(initializer: onnx.TensorProto, view: GraphView) -> bool:
-    """Weights and biases; scales, zero points, shapes and axes are not parameters."""
-    for node in view.consumers.get(initializer.name, []):
-        if node.op_type in WEIGHTED:
-            return True
-        if node.op_type == "DequantizeLinear" and node.input[0] == initializer.name:
-            return True
-        if node.op_type in ("Add", "Mul", "BatchNormalization") and _is_float(initializer):
-            return True
-    return False
-
-
-def _is_float(initializer: onnx.TensorProto) -> bool:
-    return initializer.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)

@@ -18,6 +18,8 @@ from edge_se.data.preprocessing import CIFAR10, Preprocessing, assumed, require_
 from edge_se.graph.foreign import normalised
 from edge_se.graph.metadata import ModelMetadata, write_metadata
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.parameters import parameters_of
+from edge_se.graph.upgrading import upgraded
 from edge_se.nets.spec import ModelSpec
 from edge_se.nets.zoo import build, spec_of
 
@@ -197,7 +199,8 @@ def _from_file(path: Path, weights: Path | None, options: SourceOptions) -> Sour
             raise ModelError("the file says its own labels, and others", where=path, fix="leave --labels out")
         _require_count(options.labels, _classes(whole))
         metadata = replace(metadata, preprocessing=replace(metadata.preprocessing, labels=options.labels))
-    write_metadata(proto, replace(metadata, source_sha256=original.sha256))
+    write_metadata(proto, replace(metadata, source_sha256=original.sha256,
+                                  params=metadata.params or parameters_of(upgraded(original.copy(), path)) or None))
     return Source(name=path.stem, model=OnnxModel.of(proto), assumption=assumption,
                   origin={"kind": "onnx", "file": path.name, "sha256": original.sha256})
 

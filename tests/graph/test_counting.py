@@ -1,6 +1,7 @@
 """Counts on the ONNX graph equal those of torch and of the model specification, in float and in INT8."""
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
@@ -47,6 +48,18 @@ NODES = {
     "grouped conv": (("Conv", ["x", "w", "b"], ["y"], {"group": 3, "strides": [2, 2], "pads": [1, 1, 1, 1]}),
                      {"w": (6, 1, 3, 3), "b": (6,)}, 4 * 4 * 6 * 9, 54 + 6),
     "pointwise conv": (("Conv", ["x", "w"], ["y"]), {"w": (5, 3, 1, 1)}, 8 * 8 * 15, 15),
+    "transposed conv": (("ConvTranspose", ["x", "w"], ["y"], {"strides": [2, 2]}), {"w": (3, 5, 2, 2)}, 64 * 60, 60),
+    "grouped transposed conv": (("ConvTranspose", ["x", "w"], ["y"], {"strides": [2, 2], "group": 3}),
+                                {"w": (3, 2, 2, 2)}, 64 * 3 * 8, 24),
+    "einsum": (("Einsum", ["x", "w"], ["y"], {"equation": "bchw,cd->bdhw"}), {"w": (3, 5)}, 64 * 15, 15),
+    "einsum with an ellipsis": (("Einsum", ["x", "w"], ["y"], {"equation": "...w,wv->...v"}), {"w": (8, 4)},
+                                3 * 8 * 4 * 8, 32),
+    "prelu": (("PRelu", ["x", "w"], ["y"]), {"w": (3, 1, 1)}, 0, 3),
+    "prelu of one slope": (("PRelu", ["x", "w"], ["y"]), {"w": (1,)}, 0, 1),
+    "layer normalization": (("LayerNormalization", ["x", "w", "b"], ["y"]), {"w": (8,), "b": (8,)}, 0, 16),
+    "batch norm": (("BatchNormalization", ["x", "w", "b", "mean", "var"], ["y"]),
+                   {"w": (3,), "b": (3,), "mean": (3,), "var": (3,)}, 0, 6),
+    "pixels normalised": (("Mul", ["x", "w"], ["y"]), {"w": (3, 1, 1)}, 0, 0),
     "matmul": (("MatMul", ["x", "w"], ["y"]), {"w": (8, 4)}, 3 * 8 * 4 * 8, 32),
 }
 
@@ -56,6 +69,38 @@ def test_single_nodes(graph_of, name):
     node, shapes, macs, params = NODES[name]
     counts = count(graph_of([node], {key: np.ones(shape, np.float32) for key, shape in shapes.items()}))
     assert (counts.macs, counts.params) == (macs, params)
+
+
+BESIDE = {  # behind a convolution: nodes, constants, parameters
+    "hard swish": ([("Add", ["c", "three"], ["a"]), ("Mul", ["a", "sixth"], ["y"])],
+                   {"three": np.float32(3), "sixth": np.float32([1 / 6])}, 0),
+    "layer scale": ([("Mul", ["c", "g"], ["y"])], {"g": np.ones((4, 1, 1), np.float32)}, 4),
+    "one constant read twice": ([("Mul", ["c", "g"], ["m"]), ("Mul", ["m", "g"], ["y"])],
+                                {"g": np.ones((4, 1, 1), np.float32)}, 4),
+    "class token": ([("Expand", ["t", "s"], ["e"]), ("Concat", ["e", "c"], ["y"], {"axis": 2})],
+                    {"t": np.zeros((1, 4, 1, 1), np.float32), "s": np.array([1, 4, 1, 8])}, 4),
+    "mask of attention": ([("Add", ["c", "m"], ["s"]), ("Softmax", ["s"], ["y"])],
+                          {"m": np.triu(np.full((8, 8), -100, np.float32))}, 0),
+    "table of positions": ([("Gather", ["t", "i"], ["g"]), ("Add", ["c", "g"], ["s"]), ("Softmax", ["s"], ["y"])],
+                           {"t": np.arange(6, dtype=np.float32), "i": np.arange(64).reshape(8, 8) % 6}, 6),
+    "table that was gathered": ([("Add", ["c", "g"], ["s"]), ("Softmax", ["s"], ["y"])],
+                                {"g": (np.arange(64) % 6).reshape(8, 8).astype(np.float32)}, 6),
+    "anti-aliasing": ([("Conv", ["c", "k"], ["y"], {"group": 4})], {"k": np.full((4, 1, 3, 3), 1 / 9, np.float32)}, 0),
+}
+
+
+@pytest.mark.parametrize(("nodes", "constants", "params"), BESIDE.values(), ids=BESIDE.keys())
+def test_what_stands_beside_layers(graph_of, nodes, constants, params):
+    model = graph_of([("Conv", ["x", "w"], ["c"]), *nodes], {"w": np.ones((4, 3, 1, 1), np.float32), **constants},
+                     x=(1, 3, 8, 8))
+    assert count(model).params == 12 + params
+
+
+def test_weights_in_constant_nodes_and_behind_identities_count_once(graph_of):
+    weight = onnx.numpy_helper.from_array(np.ones((3, 3, 1, 1), np.float32))
+    model = graph_of([("Constant", [], ["k"], {"value": weight}), ("Identity", ["k"], ["a"]),
+                      ("Identity", ["k"], ["b"]), ("Conv", ["x", "a"], ["c"]), ("Conv", ["c", "b"], ["y"])])
+    assert (count(model).params, count(model).macs) == (9, 2 * 64 * 9)
 
 
 @pytest.mark.parametrize(("transposed", "shape"), [(1, (10, 192)), (0, (192, 10))])

@@ -85,6 +85,7 @@ def test_a_fixed_batch_of_one_and_own_normalisation(tmp_path, pictures):
     build = export(str(path), int8=True, calibration=str(pictures), out=tmp_path / "build",
                    preprocessing=SourceOptions(mean=half, std=half))
     assert build.preprocessing["std"] == [0.5, 0.5, 0.5]
+    assert len({item.params for item in build.artifacts}) == 1, "INT8 has the parameters that the file came with"
     again = load_source(str(tmp_path / "build" / "fp32.onnx"), None)
     assert again.metadata.preprocessing.mean == half  # what a build says of itself is believed
     with pytest.raises(EdgeSeError, match="its own normalisation"):
