@@ -52,10 +52,10 @@ def cell_of(name: str, cells: Path, seed: int | None) -> Path:
     if _CELL.fullmatch(name) and (cells / name).is_dir():
         return cells / name
     spec_of(name)
-    matches = {path: found for path in sorted(cells.glob(f"{name}-*")) if (found := _CELL.fullmatch(path.name))
-               and found["model"] == name}
-    wanted = min((int(found["seed"]) for found in matches.values()), default=0) if seed is None else seed
-    fitting = [path for path, found in matches.items() if int(found["seed"]) == wanted]
+    matches = {path: match for path in sorted(cells.glob(f"{name}-*")) if (match := _CELL.fullmatch(path.name))
+               and match["model"] == name}
+    wanted = min((int(match["seed"]) for match in matches.values()), default=0) if seed is None else seed
+    fitting = [path for path, match in matches.items() if int(match["seed"]) == wanted]
     if len(fitting) == 1:
         return fitting[0]
     have = ", ".join(path.name for path in fitting or matches)

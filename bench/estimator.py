@@ -75,12 +75,12 @@ def nets() -> dict[str, Callable[[], tuple[OnnxModel, ImageSet]]]:
              "se_resnet18, stem 3/2, 64 px": ModelSpec(name="se_stem3", stem="paper3s2", attention="se", input_size=64),
              "resnet18, half width, 64 px": ModelSpec(name="half", widths=(32, 64, 128, 256), input_size=64),
              "resnet18, stem 7/2, 224 px": ModelSpec(name="stem7", stem="imagenet7", widths=wide, input_size=224)}
-    found: dict[str, Callable[[], tuple[OnnxModel, ImageSet]]] = {
+    chosen: dict[str, Callable[[], tuple[OnnxModel, ImageSet]]] = {
         name: partial(bundled, name) for name in readme.MODELS}
-    found |= {name: partial(random_net, spec) for name, spec in specs.items()}
+    chosen |= {name: partial(random_net, spec) for name, spec in specs.items()}
     for name, size in (("mobilenet_v2", 32), ("mobilenet_v2", 224), ("mobilenet_v3_small", 224), ("resnet50", 224)):
-        found[f"{name}, {size} px"] = partial(torchvision_net, name, size)
-    return found
+        chosen[f"{name}, {size} px"] = partial(torchvision_net, name, size)
+    return chosen
 
 
 def bundled(name: str) -> tuple[OnnxModel, ImageSet]:
@@ -133,13 +133,13 @@ def judged_net(name: str, model: OnnxModel, images: ImageSet, figures: dict[str,
 def judged(kernels: list[Kernel], figures: dict[str, Any], backend: str, batch: int,
            measured_ms: float) -> dict[str, Any]:
     """Each variant's estimate in milliseconds, and measured over estimated."""
-    modes = {name: Mode(**found) for name, found in figures["modes"].items()}
+    modes = {name: Mode(**estimates) for name, estimates in figures["modes"].items()}
     launch_us = max(0.0, figures["dispatch_us"][backend])
     chosen = {"machine": (modes["machine"], launch_us), "own_peaks": (modes[backend], launch_us),
               "without_launches": (modes["machine"], 0.0), "main_memory": (modes["main_memory"], launch_us)}
-    found = {name: estimate(kernels, own, "fp32", batch=batch, launch_us=launch).milliseconds
-             for name, (own, launch) in chosen.items()}
-    return {"estimate_ms": found, "ratio": {name: measured_ms / value for name, value in found.items()}}
+    estimates = {name: estimate(kernels, own, "fp32", batch=batch, launch_us=launch).milliseconds
+                 for name, (own, launch) in chosen.items()}
+    return {"estimate_ms": estimates, "ratio": {name: measured_ms / value for name, value in estimates.items()}}
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -180,18 +180,18 @@ def speedups(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     pairs: dict[tuple[str, str, int], dict[str, dict[str, Any]]] = {}
     for row in rows:
         pairs.setdefault((row["net"], row["backend"], row["batch"]), {})[row["precision"]] = row
-    found = []
+    compared = []
     for backend in runtimes():
         for variant in ("machine", "own_peaks"):
             own = [pair for (_, name, _), pair in pairs.items() if name == backend]
             measured = [pair["fp32"]["measured_ms"] / pair["int8"]["measured_ms"] for pair in own]
             estimated = [pair["fp32"]["estimate_ms"][variant] / pair["int8"]["estimate_ms"][variant] for pair in own]
-            found.append({
+            compared.append({
                 "backend": backend, "variant": variant, "measured": float(stats.gmean(measured)),
                 "estimated": float(stats.gmean(estimated)), "rank_correlation": correlation(estimated, measured),
                 **spread([true / guess for true, guess in zip(measured, estimated)]),
                 "same_side_of_1": sum((true > 1) == (guess > 1) for true, guess in zip(measured, estimated))})
-    return found
+    return compared
 
 
 if __name__ == "__main__":

@@ -126,11 +126,11 @@ def nets(cells: Path) -> Iterator[Net]:
                       plain=load_source(plain, None, untrained=plain not in BUNDLED).model)
     plan = read_plan(STUDY)
     first, plain_name = min(cell.seed for cell in plan.cells), plan.study.models[0]
-    found = {(cell.model, cell.seed): graph_of(cells / cell.folder / GRAPH) for cell in plan.cells}
-    for (name, seed), model in found.items():
+    graphs = {(cell.model, cell.seed): graph_of(cells / cell.folder / GRAPH) for cell in plan.cells}
+    for (name, seed), model in graphs.items():
         if spec_of(name).attention != "none":
             yield Net(name=name, seed=seed, model=model, bundled=False,
-                      plain=found[plain_name, seed] if seed == first else None)
+                      plain=graphs[plain_name, seed] if seed == first else None)
 
 
 def graph_of(path: Path) -> OnnxModel:
@@ -184,17 +184,18 @@ def times(net: Net, shown: ImageSet, repeats: int, progress: Progress) -> dict[s
     assert net.plain is not None
     constants = folded(net.model, excitation_values(net.model, shown))
     graphs = {"trained": net.model, "folded": constants, "plain": net.plain}
-    found = {}
+    by_runtime = {}
     for runtime, target in RUNTIMES.items():
         if runtime == "openvino" and not installed():
             continue
         files = [int8_of(model, target, shown) for model in graphs.values()]
         medians = [interleaved_medians(files, AUTOMATIC[runtime], progress) for _ in range(repeats)]
         own = {name: [repeat[place] for repeat in medians] for place, name in enumerate(graphs)}
-        found[runtime] = {"p50_ms_of_repeats": own, "folded_over_trained": median_ratio(own["folded"], own["trained"]),
-                          "trained_over_plain": median_ratio(own["trained"], own["plain"]),
-                          "folded_over_plain": median_ratio(own["folded"], own["plain"])}
-    return found
+        by_runtime[runtime] = {"p50_ms_of_repeats": own,
+                               "folded_over_trained": median_ratio(own["folded"], own["trained"]),
+                               "trained_over_plain": median_ratio(own["trained"], own["plain"]),
+                               "folded_over_plain": median_ratio(own["folded"], own["plain"])}
+    return by_runtime
 
 
 if __name__ == "__main__":

@@ -36,10 +36,10 @@ def gate_errors(sets: int) -> dict[str, Any]:
             # A larger drop brings its own discordant pairs.
             for discordance in dict.fromkeys(max(rate, drop) for rate in DISCORDANT_PCT):
                 for sequential in (False, True):
-                    found = rates(images=images, margin=MAX_DROP / 100, alpha=ALPHA, drop=drop / 100,
-                                  discordance=discordance / 100, sets=sets, seed=len(rows), sequential=sequential)
+                    observed = rates(images=images, margin=MAX_DROP / 100, alpha=ALPHA, drop=drop / 100,
+                                     discordance=discordance / 100, sets=sets, seed=len(rows), sequential=sequential)
                     rows.append({"design": "sequential" if sequential else "fixed", "images": images, "drop_pp": drop,
-                                 "discordance_pct": discordance, "seed": len(rows), **asdict(found)})
+                                 "discordance_pct": discordance, "seed": len(rows), **asdict(observed)})
     return {"schema": "edge-se/gate-errors/1", "sets": sets, "margin_pp": MAX_DROP, "alpha": ALPHA, "looks": LOOKS,
             "rows": rows, "environment": {"versions": environment.versions(), "commit": environment.commit()}}
 

@@ -116,7 +116,7 @@ def machine_figures(chains: list[dict[str, Any]], seconds: float, progress: Cons
     modes = {"machine": mode("this machine", best, cache), "main_memory": mode("cold caches", best, memory)}
     modes |= {backend: mode(backend, own, cache) for backend, own in peaks.items()}
     return {"tops": peaks, "dispatch_us": dispatch, "gbs": levels, "cache_mib": CACHE_MIB, "memory_mib": MEMORY_MIB,
-            "modes": {name: found.model_dump() for name, found in modes.items()}}
+            "modes": {name: fields.model_dump() for name, fields in modes.items()}}
 
 
 def mode(name: str, tops: dict[str, float], gbs: float) -> Mode:
@@ -131,7 +131,7 @@ def bandwidths(mib: int, seconds: float) -> dict[str, float]:
     a, b, c = (np.ones(mib * 2**18, np.float32) for _ in range(3))
     calls: dict[str, tuple[int, Callable[[], object]]] = {
         "read": (1, a.max), "copy": (2, lambda: np.copyto(c, a)), "add": (3, lambda: np.add(a, b, out=c))}
-    found = {}
+    by_name = {}
     for name, (arrays, call) in calls.items():
         samples: list[float] = []
         end = time.perf_counter() + seconds
@@ -140,8 +140,8 @@ def bandwidths(mib: int, seconds: float) -> dict[str, float]:
             before = time.perf_counter()
             call()
             samples.append(time.perf_counter() - before)
-        found[name] = arrays * a.nbytes / 1e9 / float(np.median(samples))
-    return found
+        by_name[name] = arrays * a.nbytes / 1e9 / float(np.median(samples))
+    return by_name
 
 
 def pictures(size: int) -> ImageSet:

@@ -64,7 +64,7 @@ def compared(build: Build, artifact: Artifact, backend: str, arguments: argparse
     """One file in one runtime; who goes first alternates."""
     model = OnnxModel.read(check_file(build, artifact), precision=artifact.precision, target=artifact.target)
     feed = np.random.default_rng(0).standard_normal((1, 3, 32, 32), dtype=np.float32)
-    found: dict[str, list[float]] = {}
+    samples: dict[str, list[float]] = {}
     with AUTOMATIC[backend].open(model, Device(threads=1)) as session:
         def own() -> dict[str, float]:
             timed = session.time(feed, TimingPlan(min_duration=arguments.seconds, warmup=0.05))
@@ -77,18 +77,19 @@ def compared(build: Build, artifact: Artifact, backend: str, arguments: argparse
         for repeat in range(arguments.repeats):
             for side in (loadgen, own) if repeat % 2 else (own, loadgen):
                 for name, value in side().items():
-                    found.setdefault(name, []).append(value)
-            found.setdefault("loop_ratio", []).append(loop_ratio(lambda: session.run(feed), arguments.seconds, repeat))
+                    samples.setdefault(name, []).append(value)
+            samples.setdefault("loop_ratio", []).append(
+                loop_ratio(lambda: session.run(feed), arguments.seconds, repeat))
     return {"model": build.model, "file": artifact.file, "sha256": artifact.sha256, "backend": backend,
-            **summarised(found)}
+            **summarised(samples)}
 
 
-def summarised(found: dict[str, list[float]]) -> dict[str, float]:
+def summarised(samples: dict[str, list[float]]) -> dict[str, float]:
     """Medians of all repeats, and of ratios also the extremes."""
-    ratios = {f"{name}_ratio": [ours / loadgen for ours, loadgen in zip(found[own], found[f"loadgen_{own}"])]
+    ratios = {f"{name}_ratio": [ours / loadgen for ours, loadgen in zip(samples[own], samples[f"loadgen_{own}"])]
               for name, own in (("p90", "p90_ms"), ("throughput", "throughput_ips"))}
-    ratios["loop_ratio"] = found["loop_ratio"]
-    medians = {name: statistics.median(values) for name, values in (found | ratios).items()}
+    ratios["loop_ratio"] = samples["loop_ratio"]
+    medians = {name: statistics.median(values) for name, values in (samples | ratios).items()}
     return medians | {f"{name}_{edge.__name__}": edge(values) for name, values in ratios.items()
                       for edge in (min, max)}
 

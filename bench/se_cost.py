@@ -100,11 +100,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     builds = {name: exports(name, options.exports, options.again, progress) for name in families}
     if options.exports_only:
         return
-    found = document(builds, options.repeats, options.seconds, progress)
-    write_json(options.out, found)
-    show(found)
+    results = document(builds, options.repeats, options.seconds, progress)
+    write_json(options.out, results)
+    show(results)
     if options.out == RESULT:
-        se_cost.cost_figure(found, FIGURE)
+        se_cost.cost_figure(results, FIGURE)
         readme.main()
 
 
@@ -114,16 +114,16 @@ def runtimes() -> list[str]:
 
 def exports(family: str, folder: Path, again: bool, progress: ConsoleProgress) -> list[tuple[str, str, bool, Build]]:
     """(net, weights, is default, build) of a family: each as `export` makes it, some placed otherwise or trained."""
-    found = []
+    builds = []
     for net in FAMILIES[family]:
         default = exported(net, folder / net, None, False, again, progress)
-        found.append((net, UNTRAINED, True, default))
+        builds.append((net, UNTRAINED, True, default))
         own = next(item.placement for item in default.artifacts if item.precision == "int8")
-        found += [(net, UNTRAINED, False, exported(net, folder / f"{net}-{name}", name, False, again, progress))
-                  for name in PLACEMENTS if net in PLACED and name != own]
+        builds += [(net, UNTRAINED, False, exported(net, folder / f"{net}-{name}", name, False, again, progress))
+                   for name in PLACEMENTS if net in PLACED and name != own]
         if net in BUNDLED:
-            found.append((net, TRAINED, True, exported(net, folder / f"{net}-trained", None, True, again, progress)))
-    return found
+            builds.append((net, TRAINED, True, exported(net, folder / f"{net}-trained", None, True, again, progress)))
+    return builds
 
 
 def exported(net: str, out: Path, placement: str | None, trained: bool, again: bool,
@@ -222,7 +222,7 @@ def feed(model: OnnxModel) -> np.ndarray[Any, np.dtype[np.float32]]:
 def timed(files: list[File], backend: str, repeats: int, seconds: float,
           progress: ConsoleProgress) -> list[list[Latencies]]:
     """For each file its samples of each repeat. A session's luck with memory lasts as long as it: hence new ones."""
-    found: list[list[Latencies]] = [[] for _ in files]
+    latencies: list[list[Latencies]] = [[] for _ in files]
     plan = TimingPlan(min_duration=seconds / ROUNDS, min_runs=MIN_RUNS, warmup=WARM_UP_S)
     random, images = np.random.default_rng(0), feed(files[0].model)
     with progress.task(f"timing {len(files)} files of {files[0].family} in {backend}", repeats) as advance:
@@ -234,10 +234,10 @@ def timed(files: list[File], backend: str, repeats: int, seconds: float,
                 for _ in range(ROUNDS):
                     for place in random.permutation(len(files)):  # nobody always follows the same one
                         parts[place].append(sessions[place].time(images, plan))
-            for own, turns in zip(found, parts):
+            for own, turns in zip(latencies, parts):
                 own.append(Latencies.joined(turns))
             advance(1)
-    return found
+    return latencies
 
 
 def rows_of(files: list[File], latencies: list[list[Latencies]], backend: str) -> list[dict[str, Any]]:
@@ -260,14 +260,14 @@ def rows_of(files: list[File], latencies: list[list[Latencies]], backend: str) -
     return rows
 
 
-def show(found: dict[str, Any]) -> None:
+def show(results: dict[str, Any]) -> None:
     """On the console."""
     def cell(row: dict[str, Any], name: str) -> str:
         return f"{row['against'][name]['ratio']:.3f}" if name in row["against"] else DASH
 
     print_table(["net", "weights", "runtime", "precision", "placement", "p50 ms", "over plain", "over FP32"], [
         [row["net"], row["weights"], row["backend"], row["precision"], row["placement"] or DASH,
-         f"{row['p50_ms']:.3f}", cell(row, "plain"), cell(row, "fp32")] for row in found["rows"]], left=5)
+         f"{row['p50_ms']:.3f}", cell(row, "plain"), cell(row, "fp32")] for row in results["rows"]], left=5)
 
 
 if __name__ == "__main__":

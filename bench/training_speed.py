@@ -86,14 +86,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cifar = cifar10.require()
     data = Data(images=splits.load("train", cifar), validation=splits.load("validation", cifar),
                 device=pick_device(options.device), batch=options.batch)
-    found, end = [], time.monotonic() + 60 * options.minutes
+    results, end = [], time.monotonic() + 60 * options.minutes
     for number, (model, amp) in enumerate(settings):
         share_ends = time.monotonic() + (end - time.monotonic()) / (len(settings) - number)
         print(f"{model}, {amp}", flush=True)
-        found.append(measured(model, amp, data, share_ends, options.rounds, options.steps))
+        results.append(measured(model, amp, data, share_ends, options.rounds, options.steps))
     write_json(options.out, {
         "schema": "edge-se/training-speed/2", "device": device_name(data.device), "batch": data.batch,
-        "warm_up_steps": WARM_UP, "compiler": compiling.why_not() is None, "settings": found,
+        "warm_up_steps": WARM_UP, "compiler": compiling.why_not() is None, "settings": results,
         "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
                         "threads": torch.get_num_threads(), "commit": environment.commit()}})
     print(f"written to {options.out}")

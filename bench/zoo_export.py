@@ -181,15 +181,15 @@ class EngineLayer:
 
 def layers_of(text: str) -> list[EngineLayer]:
     """From the verbose log of a build with detailed profiling verbosity."""
-    found = []
+    layers = []
     for line in _LAYER.finditer(text):
         inputs, constants = (_DATATYPE.findall(line[part] or "") for part in ("inputs", "constants"))
         if not inputs:  # streams that wait for one another
             continue
-        found.append(EngineLayer(type=line["type"], datatype=FLOATS.get(inputs[0], inputs[0].lower()),
-                                 int8="Int8" in inputs and "Int8" in constants,
-                                 nodes=tuple(_NODE.findall(line["rest"]))))
-    return found
+        layers.append(EngineLayer(type=line["type"], datatype=FLOATS.get(inputs[0], inputs[0].lower()),
+                                  int8="Int8" in inputs and "Int8" in constants,
+                                  nodes=tuple(_NODE.findall(line["rest"]))))
+    return layers
 
 
 def compiled(model: OnnxModel, fp32: OnnxModel, fp16: OnnxModel) -> dict[str, Any]:
@@ -230,12 +230,12 @@ def int8_counts(model: OnnxModel, fp32: OnnxModel, layers: Iterable[EngineLayer]
     nodes = {node.output[0]: node.name for node in fp32.proto.graph.node}
     inside = {nodes[output] for excitation in find_excitations(fp32.proto) for output in excitation.inner}
     int8 = {node for layer in layers if layer.int8 for node in layer.nodes}
-    found = {kind: {"all": 0, "int8": 0} for kind in ("convolutions", "gate_layers", "linear_layers")}
+    counts = {kind: {"all": 0, "int8": 0} for kind in ("convolutions", "gate_layers", "linear_layers")}
     for node in (node for node in model.proto.graph.node if node.op_type in WEIGHTED):
         kind = "gate_layers" if node.name in inside else "convolutions" if node.op_type == "Conv" else "linear_layers"
-        found[kind]["all"] += 1
-        found[kind]["int8"] += node.name in int8
-    return found
+        counts[kind]["all"] += 1
+        counts[kind]["int8"] += node.name in int8
+    return counts
 
 
 if __name__ == "__main__":

@@ -131,12 +131,12 @@ def _quantized(peer: str, own: str | None, source: Path, folder: Path, out: Path
 
 def _logits(rows: list[dict[str, Any]], fp32: Path, folder: Path, test: splits.ImageSet,
             progress: ConsoleProgress) -> dict[str, np.ndarray]:
-    found = {"FP32": logits_of(OnnxModel.read(fp32), test)}
+    logits = {"FP32": logits_of(OnnxModel.read(fp32), test)}
     for row in rows:
         if row["name"] not in BY_OPENVINO:
             with progress.task(f"evaluating {row['name']}", len(test)) as advance:
-                found[row["name"]] = logits_of(OnnxModel.read(folder / row["file"]), test, advance)
-    return found
+                logits[row["name"]] = logits_of(OnnxModel.read(folder / row["file"]), test, advance)
+    return logits
 
 
 def _openvino(rows: list[dict[str, Any]], fp32: Path, folder: Path) -> dict[str, float]:
@@ -176,8 +176,8 @@ def _peer_versions() -> dict[str, str]:
             "    try: found[name] = version(name)\n    except PackageNotFoundError: pass\nprint(json.dumps(found))")
     versions: dict[str, str] = {}
     for own in ("nncf", "modelopt"):
-        found = subprocess.run([_python(own), "-c", code], check=True, capture_output=True, text=True).stdout
-        versions |= {f"{own}: {name}": version for name, version in json.loads(found).items()}
+        answer = subprocess.run([_python(own), "-c", code], check=True, capture_output=True, text=True).stdout
+        versions |= {f"{own}: {name}": version for name, version in json.loads(answer).items()}
     return versions
 
 

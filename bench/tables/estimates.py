@@ -61,11 +61,11 @@ def ratios_table() -> str:
     """Measured over estimated of every net, with the latency; one line per net and batch."""
     document = read_rows()
     kinds = list(dict.fromkeys((row["backend"], row["precision"]) for row in document["rows"]))
-    found: dict[tuple[str, int], dict[tuple[str, str], dict[str, Any]]] = {}
+    by_net: dict[tuple[str, int], dict[tuple[str, str], dict[str, Any]]] = {}
     for row in document["rows"]:
-        found.setdefault((row["net"], row["batch"]), {})[row["backend"], row["precision"]] = row
+        by_net.setdefault((row["net"], row["batch"]), {})[row["backend"], row["precision"]] = row
     rows = []
-    for (net, batch), own in found.items():
+    for (net, batch), own in by_net.items():
         macs = next(iter(own.values()))["macs"] / 1e6
         rows.append([f"`{net}`", f"{macs:,.0f}", str(batch), *(
             f"{own[kind]['ratio']['machine']:.2f} ({own[kind]['measured_ms']:.2f})" for kind in kinds)])

@@ -55,11 +55,11 @@ def _span(least: float, most: float) -> str:
     return f"{least:.1f}" if f"{least:.1f}" == f"{most:.1f}" else f"{least:.1f} to {most:.1f}"
 
 
-def _ran(found: dict[str, Any], trained: bool) -> str:
+def _ran(parity: dict[str, Any], trained: bool) -> str:
     """SQNR of the logits; of a trained net agreement too: without training a few classes take all images."""
-    if not found["runs"]:
+    if not parity["runs"]:
         return "does not run"
-    return f"{found['agreement']:.1f} %, {found['sqnr_db']:.0f} dB" if trained else f"{found['sqnr_db']:.0f} dB"
+    return f"{parity['agreement']:.1f} %, {parity['sqnr_db']:.0f} dB" if trained else f"{parity['sqnr_db']:.0f} dB"
 
 
 def _share(rtx: dict[str, Any], kind: str) -> str:

@@ -42,7 +42,7 @@ PLACE = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end figures -->)", re.D
 
 def refreshed(text: str) -> str:
     """`text` with every marked place made anew."""
-    return PLACE.sub(lambda found: found[1] + FIGURES[found[2]]() + found[3], text)
+    return PLACE.sub(lambda match: match[1] + FIGURES[match[2]]() + match[3], text)
 
 
 def accuracy_table() -> str:
@@ -197,12 +197,12 @@ def foreign_table() -> str:
         targets = row["targets"]
         cells = []
         for name in ("cpu", "openvino"):
-            found = targets[name]
-            if "refused" in found:
-                refused.append(f"- `{row['name']}`, target `{name}`: {found['refused']}; {found['fix']}.")
+            result = targets[name]
+            if "refused" in result:
+                refused.append(f"- `{row['name']}`, target `{name}`: {result['refused']}; {result['fix']}.")
                 cells.append("refused")
             else:
-                cells.append(f"{found['speedup']:.2f} ({found['placement']})")
+                cells.append(f"{result['speedup']:.2f} ({result['placement']})")
         sqnr = " / ".join(DASH if "refused" in targets[name] else f"{targets[name]['sqnr_db']:.0f}"
                           for name in ("cpu", "openvino", "tensorrt"))
         rows.append([f"`{row['name']}`", f"{row['params']:,}", str(row["se_gates"]), *cells,

@@ -119,18 +119,18 @@ def _controls(document: Document) -> str:
         f"untrained nets {total['denormals']} are denormal, {total['not_finite']} not finite. The RMS of a feature map "
         f"is between {min(one['rms_min'] for one in values):.2g} and {max(one['rms_max'] for one in values):.2g}, and "
         f"{100 * max(one['largest_share_of_zeros'] for one in values):.0f} % of its values are zero at most."]
-    for found, what in ((trained, "The bundled weights over random ones, in the same nets"),
-                        (same, "One file timed twice, as two")):
-        if found:
-            lines.append(f"- {what}: {_span(found)}.")
+    for ratios, what in ((trained, "The bundled weights over random ones, in the same nets"),
+                         (same, "One file timed twice, as two")):
+        if ratios:
+            lines.append(f"- {what}: {_span(ratios)}.")
     return "\n".join(lines) + "\n"
 
 
-def _span(found: list[Ratio]) -> str:
+def _span(group: list[Ratio]) -> str:
     """Extremes of ratios, and how many of their intervals do not hold 1."""
-    ratios, intervals = [one["ratio"] for one in found], [one for one in found if one["low"] is not None]
+    ratios, intervals = [one["ratio"] for one in group], [one for one in group if one["low"] is not None]
     out = sum(not one["low"] <= 1 <= one["high"] for one in intervals)
-    return (f"ratios of time between {min(ratios):.3f} and {max(ratios):.3f} (pairs: {len(found)}; intervals that "
+    return (f"ratios of time between {min(ratios):.3f} and {max(ratios):.3f} (pairs: {len(group)}; intervals that "
             f"leave 1 out: {out} of {len(intervals)})")
 
 
@@ -162,13 +162,13 @@ def cost_figure(document: Document, path: Path) -> None:
         for axes, backend in zip(panels, backends):
             for row in _defaults(document):
                 if row["backend"] == backend and row["net"] in nets:
-                    found = {name: None if value is None else 100 * (value - 1)
-                             for name, value in row["against"]["plain"].items()}
+                    percent = {name: None if value is None else 100 * (value - 1)
+                               for name, value in row["against"]["plain"].items()}
                     height = nets.index(row["net"]) + (-0.14 if row["precision"] == "fp32" else 0.14)
                     colour = COLOURS[row["precision"]]
-                    if found["low"] is not None:
-                        axes.plot([found["low"], found["high"]], [height, height], "-", color=colour, linewidth=1)
-                    axes.plot([found["ratio"]], [height], "o", color=colour, markersize=4)
+                    if percent["low"] is not None:
+                        axes.plot([percent["low"], percent["high"]], [height, height], "-", color=colour, linewidth=1)
+                    axes.plot([percent["ratio"]], [height], "o", color=colour, markersize=4)
             axes.axvline(0, color="black", linewidth=0.6)
             axes.grid(axis="y", linewidth=0.3)
             axes.set_title(RUNTIMES[backend], fontsize=8, loc="right")
@@ -194,16 +194,16 @@ def _defaults(document: Document) -> Iterable[Row]:
     return [row for row in document["rows"] if row["default"] and row["weights"] == "untrained"]
 
 
-def ratio_text(found: Ratio | None) -> str:
+def ratio_text(ratio: Ratio | None) -> str:
     """A ratio with its interval, where there is one."""
-    if found is None:
+    if ratio is None:
         return DASH
-    return f"{found['ratio']:.3f}" + ("" if found["low"] is None else f" ({found['low']:.3f} to {found['high']:.3f})")
+    return f"{ratio['ratio']:.3f}" + ("" if ratio["low"] is None else f" ({ratio['low']:.3f} to {ratio['high']:.3f})")
 
 
-def added(found: Ratio | None) -> str:
+def added(change: Ratio | None) -> str:
     """A ratio as percent beyond 1."""
-    if found is None:
+    if change is None:
         return DASH
-    ratio, low, high = (None if found[name] is None else 100 * (found[name] - 1) for name in ("ratio", "low", "high"))
+    ratio, low, high = (None if change[name] is None else 100 * (change[name] - 1) for name in ("ratio", "low", "high"))
     return f"{ratio:+.1f}" + ("" if low is None else f" ({low:+.1f} to {high:+.1f})")

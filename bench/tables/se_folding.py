@@ -84,6 +84,6 @@ def _times(document: Document) -> str:
             f"({hardware['cores']} cores).\n")
 
 
-def _drop(found: Row) -> str:
-    low, high = found["ci_pp"]
-    return f"{found['drop_pp']:+.2f} ({low:+.2f} to {high:+.2f})"
+def _drop(row: Row) -> str:
+    low, high = row["ci_pp"]
+    return f"{row['drop_pp']:+.2f} ({low:+.2f} to {high:+.2f})"

@@ -124,18 +124,18 @@ def _ranges(document: Document) -> str:
 def _noise(document: Document) -> str:
     """A row per corruption, means over its severities."""
     plain = _plain(document)
-    found, differences = ([row for row in rows if row["evaluation"] == "robustness"]
-                          for rows in (document["summary"], _against(document, plain)))
+    robust, differences = ([row for row in rows if row["evaluation"] == "robustness"]
+                           for rows in (document["summary"], _against(document, plain)))
     others = [net for net in document["study"]["models"] if net != plain]
     columns = ["images", f"`{plain}` FP32 top-1 %", *(f"`{net}` minus it, {name}" for net in others
                                                       for name in ("FP32", "INT8")),
                *(f"`{net}`: drop of INT8" for net in document["study"]["models"])]
     rows = []
-    for corruption in dict.fromkeys(row["corruption"] for row in found):
-        rows.append([corruption.replace("_", " "), _over_severities(found, plain, corruption, "top1", "fp32", ".2f"),
+    for corruption in dict.fromkeys(row["corruption"] for row in robust):
+        rows.append([corruption.replace("_", " "), _over_severities(robust, plain, corruption, "top1", "fp32", ".2f"),
                      *(_over_severities(differences, net, corruption, "top1", file, "+.2f")
                        for net in others for file in ("fp32", "int8")),
-                     *(_over_severities(found, net, corruption, "drop_pp", "int8", "+.2f")
+                     *(_over_severities(robust, net, corruption, "drop_pp", "int8", "+.2f")
                        for net in document["study"]["models"])])
     settings = document["study"]["evaluations"]["robustness"]
     return (f"{markdown(columns, rows)}\nPoints of top-1, means over the severities "

@@ -37,5 +37,5 @@ def _rows(setting: dict[str, Any]) -> list[list[str]]:
             for engine in setting["engines"]]
 
 
-def _ratio(found: dict[str, Any]) -> str:
-    return f"{found['ratio']:.2f} ({found['lowest']:.2f}–{found['highest']:.2f})"
+def _ratio(row: dict[str, Any]) -> str:
+    return f"{row['ratio']:.2f} ({row['lowest']:.2f}–{row['highest']:.2f})"

@@ -95,8 +95,8 @@ def _resident(field: str) -> int | None:
     `getrusage` cannot be used: its peak is inherited from the process that started this one.
     """
     with suppress(OSError):
-        found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-        return int(found[1]) * 1024 if found else None
+        match = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        return int(match[1]) * 1024 if match else None
     return None
 
 

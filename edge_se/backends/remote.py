@@ -62,12 +62,12 @@ class _RemoteSession(Session):
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Normalised images (N, 3, H, W) -> logits (N, classes), through the engine that is open if one is."""
         name = next(iter(self._names.values()), None) or self._opened(min(len(images), RUN_IMAGES))
-        found = []
+        outputs = []
         for start in range(0, len(images), RUN_IMAGES):
             part = images[start : start + RUN_IMAGES]
             answer, logits = self._link.ask("run", _bytes(part), session=name, shape=part.shape)
-            found.append(np.frombuffer(logits, "<f4").reshape(answer["shape"]).astype(np.float32))
-        return np.concatenate(found)
+            outputs.append(np.frombuffer(logits, "<f4").reshape(answer["shape"]).astype(np.float32))
+        return np.concatenate(outputs)
 
     def time(self, images: NDArray[np.float32], plan: TimingPlan) -> Latencies:
         """Measured on the device; what the network costs is not in it."""

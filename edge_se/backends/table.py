@@ -14,8 +14,8 @@ from edge_se.backends.base import Backend, Device
 from edge_se.graph.onnx_model import OnnxModel
 
 NO_RUNTIMES = ("base", "fresh", "remote", "table", "tensorrt")  # the other modules here
-_MODULES = [import_module(f"{package.__name__}.{found.name}") for found in iter_modules(package.__path__)
-            if not found.ispkg and found.name not in NO_RUNTIMES]
+_MODULES = [import_module(f"{package.__name__}.{module.name}") for module in iter_modules(package.__path__)
+            if not module.ispkg and module.name not in NO_RUNTIMES]
 _FOUND: list[Backend] = [backend for module in _MODULES for backend in vars(module)["BACKENDS"]]
 BACKENDS: dict[str, Backend] = {backend.name: backend
                                 for backend in sorted(_FOUND, key=lambda backend: not backend.automatic)}

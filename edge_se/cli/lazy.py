@@ -77,9 +77,9 @@ def coloured(text: str) -> str:
     """Help with bold headings and coloured names, where stdout is a terminal and $NO_COLOR is not set."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return text
-    text = re.sub(r"^(\w+:)(?=$| )", lambda found: HEADING.format(found[1]), text, flags=re.MULTILINE)
+    text = re.sub(r"^(\w+:)(?=$| )", lambda match: HEADING.format(match[1]), text, flags=re.MULTILINE)
     names = r"^  (-[^\s,]+(?:(?:, | / )-[^\s,]+)*|[a-z]\S*(?=  ))"
-    return re.sub(names, lambda found: "  " + OPTION.format(found[1]), text, flags=re.MULTILINE)
+    return re.sub(names, lambda match: "  " + OPTION.format(match[1]), text, flags=re.MULTILINE)
 
 
 def program(**options: Any) -> typer.Typer:

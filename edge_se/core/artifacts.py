@@ -155,12 +155,12 @@ def _require_possible(item: Artifact) -> None:
 def locate_build(model: str | None) -> Path:
     """The folder of `model`: a folder as it is, a name under ./build, or without a name the only build there."""
     if model is None:
-        found = sorted(path.parent for path in BUILDS.glob(f"*/{MANIFEST}"))
-        if len(found) == 1:
-            return found[0]
-        have = f"{len(found)} builds ({', '.join(path.name for path in found)})" if found else "no build"
+        folders = sorted(path.parent for path in BUILDS.glob(f"*/{MANIFEST}"))
+        if len(folders) == 1:
+            return folders[0]
+        have = f"{len(folders)} builds ({', '.join(path.name for path in folders)})" if folders else "no build"
         raise ArtifactError(f"holds {have}", where=BUILDS,
-                            fix="choose with --model" if found else "run `edge-se export --model NAME --int8` first")
+                            fix="choose with --model" if folders else "run `edge-se export --model NAME --int8` first")
     if (Path(model) / MANIFEST).is_file():
         return Path(model)
     if Path(model).is_dir():

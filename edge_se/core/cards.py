@@ -30,5 +30,5 @@ def has_weights(name: str) -> bool:
 
 def top1_of(card: dict[str, Any] | None, split: str) -> tuple[float | None, int | None]:
     """Top-1 in percent and the number of images of "test" or "validation"; None where the card does not tell."""
-    found = (card or {}).get(split) or {}
-    return found.get("top1"), found.get("n")
+    accuracy = (card or {}).get(split) or {}
+    return accuracy.get("top1"), accuracy.get("n")

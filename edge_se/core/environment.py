@@ -30,8 +30,8 @@ def version_of(package: str) -> str | None:
 @cache
 def versions() -> dict[str, str]:
     """edge-se, Python and those of PACKAGES that are installed."""
-    found = {"edge-se": edge_se.__version__, "python": platform.python_version()}
-    return found | {name: version for name in PACKAGES if (version := version_of(name))}
+    own = {"edge-se": edge_se.__version__, "python": platform.python_version()}
+    return own | {name: version for name in PACKAGES if (version := version_of(name))}
 
 
 @cache

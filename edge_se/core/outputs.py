@@ -100,10 +100,10 @@ def _same(path: Path, source: object) -> bool:
 
 def _schema(path: Path) -> str | None:
     try:
-        found = json.loads(_content(path))
+        content = json.loads(_content(path))
     except (ValueError, RecursionError):
         return None
-    schema = found.get("schema") if isinstance(found, dict) else None
+    schema = content.get("schema") if isinstance(content, dict) else None
     return schema if isinstance(schema, str) else None
 
 

@@ -16,11 +16,11 @@ from typing import Any
 TIMEOUT_S = 60.0  # for all questions together; torch on a cold disk takes half of it
 AT_ONCE = 4       # processes; each may take some hundred MB
 _MARK = "edge-se-answer:"  # packages print what they like when they are imported
-# The same search path as here, whatever a site or a virtual environment would add; the answer is the variable `found`.
+# The same search path as here, whatever a site or a virtual environment would add; the answer is the variable `value`.
 _FRAME = """import json, sys
 sys.path[:] = json.loads(sys.argv[1])
 {code}
-print({mark!r} + json.dumps(found), flush=True)
+print({mark!r} + json.dumps(value), flush=True)
 import os
 os._exit(0)  # some libraries crash when they are unloaded, which says nothing about their use
 """
@@ -28,14 +28,14 @@ os._exit(0)  # some libraries crash when they are unloaded, which says nothing a
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the code found, or in one line why it failed."""
+    """The value that the code set, or in one line why it failed."""
 
-    found: Any = None
+    value: Any = None
     failure: str | None = None
 
 
 def ask(questions: Mapping[str, str], timeout: float = TIMEOUT_S) -> dict[str, Answer]:
-    """Runs each piece of code, which sets `found` to something that JSON can hold; `timeout` in seconds is for all.
+    """Runs each piece of code, which sets `value` to something that JSON can hold; `timeout` in seconds is for all.
 
     Nothing that the code does raises here: an exception, a crash, an exit and a hang are failures of its answer.
     """
@@ -65,7 +65,7 @@ def _answer(process: subprocess.Popen[str], seconds: float) -> Answer:
     lines = [line for line in out.splitlines() if line.startswith(_MARK)]
     if lines:
         with suppress(ValueError):
-            return Answer(found=json.loads(lines[-1].removeprefix(_MARK)))
+            return Answer(value=json.loads(lines[-1].removeprefix(_MARK)))
     if process.returncode < 0:
         return Answer(failure=f"crashes at import ({_signal_name(-process.returncode)})")
     last = next((line for line in reversed(said.splitlines()) if line.strip()), f"ends with code {process.returncode}")

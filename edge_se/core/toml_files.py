@@ -46,8 +46,8 @@ def _first_problem(kind: type[Table], invalid: ValidationError) -> str:
     if problem["type"] == "extra_forbidden":
         known = _fields_at(kind, problem["loc"][:-1])
         return f"unknown key '{place}'; {did_you_mean(str(problem['loc'][-1]), known)}"
-    found = "" if problem["type"] == "missing" else f", found {problem['input']!r}"
-    return f"'{place}': {problem['msg'][:1].lower()}{problem['msg'][1:]}{found}"
+    value = "" if problem["type"] == "missing" else f", found {problem['input']!r}"
+    return f"'{place}': {problem['msg'][:1].lower()}{problem['msg'][1:]}{value}"
 
 
 def _fields_at(table: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

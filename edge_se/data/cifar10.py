@@ -98,10 +98,10 @@ def find(data: Path | None = None) -> Cifar10 | None:
 
 def require(data: Path | None = None) -> Cifar10:
     """`find`, or DataError with the way to get the data set."""
-    found = find(data)
-    if found is None:
+    cifar = find(data)
+    if cifar is None:
         raise DataError("CIFAR-10 was not found", where=cache_dir() / "data", fix=HOW_TO_GET)
-    return found
+    return cifar
 
 
 def fetch(folder: Path) -> Cifar10:

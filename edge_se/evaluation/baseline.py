@@ -59,11 +59,11 @@ def judge_against(before: Rights, rights: Rights, margin_pp: float, alpha: float
 
     Raises EdgeSeError for a baseline of another number of images.
     """
-    found: dict[str, Judgement | None] = {}
+    judgements: dict[str, Judgement | None] = {}
     for target, now in rights.items():
         then = before.get(target)
         if then is not None and len(then) != len(now):  # its `n` was altered: the images are the same
             raise EdgeSeError(f"holds {len(then)} images for {target}, not {len(now)}", where="--baseline", fix=FIX)
-        found[target] = None if then is None else judge(
+        judgements[target] = None if then is None else judge(
             Paired(n=len(now), broken=int((then & ~now).sum()), fixed=int((~then & now).sum())), margin_pp, alpha)
-    return found
+    return judgements

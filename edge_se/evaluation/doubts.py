@@ -28,18 +28,18 @@ def above_chance(predictions: Predictions, labels: NDArray[np.uint8], classes: i
 def doubts(build: Build, artifact: Artifact, reference: Predictions, predictions: Predictions, *,
            chance: bool) -> list[str]:
     """In words, of one INT8 file and its FP32 on the same images; `chance`: FP32 is not better than that."""
-    found = []
+    reasons = []
     if chance:
-        found.append("FP32 is right no more often than by chance: INT8 cannot lose what is not there. Check the "
-                     "labels, their order and the normalisation")
-    found += [f"{name} answers every image with one class" for name, own in (("FP32", reference), ("INT8", predictions))
-              if len(own) > 1 and (own == own[0]).all()]
+        reasons.append("FP32 is right no more often than by chance: INT8 cannot lose what is not there. Check the "
+                       "labels, their order and the normalisation")
+    reasons += [f"{name} answers every image with one class"
+                for name, own in (("FP32", reference), ("INT8", predictions)) if len(own) > 1 and (own == own[0]).all()]
     agreement = float((reference == predictions).mean())
     if agreement < AGREEMENT:
-        found.append(f"INT8 and FP32 agree on {100 * agreement:.1f} % of the images only")
+        reasons.append(f"INT8 and FP32 agree on {100 * agreement:.1f} % of the images only")
     if artifact.int8_mac_share == 0:
-        found.append("nothing in the file runs in INT8: no product of a layer is quantized")
-    return found + calibration_doubts(build.calibration) + _of_source(build.source)
+        reasons.append("nothing in the file runs in INT8: no product of a layer is quantized")
+    return reasons + calibration_doubts(build.calibration) + _of_source(build.source)
 
 
 def calibration_doubts(calibration: dict[str, Any] | None) -> list[str]:

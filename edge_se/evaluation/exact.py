@@ -109,11 +109,11 @@ def _least(probability: Callable[[float, float], float], value: float, rates: li
     """
     start = value
     while rates:
-        found = [(probability(value, rate), rate) for rate in rates]
-        worst, where = max(found)
+        probabilities = [(probability(value, rate), rate) for rate in rates]
+        worst, where = max(probabilities)
         if worst <= most:
             break
-        rates = [rate for own, rate in found if own > most]
+        rates = [rate for own, rate in probabilities if own > most]
         low, width = value, STEP
         while probability(value := low + width, where) > most:
             width *= 2

@@ -81,5 +81,5 @@ def preset_of(name: str) -> Preset:
 
 def margin_of(preset: str, fp32_top1: float) -> float:
     """The margin in points of a preset, given FP32's top-1 in percent."""
-    found = preset_of(preset)
-    return found.points if found.points is not None else (found.share or 0.0) * fp32_top1
+    chosen = preset_of(preset)
+    return chosen.points if chosen.points is not None else (chosen.share or 0.0) * fp32_top1

@@ -84,12 +84,12 @@ def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Ima
     seen = {item.file: _Seen(artifact=item, model=OnnxModel.read(
         check_file(build, item), precision=item.precision, target=item.target)) for item in (fp32, *candidates)}
     order = np.random.default_rng(SEED).permutation(len(test)) if len(plan) > 1 else np.arange(len(test))
-    found: dict[str, Outcome] = {}
+    decided: dict[str, Outcome] = {}
     start = 0
     for look in plan:
         part = test if look.n - start == len(test) else _part(test, order[start : look.n])
         start = look.n
-        open_ = [seen[item.file] for item in candidates if item.file not in found]
+        open_ = [seen[item.file] for item in candidates if item.file not in decided]
         for one in (seen[fp32.file], *open_):
             with progress.task(f"evaluating {one.artifact.file}, {look.n:,} of {len(test):,} images",
                                len(part)) as advance:
@@ -99,10 +99,10 @@ def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Ima
         for one in open_:
             outcome = _judged(one, seen[fp32.file].predictions, labels, look, rule, build)
             if outcome.judgement.verdict != "inconclusive" or look is plan[-1]:
-                found[one.artifact.file] = outcome
-        if len(found) == len(candidates):
+                decided[one.artifact.file] = outcome
+        if len(decided) == len(candidates):
             break
-    return [found[item.file] for item in candidates]
+    return [decided[item.file] for item in candidates]
 
 
 def _judged(one: _Seen, reference: Predictions, labels: NDArray[np.uint8], look: Look, rule: Rule,

@@ -30,12 +30,12 @@ def images_needed(margin: float, alpha: float, power: float, discordance: float)
     limit = normal_critical(alpha)
     while True:
         n = _from_which_on(limit, margin, alpha, power, discordance)
-        found = critical(n, margin, alpha, fails=False)
-        reached = pass_probability(n, margin, alpha, discordance, limit=found)
+        passing = critical(n, margin, alpha, fails=False)
+        reached = pass_probability(n, margin, alpha, discordance, limit=passing)
         if reached >= power:
             return Plan(discordance=discordance, n=n, power_at_n=reached)
         # Rarely: the scores of n are a little above those that it was sought with.
-        limit = Critical(few=max(limit.few, found.few), many=max(limit.many, found.many))
+        limit = Critical(few=max(limit.few, passing.few), many=max(limit.many, passing.many))
 
 
 def _from_which_on(limit: Critical, margin: float, alpha: float, power: float, discordance: float) -> int:

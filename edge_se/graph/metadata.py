@@ -50,11 +50,11 @@ def write_metadata(model: onnx.ModelProto, metadata: ModelMetadata) -> None:
 
 def read_metadata(model: onnx.ModelProto) -> ModelMetadata | None:
     """The metadata that `write_metadata` wrote, or None for a file from elsewhere."""
-    found = {entry.key[len(PREFIX):]: entry.value for entry in model.metadata_props if entry.key.startswith(PREFIX)}
-    if "model" not in found:
+    texts = {entry.key[len(PREFIX):]: entry.value for entry in model.metadata_props if entry.key.startswith(PREFIX)}
+    if "model" not in texts:
         return None
     try:
-        values = {key: json.loads(text) for key, text in found.items()
+        values = {key: json.loads(text) for key, text in texts.items()
                   if key in ("model", "labels", "mean", "std", "preprocessing", "source_sha256", "params")}
         require_text(values)
         _require_kinds(values)

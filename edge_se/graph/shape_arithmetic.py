@@ -63,11 +63,11 @@ def resolve_shapes(model: onnx.ModelProto, path: Path) -> int:
 
 def _depending_on_pixels(model: onnx.ModelProto) -> set[str]:
     """Tensors of the main graph whose values depend on the image, not on its size alone; random ones as well."""
-    found = {image_input(model).name}
+    dependent = {image_input(model).name}
     for node in model.graph.node:
-        if node.op_type in RANDOM or (node.op_type not in SIZES and found.intersection(_all_inputs(node))):
-            found.update(node.output)
-    return found
+        if node.op_type in RANDOM or (node.op_type not in SIZES and dependent.intersection(_all_inputs(node))):
+            dependent.update(node.output)
+    return dependent
 
 
 def _read_by(outputs: set[str], model: onnx.ModelProto) -> set[str]:

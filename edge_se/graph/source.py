@@ -66,9 +66,9 @@ class Source:
     @property
     def metadata(self) -> ModelMetadata:
         """The contract of the graph; every source writes it."""
-        found = self.model.metadata
-        assert found is not None
-        return found
+        own = self.model.metadata
+        assert own is not None
+        return own
 
     @property
     def is_untrained(self) -> bool:

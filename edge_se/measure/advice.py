@@ -53,14 +53,14 @@ def verdict_of(int8: Breakdown, launch_share: float | None, comparison: Comparis
                 f"time, most goes into {CAUSES[first.cause]} ({_percent(first.share)})")
     than = comparison.baseline_precision.upper() if comparison.baseline_precision else "the baseline"
     if comparison.speedup >= WORTH:
-        found = f"INT8 is {comparison.speedup:.2f}x faster than {than}"
+        verdict = f"INT8 is {comparison.speedup:.2f}x faster than {than}"
     elif launches:
         return (f"INT8 is not worth it here ({comparison.speedup:.2f}x of {than}): {waits}; its kernels alone are "
                 f"{comparison.kernel_speedup:.2f}x")
     else:
-        found = f"INT8 is {'not faster' if comparison.speedup * WORTH > 1 else 'slower'} than {than} " \
+        verdict = f"INT8 is {'not faster' if comparison.speedup * WORTH > 1 else 'slower'} than {than} " \
                 f"({comparison.speedup:.2f}x)"
-    return found + _forecast(comparison)
+    return verdict + _forecast(comparison)
 
 
 def _forecast(comparison: Comparison) -> str:
@@ -75,22 +75,22 @@ def _forecast(comparison: Comparison) -> str:
 
 def advise(int8: Breakdown, launch_share: float | None, comparison: Comparison | None) -> list[str]:
     """What to try, most promising kinds first; one line that says so where nothing stands out."""
-    found = [*_about_launches(int8, launch_share), *_about_precision(int8), *_about_borders(int8),
-             *_about_excitations(int8),
-             *_about_adds(int8), *_about_slower(int8, comparison)]
-    return found or ["nothing stands out: no cause is above its threshold (docs/explain.md)"]
+    advice = [*_about_launches(int8, launch_share), *_about_precision(int8), *_about_borders(int8),
+              *_about_excitations(int8),
+              *_about_adds(int8), *_about_slower(int8, comparison)]
+    return advice or ["nothing stands out: no cause is above its threshold (docs/explain.md)"]
 
 
 def _about_launches(int8: Breakdown, launch_share: float | None) -> list[str]:
-    found = []
+    advice = []
     if launch_share is not None and launch_share >= LAUNCHES:
-        found.append(f"launches and waits take {_percent(launch_share)} of the run: capture a CUDA graph (trtexec "
-                     "--useCudaGraph; on by default from TensorRT 11), run larger batches (bench --batch 8,32)")
+        advice.append(f"launches and waits take {_percent(launch_share)} of the run: capture a CUDA graph (trtexec "
+                      "--useCudaGraph; on by default from TensorRT 11), run larger batches (bench --batch 8,32)")
     shortest = median(layer.milliseconds for layer in int8.layers)
     if shortest < TINY_MS and int8.share(BLOCK) < BLOCKS:  # beside a block the others are its copies
-        found.append(f"half of the kernels take less than {1000 * shortest:.1f} us: the layers are too small to fill "
-                     "the GPU, and fewer bits do not shorten them; run larger batches")
-    return found
+        advice.append(f"half of the kernels take less than {1000 * shortest:.1f} us: the layers are too small to fill "
+                      "the GPU, and fewer bits do not shorten them; run larger batches")
+    return advice
 
 
 def _about_precision(int8: Breakdown) -> list[str]:
@@ -108,12 +108,12 @@ def _about_precision(int8: Breakdown) -> list[str]:
     if int8.share(FLOAT) < FLOATS:
         return []
     single = sum(layer.milliseconds for layer in floats if layer.computes == "fp32")
-    found = [f"layers that stayed float take {_percent(int8.share(FLOAT))}, most of it in '{floats[0].name}': "
-             "`edge-se sensitivity` tells which of them INT8 would hurt; --placement se-float quantizes the ends too"]
+    advice = [f"layers that stayed float take {_percent(int8.share(FLOAT))}, most of it in '{floats[0].name}': "
+              "`edge-se sensitivity` tells which of them INT8 would hurt; --placement se-float quantizes the ends too"]
     if single >= int8.of(FLOAT) / 2:
-        found.append("they run in FP32: export --target tensorrt-fp16 (TensorRT 10 and later), or build with --fp16 "
-                     "beside --int8 (before 11)")
-    return found
+        advice.append("they run in FP32: export --target tensorrt-fp16 (TensorRT 10 and later), or build with --fp16 "
+                      "beside --int8 (before 11)")
+    return advice
 
 
 def _about_borders(int8: Breakdown) -> list[str]:
@@ -122,12 +122,12 @@ def _about_borders(int8: Breakdown) -> list[str]:
         return []
     borders = [layer for layer in int8.layers if layer.cause in (REFORMAT, QUANTIZE)]
     at_ends = sum(layer.milliseconds for layer in borders if layer.at_end) / int8.of(REFORMAT, QUANTIZE)
-    found = f"reformats and Q/DQ take {_percent(share)}, most of it '{borders[0].name}'"
+    sentence = f"reformats and Q/DQ take {_percent(share)}, most of it '{borders[0].name}'"
     if at_ends >= AT_ENDS:
-        return [f"{found}: {_percent(at_ends)} of that is at the inputs and outputs of the engine. With --placement "
+        return [f"{sentence}: {_percent(at_ends)} of that is at the inputs and outputs of the engine. With --placement "
                 "ends-float the first and last layer need no Q/DQ; --target tensorrt-fp16 halves what they read; "
                 "inputs in the first layer's own layout (trtexec --inputIOFormats) need no reformat"]
-    return [f"{found}: INT8 and float layers alternate. --placement se-float has no float ends and so "
+    return [f"{sentence}: INT8 and float layers alternate. --placement se-float has no float ends and so "
             "fewer borders; --target tensorrt-fp16 makes each float tensor half as large"]
 
 
@@ -135,10 +135,10 @@ def _about_excitations(int8: Breakdown) -> list[str]:
     if int8.share(EXCITATION) < EXCITATIONS:
         return []
     quantized = any(layer.cause == EXCITATION and "int8" in f"{layer.reads} {layer.computes}" for layer in int8.layers)
-    found = f"Excitations take {_percent(int8.share(EXCITATION))}: chains of tiny kernels"
+    sentence = f"Excitations take {_percent(int8.share(EXCITATION))}: chains of tiny kernels"
     if quantized:
-        return [f"{found}, in part INT8, which gains nothing there: --placement se-float"]
-    return [f"{found}, in float already: only larger batches and a CUDA graph shorten them, or a net without SE"]
+        return [f"{sentence}, in part INT8, which gains nothing there: --placement se-float"]
+    return [f"{sentence}, in float already: only larger batches and a CUDA graph shorten them, or a net without SE"]
 
 
 def _about_adds(int8: Breakdown) -> list[str]:

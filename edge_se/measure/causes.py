@@ -68,7 +68,7 @@ def causes_of(engine: Engine) -> list[str]:
     """One cause of CAUSES for each layer."""
     inside = _excitations(engine.layers)
     named = _named_excitations(engine.layers)
-    found = []
+    causes = []
     on_dla = any(_DLA_WAIT.search(layer.name) for layer in engine.layers)
     for number, layer in enumerate(engine.layers):
         cause = BLOCK if _is_block(layer, on_dla) else _cause(layer)
@@ -76,8 +76,8 @@ def causes_of(engine: Engine) -> list[str]:
         if cause not in (REFORMAT, QUANTIZE, BLOCK) and (
                 number in inside or (bare and not named.isdisjoint(layer.nodes))):
             cause = EXCITATION
-        found.append(cause)
-    return found
+        causes.append(cause)
+    return causes
 
 
 def _cause(layer: Layer) -> str:
@@ -155,7 +155,7 @@ def _excitations(layers: Iterable[Layer]) -> set[int]:
     for number, layer in enumerate(listed):
         for tensor in layer.outputs:
             writers[tensor.name].append(number)
-    found = set[int]()
+    members = set[int]()
     for number, layer in enumerate(listed):
         small = [tensor.name for tensor in layer.inputs if tensor.pixels == 1]
         large = any((tensor.pixels or 1) > 1 for tensor in layer.inputs)
@@ -163,8 +163,8 @@ def _excitations(layers: Iterable[Layer]) -> set[int]:
             continue
         chain = _back_to_squeeze(small, listed, writers)
         if chain:
-            found |= {number, *chain}
-    return found
+            members |= {number, *chain}
+    return members
 
 
 def _back_to_squeeze(names: list[str], layers: list[Layer], writers: dict[str, list[int]]) -> set[int]:

@@ -112,17 +112,17 @@ def compare(int8: Breakdown, baseline: Breakdown, latencies: tuple[float, float]
 
 def _savings(int8: Breakdown, baseline: Breakdown, matches: Sequence[Match]) -> list[tuple[str, str, float]]:
     """(cause, how, milliseconds): what INT8 would be spared."""
-    found = [(cause, REMOVED, int8.of(cause)) for cause in REMOVABLE if int8.of(cause)]
+    savings = [(cause, REMOVED, int8.of(cause)) for cause in REMOVABLE if int8.of(cause)]
     excitations = baseline.of(EXCITATION)
     if 0 < excitations < int8.of(EXCITATION):
-        found.append((EXCITATION, AS_BASELINE, int8.of(EXCITATION) - excitations))
+        savings.append((EXCITATION, AS_BASELINE, int8.of(EXCITATION) - excitations))
     products = [match for match in matches if set(match.causes) == {INT8}]
     if products and int8.of(FLOAT):
         spent, before = (math.fsum(times) for times in zip(*((match.milliseconds, match.baseline_ms)
                                                              for match in products)))
         if before > spent:
-            found.append((FLOAT, AS_INT8, int8.of(FLOAT) * (1 - spent / before)))
-    return found
+            savings.append((FLOAT, AS_INT8, int8.of(FLOAT) * (1 - spent / before)))
+    return savings
 
 
 def _main_precision(baseline: Breakdown) -> str | None:
@@ -154,9 +154,9 @@ def _matches(int8: Breakdown, baseline: Breakdown) -> list[Match]:
             if nodes:
                 sets.setdefault(root(nodes[0]), ([], []))[side].append(layer)
     causes = {id(layer): cause for layer, cause in zip(int8.engine.layers, causes_of(int8.engine))}
-    found = [_match(ours, theirs, [causes[id(layer)] for layer in ours]) for ours, theirs in sets.values()
-             if ours and theirs]
-    return sorted(found, key=lambda match: -match.milliseconds)
+    matches = [_match(ours, theirs, [causes[id(layer)] for layer in ours]) for ours, theirs in sets.values()
+               if ours and theirs]
+    return sorted(matches, key=lambda match: -match.milliseconds)
 
 
 def _match(ours: Sequence[Layer], theirs: Sequence[Layer], causes: Sequence[str]) -> Match:

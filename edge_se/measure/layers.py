@@ -112,9 +112,9 @@ def engine_of(layers: object, profile: object, *, where_layers: str = "layers",
     waiting = defaultdict[str, list[float]](list)
     for name, milliseconds in reversed(times):
         waiting[name].append(milliseconds)
-    found = [replace(layer, milliseconds=waiting[layer.name].pop()) if waiting[layer.name] else layer
+    timed = [replace(layer, milliseconds=waiting[layer.name].pop()) if waiting[layer.name] else layer
              for layer in listed]
-    if listed and all(layer.milliseconds is None for layer in found):
+    if listed and all(layer.milliseconds is None for layer in timed):
         raise EdgeSeError(f"has none of the layers of {where_layers}", where=where_profile,
                           fix="give both files of one engine")
     unlisted = []
@@ -122,8 +122,8 @@ def engine_of(layers: object, profile: object, *, where_layers: str = "layers",
         if waiting[name]:
             waiting[name].pop()
             unlisted.append(Layer(name=name, milliseconds=milliseconds, nodes=nodes_in(name)))
-    return Engine(layers=(*found, *unlisted), detailed=any(layer.inputs or layer.outputs for layer in listed),
-                  untimed=tuple(layer.name for layer in found if layer.milliseconds is None),
+    return Engine(layers=(*timed, *unlisted), detailed=any(layer.inputs or layer.outputs for layer in listed),
+                  untimed=tuple(layer.name for layer in timed if layer.milliseconds is None),
                   unlisted=tuple(layer.name for layer in unlisted) if listed else (), runs=runs)
 
 
@@ -138,8 +138,8 @@ def nodes_in(name: str) -> tuple[str, ...]:
 
 def datatype_of(text: str) -> str | None:
     """`Thirty-two wide channel vectorized row major Int8 format` -> int8; None where the text names no datatype."""
-    found = _DATATYPE.search(text.lower())
-    return DATATYPES[found.group(1)] if found else None
+    match = _DATATYPE.search(text.lower())
+    return DATATYPES[match.group(1)] if match else None
 
 
 def _content(path: Path) -> bytes:
@@ -155,11 +155,11 @@ def _parsed(document: object, where: str) -> Any:
     if not isinstance(document, (str, bytes)):
         return document
     try:
-        found = json.loads(document, strict=False)  # the separators of "Metadata" are control characters
-        require_text(found)
+        content = json.loads(document, strict=False)  # the separators of "Metadata" are control characters
+        require_text(content)
     except (ValueError, RecursionError) as error:
         raise EdgeSeError(f"not readable as JSON ({error})", where=where, fix=RECORD) from error
-    return found
+    return content
 
 
 def _layers(document: Any, where: str) -> list[Layer]:

@@ -145,7 +145,7 @@ def mean_power(samples: Sequence[Sample]) -> Power:
     times = _times(samples)
     series = [_readings("INA3221 through sysfs", samples, times, _from_sysfs),
               _readings("tegrastats", samples, times, _from_tegrastats), _counters("RAPL", samples, times)]
-    best = max(series, key=lambda found: len(found.watts))
+    best = max(series, key=lambda one: len(one.watts))
     count = len(best.watts)
     if not count:
         if not samples:
@@ -196,8 +196,8 @@ def energy_per_inference(active: Power, idle: Power, seconds_per_inference: floa
 
 def numbers(values: object) -> dict[str, float]:
     """The finite numbers of a JSON object by name; what is null or something else is left out."""
-    found = {str(name): number(value) for name, value in values.items()} if isinstance(values, Mapping) else {}
-    return {name: value for name, value in found.items() if value is not None}
+    readings = {str(name): number(value) for name, value in values.items()} if isinstance(values, Mapping) else {}
+    return {name: value for name, value in readings.items() if value is not None}
 
 
 def number(value: object) -> float | None:
@@ -246,9 +246,9 @@ def _from_tegrastats(sample: Sample) -> tuple[float, str] | None:
 def _readings(source: str, samples: Sequence[Sample], times: list[float],
               read: Callable[[Sample], tuple[float, str] | None]) -> _Series:
     """Of the rail that is read most often; a reading stands for half the time to each neighbour, pauses left out."""
-    found = [(time, *reading) for time, sample in zip(times, samples, strict=True) if (reading := read(sample))]
-    rail = Counter(name for _, _, name in found).most_common(1)[0][0] if found else None
-    kept = [(time, watts) for time, watts, name in found if name == rail]
+    readings = [(time, *reading) for time, sample in zip(times, samples, strict=True) if (reading := read(sample))]
+    rail = Counter(name for _, _, name in readings).most_common(1)[0][0] if readings else None
+    kept = [(time, watts) for time, watts, name in readings if name == rail]
     at = np.array([time for time, _ in kept])
     if len(kept) < 2 or at[-1] - at[0] < SHORTEST:
         return _Series(source=source, rail=rail, watts=np.empty(0), weights=np.empty(0))

@@ -54,7 +54,7 @@ def kernels_of(model: onnx.ModelProto, floats: str) -> list[Kernel]:
     """
     view, macs, shapes = GraphView(model), macs_by_node(model), shapes_of(model)
     batch, constants = fixed_batch(model), _constants(model)
-    found = []
+    kernels = []
     for node in model.graph.node:
         if node.op_type in FREE or _host(node, view, shapes) is not None:
             continue
@@ -67,9 +67,9 @@ def kernels_of(model: onnx.ModelProto, floats: str) -> list[Kernel]:
         traffic += elements_per_image(shapes.get(last.output[0], [0]), batch) * (1 if only_int8 else BYTES[floats])
         weights = sum(math.prod(shapes.get(name, [0])) * (1 if int8 and name == node.input[1] else BYTES[floats])
                       for name in read if name in constants)
-        found.append(Kernel(name=node.output[0], macs=macs.get(node.output[0], 0), bytes=traffic, int8=int8,
-                            weight_bytes=weights))
-    return found
+        kernels.append(Kernel(name=node.output[0], macs=macs.get(node.output[0], 0), bytes=traffic, int8=int8,
+                              weight_bytes=weights))
+    return kernels
 
 
 def estimate(kernels: list[Kernel], mode: Mode, floats: str, *, batch: int, launch_us: float) -> Estimate:
@@ -91,11 +91,11 @@ def estimate(kernels: list[Kernel], mode: Mode, floats: str, *, batch: int, laun
 
 def _constants(model: onnx.ModelProto) -> set[str]:
     """Tensors that no image changes: initializers, and what is computed from nothing else."""
-    found = {initializer.name for initializer in model.graph.initializer}
+    constants = {initializer.name for initializer in model.graph.initializer}
     for node in model.graph.node:
-        if all(name in found for name in node.input if name):
-            found.update(node.output)
-    return found
+        if all(name in constants for name in node.input if name):
+            constants.update(node.output)
+    return constants
 
 
 def _is_int8(name: str, view: GraphView) -> bool:

@@ -17,15 +17,15 @@ def depthwise_swishes(model: onnx.ModelProto) -> list[str]:
     After a ReLU TensorRT 8.5 has the kernel, and so it has without INT8 or without depth: those are left out.
     """
     view = GraphView(model)
-    found = []
+    swishes = []
     for node in model.graph.node:
         quantized = all((made := view.producer.get(name)) is not None and made.op_type == "DequantizeLinear"
                         for name in node.input[:2])
         if node.op_type == "Conv" and quantized and _is_depthwise(node, view):
             activated = _swish(node.output[0], view) or ""
             if any(reader.op_type == "QuantizeLinear" for reader in view.consumers[activated]):
-                found.append(node.output[0])
-    return found
+                swishes.append(node.output[0])
+    return swishes
 
 
 def _is_depthwise(node: onnx.NodeProto, view: GraphView) -> bool:

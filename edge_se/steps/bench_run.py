@@ -99,15 +99,15 @@ class Run:
             return self._required(build, self._in_all(build, files), [])
         own = [(artifact, model, *self._backend_for(model)) for artifact, model in files]
         used = list(dict.fromkeys(backend for _, model, backend, _ in own if backend and model.target != "any"))
-        found, missed = list[Entry](), list[str]()
+        entries, missed = list[Entry](), list[str]()
         for artifact, model, backend, reasons in own:
             if backend is None:
                 missed += reasons
                 self._note(f"{artifact.file}: not timed: {'; '.join(reasons)}")
                 continue
-            found += [Entry(build=build, artifact=artifact, model=model, backend=runtime)
-                      for runtime in (used if used and model.target == "any" else [backend])]
-        return self._required(build, found, missed)
+            entries += [Entry(build=build, artifact=artifact, model=model, backend=runtime)
+                        for runtime in (used if used and model.target == "any" else [backend])]
+        return self._required(build, entries, missed)
 
     def _note(self, text: str) -> None:
         """What holds for several builds is said once."""
@@ -124,14 +124,14 @@ class Run:
 
     def _in_all(self, build: Build, files: list[tuple[Artifact, OnnxModel]]) -> list[Entry]:
         """Each file in each runtime that can; a note for each reason why one cannot, one for all that are not here."""
-        found, refused, absent = list[Entry](), dict[tuple[str, str], list[str]](), list[str]()
+        entries, refused, absent = list[Entry](), dict[tuple[str, str], list[str]](), list[str]()
         for name, backend in self._machine.backends.items():
             if backend.missing():
                 absent.append(name)
                 continue
             reasons = [(artifact, model, backend.why_not(model, self._machine.device)) for artifact, model in files]
-            found += [Entry(build=build, artifact=artifact, model=model, backend=backend)
-                      for artifact, model, reason in reasons if reason is None]
+            entries += [Entry(build=build, artifact=artifact, model=model, backend=backend)
+                        for artifact, model, reason in reasons if reason is None]
             for artifact, _, reason in reasons:
                 if reason is not None:
                     refused.setdefault((name, reason.removeprefix(f"{artifact.file}: ")), []).append(artifact.file)
@@ -140,7 +140,7 @@ class Run:
             self._note(f"{name}: not timed: {which}: {reason}")
         if absent:
             self._note(f"not here, so not timed: {', '.join(absent)} (`--backend NAME` tells what brings one)")
-        return sorted(found, key=lambda entry: [entry.artifact.file == artifact.file for artifact, _ in files],
+        return sorted(entries, key=lambda entry: [entry.artifact.file == artifact.file for artifact, _ in files],
                       reverse=True)
 
     def _backend_for(self, model: OnnxModel) -> tuple[Backend | None, list[str]]:
@@ -159,25 +159,25 @@ class Run:
                 raise EdgeSeError(f"the graph has a fixed batch of {fixed}", where=model.file_name,
                                   fix=f"use --batch {fixed}")
         before, resting = self._machine.state(), mean_power(self._machine.idle(IDLE_S))
-        found = list[Measured]()
+        measured = list[Measured]()
         for scenario, threads in self._options.conditions():
-            found += self._under(scenario, threads, entries, resting)
-        samples = [sample for item in found for sample in item.latencies.power]
+            measured += self._under(scenario, threads, entries, resting)
+        samples = [sample for item in measured for sample in item.latencies.power]
         self._conditions = asdict(conditions_of(before, self._machine.state(), samples)) | {
             "clocks_hz": before.get("clocks_hz")}
-        if not found:
+        if not measured:
             folders = dict.fromkeys(str(entry.build.folder) for entry in entries)
             raise ArtifactError("none of its files runs there", where=", ".join(folders),
                                 fix="install a runtime, or export for this device")
         return [replace(item, beside=item.beside | self._in_a_fresh_process(item))
-                for item in found]
+                for item in measured]
 
     def told(self) -> dict[str, Any]:
         """The device and the conditions of the run, for the document."""
         return {key: value for key, value in self._machine.facts.items() if key != "flags"} | self._conditions
 
     def _under(self, scenario: str, threads: int, entries: list[Entry], resting: Any) -> list[Measured]:
-        found = list[Measured]()
+        measured = list[Measured]()
         with ExitStack() as stack:
             opened = self._opened(stack, scenario, threads, entries)
             for batch in self._options.batches:
@@ -188,13 +188,13 @@ class Run:
                     energy = energy_per_inference(mean_power(latencies.power), resting,
                                                   latencies.seconds_per_inference)
                     session = sessions[0]
-                    found.append(Measured(
+                    measured.append(Measured(
                         entry=entry, scenario=scenario, threads=threads, latencies=latencies, energy=asdict(energy),
                         flips=self._flips(entry, session),
                         engine=session.engine(batch),
                         profile=session.profile(feed) if self._options.explain else None,
                         beside=self._referee(scenario, session, feed, latencies)))
-        return found
+        return measured
 
     def _opened(self, stack: ExitStack, scenario: str, threads: int,
                 entries: list[Entry]) -> list[tuple[Entry, list[Session]]]:
@@ -204,7 +204,7 @@ class Run:
         """
         streams = 1 if scenario == LATENCY else threads or cpu_count()
         device: Device = replace(self._machine.device, threads=threads if scenario == LATENCY else 1, streams=streams)
-        found = []
+        pairs = []
         for entry in entries:
             try:
                 with ExitStack() as own:
@@ -212,12 +212,12 @@ class Run:
                     if self._all:
                         sessions[0].run(_feed(entry.model, self._options.batches[0]))
                     stack.push(own.pop_all())
-                found.append((entry, sessions))
+                pairs.append((entry, sessions))
             except EdgeSeError as error:
                 if not self._all:
                     raise
                 self._progress.note(f"{entry.backend.name}: not timed: {error}")
-        return found
+        return pairs
 
     def _interleaved(self, what: str, opened: list[tuple[Entry, list[Session]]],
                      timers: list[Timer]) -> list[Latencies]:
@@ -250,8 +250,8 @@ class Run:
         """`referee` of a row: what LoadGen finds with the same session."""
         if not self._options.referee or scenario != LATENCY:
             return {}
-        found = referee(lambda: session.run(feed), seconds=self._options.min_duration, batch=len(feed))
-        return {"referee": found.document() | {"p90_ratio": latencies.percentile(90) / found.p90_ms}}
+        times = referee(lambda: session.run(feed), seconds=self._options.min_duration, batch=len(feed))
+        return {"referee": times.document() | {"p90_ratio": latencies.percentile(90) / times.p90_ms}}
 
     def _in_a_fresh_process(self, item: Measured) -> dict[str, Any]:
         """Memory and first times of a row; nothing, with a note, where the process fails."""
@@ -260,12 +260,12 @@ class Run:
         shape = _feed(item.entry.model, item.latencies.batch).shape
         with self._progress.task(f"{item.entry.model.file_name} in a fresh process", 1) as advance:
             try:
-                found = measure_fresh(item.entry.backend.name, item.entry.model, threads=item.threads, shape=shape)
+                fresh = measure_fresh(item.entry.backend.name, item.entry.model, threads=item.threads, shape=shape)
             except EdgeSeError as error:
                 self._progress.note(str(error))
                 return {}
             advance(1)
-        return found
+        return fresh
 
 
 def _timer(scenario: str, sessions: list[Session], feed: NDArray[np.float32]) -> Timer:

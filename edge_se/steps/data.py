@@ -23,15 +23,15 @@ def fetch(out: Path | None = None, progress: Progress = SILENT) -> dict[str, Any
     """Downloads CIFAR-10 (the one command that goes to the network on its own) and checks it."""
     folder = out or cache_dir() / "data"
     progress.note(f"downloading CIFAR-10 (170 MB) to {folder}")
-    found = cifar10.fetch(folder)
-    return {"schema": SCHEMA, "action": "fetch", "folder": str(found.root), "files": len(cifar10.SHA256)}
+    cifar = cifar10.fetch(folder)
+    return {"schema": SCHEMA, "action": "fetch", "folder": str(cifar.root), "files": len(cifar10.SHA256)}
 
 
 def verify(data: Path | None = None) -> dict[str, Any]:
     """Checks every file of the data set against the official SHA-256."""
-    found = cifar10.require(data)
-    found.verify()
-    return {"schema": SCHEMA, "action": "verify", "folder": str(found.root), "files": len(cifar10.SHA256)}
+    cifar = cifar10.require(data)
+    cifar.verify()
+    return {"schema": SCHEMA, "action": "verify", "folder": str(cifar.root), "files": len(cifar10.SHA256)}
 
 
 def synthesize(model: str, *, weights: Path | None = None, images: int = 256, steps: int = 300, seed: int = 0,

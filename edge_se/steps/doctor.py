@@ -29,15 +29,15 @@ LEAST_BYTES = 500 * 2**20  # a build of a bundled net with all targets takes 140
 Status = Literal["ok", "missing", "optional"]
 
 _AGAIN = "install edge-se again: pip install --force-reinstall edge-se"
-_VERSION = "{statement} as module\nfound = {{'version': str(getattr(module, '__version__', '')).split('-')[0]}}"
+_VERSION = "{statement} as module\nvalue = {{'version': str(getattr(module, '__version__', '')).split('-')[0]}}"
 # Where a plain import is not what edge-se does.
 _IMPORT = {"torchvision": "from edge_se.data.torchvision_import import torchvision"}
 # Beyond the version: what a runtime can use here.
 _MORE = {
-    "onnxruntime": "found['about'] = ', '.join(name.removesuffix('ExecutionProvider') "
+    "onnxruntime": "value['about'] = ', '.join(name.removesuffix('ExecutionProvider') "
                    "for name in module.get_available_providers())",
-    "openvino": "found['about'] = ', '.join(module.Core().available_devices)",
-    "torch": "found['about'] = f'CUDA {module.version.cuda}: {module.cuda.get_device_name(0)}' "
+    "openvino": "value['about'] = ', '.join(module.Core().available_devices)",
+    "torch": "value['about'] = f'CUDA {module.version.cuda}: {module.cuda.get_device_name(0)}' "
              "if module.cuda.is_available() else 'no CUDA'",
 }
 
@@ -96,28 +96,28 @@ from edge_se.data import cifar10
 try:
     data = cifar10.find({data!r} and Path({data!r}))
 except EdgeSeError as error:
-    found = {{'refused': f'{{error.where}}: {{error.what}}', 'fix': error.fix}}
+    value = {{'refused': f'{{error.where}}: {{error.what}}', 'fix': error.fix}}
 else:
     lacks = [name for names in cifar10.FILES.values() for name in names if data and data.binary
              and not (data.root / cifar10.BINARY_FOLDER / name).is_file()]
-    found = {{'root': data and str(data.root), 'lacks': lacks, 'fix': cifar10.HOW_TO_GET}}
+    value = {{'root': data and str(data.root), 'lacks': lacks, 'fix': cifar10.HOW_TO_GET}}
 """
 _GPU = """from edge_se.device.agent import AgentError, Cuda
 try:
-    found = Cuda().device()
+    value = Cuda().device()
 except AgentError as error:
-    found = {'refused': error.what, 'fix': error.fix}
+    value = {'refused': error.what, 'fix': error.fix}
 """
-_STATE = "from edge_se.device import agent\nfound = {'state': agent.state(), 'power': agent.power_sources()}"
+_STATE = "from edge_se.device import agent\nvalue = {'state': agent.state(), 'power': agent.power_sources()}"
 _JETSON = """from edge_se.core.errors import EdgeSeError
 from edge_se.backends.machines.destination import ALIAS, HOST_VARIABLE
 from edge_se.backends.machines.choice import way_to_jetson
 try:
     way = way_to_jetson(None)
     nowhere = f'none: neither here, nor in ${HOST_VARIABLE}, nor as SSH alias {ALIAS}'
-    found = {'shown': way and way.shown, 'problem': nowhere}
+    value = {'shown': way and way.shown, 'problem': nowhere}
 except EdgeSeError as error:
-    found = {'shown': None, 'problem': str(error)}
+    value = {'shown': None, 'problem': str(error)}
 """
 
 
@@ -150,12 +150,12 @@ def doctor(data: PathLike | None = None, *, timeout: float = TIMEOUT_S, progress
 
 def _jobs(fine: Mapping[str, bool]) -> list[dict[str, Any]]:
     """Each job with what it lacks; the main job is the first."""
-    found = []
+    jobs = []
     for job, needs in JOBS.items():
         lacks = [" or ".join(names) for names in (need if isinstance(need, tuple) else (need,) for need in needs)
                  if not any(fine[name] for name in names)]
-        found.append({"job": job, "works": not lacks, "lacks": lacks})
-    return found
+        jobs.append({"job": job, "works": not lacks, "lacks": lacks})
+    return jobs
 
 
 def _machine(answers: Mapping[str, Answer]) -> Iterator[Check]:
@@ -175,7 +175,7 @@ def _machine(answers: Mapping[str, Answer]) -> Iterator[Check]:
 def _clocks(answer: Answer) -> Check:
     if answer.failure is not None:
         return Check(check="clocks", found=answer.failure, status="optional", fix="mend numpy first")
-    state = answer.found["state"]
+    state = answer.value["state"]
     governors = sorted({name for name in state["governors"].values() if name})
     told = [f"governor {', '.join(governors)}"] if governors else []
     told += {True: ["locked"], False: ["floating"], None: []}[state["clocks_locked"]]
@@ -194,8 +194,8 @@ def _package(package: Package, answer: Answer) -> Check:
     bad: Status = "missing" if package.extra is None else "optional"
     failure = answer.failure or ""
     if answer.failure is None:
-        more = f" ({answer.found['about']})" if answer.found.get("about") else ""
-        return Check(check=package.module, found=f"{answer.found['version']}{more}".strip() or "installed", status="ok")
+        more = f" ({answer.value['about']})" if answer.value.get("about") else ""
+        return Check(check=package.module, found=f"{answer.value['version']}{more}".strip() or "installed", status="ok")
     absent = re.match(r"ModuleNotFoundError: No module named '(\w+)'", failure)
     if absent and absent[1] in PACKAGES:  # itself, or what it stands on
         return Check(check=package.module, status=bad, fix=PACKAGES[absent[1]].install,
@@ -214,7 +214,7 @@ def _data(answers: Mapping[str, Answer]) -> Iterator[Check]:
     if answer.failure is not None:
         yield Check(check="CIFAR-10", found=answer.failure, status="optional", fix="mend numpy first")
         return
-    told = answer.found
+    told = answer.value
     looked = f"not found: looked in $EDGE_SE_DATA (unset) and {cache_dir() / 'data'}"
     lacking = f"{told['root']} lacks {', '.join(told['lacks'])}" if told.get("lacks") else None
     problem = told.get("refused") or lacking or (None if told["root"] else looked)
@@ -249,7 +249,7 @@ def _existing(path: Path) -> Path:
 
 
 def _devices(answers: Mapping[str, Answer]) -> Iterator[Check]:
-    gpu, told = answers["GPU"], answers["GPU"].found or {}
+    gpu, told = answers["GPU"], answers["GPU"].value or {}
     none = gpu.failure or told.get("refused")
     yield Check(check="GPU", status="optional" if none else "ok",
                 found=f"none usable: {none}" if none else f"{told['name']}, CUDA {told['cuda']}, "
@@ -257,10 +257,10 @@ def _devices(answers: Mapping[str, Answer]) -> Iterator[Check]:
                 fix=(told.get("fix") or "for --device cuda: NVIDIA's driver and CUDA") if none else None)
     yield _openssh()
     jetson = answers["Jetson"]
-    way = jetson.found or {"shown": None, "problem": jetson.failure}
+    way = jetson.value or {"shown": None, "problem": jetson.failure}
     yield Check(check="Jetson", found=way["shown"] or way["problem"], status="ok" if way["shown"] else "optional",
                 fix=None if way["shown"] else "name one: --device jetson --host USER@HOST (docs/jetson.md)")
-    sensors = (answers["state"].found or {}).get("power", [])
+    sensors = (answers["state"].value or {}).get("power", [])
     rapl = Path("/sys/class/powercap/intel-rapl:0").exists()
     yield Check(check="power sensors", found=", ".join(sensors) or "none", status="ok" if sensors else "optional",
                 fix=None if sensors else "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj" if rapl else

@@ -51,20 +51,20 @@ def estimates(board: str, *, model: str | Sequence[str] | None = None, batches: 
     rows = []
     for name, artifact, path in artifacts:
         loaded = OnnxModel.read(path, precision=artifact.precision, target=artifact.target)
-        for found in boards.values():
-            reason = runs_in(artifact.target, "tensorrt", found.tensorrt, opset=loaded.opset)
+        for sheet in boards.values():
+            reason = runs_in(artifact.target, "tensorrt", sheet.tensorrt, opset=loaded.opset)
             if reason is not None:
-                progress.note(f"{found.name}: {artifact.file} is left out: {reason}")
+                progress.note(f"{sheet.name}: {artifact.file} is left out: {reason}")
                 continue
-            floats = _floats(artifact, found)
+            floats = _floats(artifact, sheet)
             kernels = kernels_of(loaded.proto, floats)
-            for mode in found.modes:
+            for mode in sheet.modes:
                 if artifact.precision == "int8" and mode.int8_tops is None:
-                    progress.note(f"{found.name}: {mode.without_int8}; {artifact.file} is left out")
+                    progress.note(f"{sheet.name}: {mode.without_int8}; {artifact.file} is left out")
                     continue
                 for batch in batches:
                     result = estimate(kernels, mode, floats, batch=batch, launch_us=launch_us)
-                    rows.append(_row(name, artifact, found.name, mode, result, batch, launch_us) | {"floats": floats})
+                    rows.append(_row(name, artifact, sheet.name, mode, result, batch, launch_us) | {"floats": floats})
     return {"schema": SCHEMA, "device": "jetson", "estimated": True, "measurements": rows,
             "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
                             "commit": environment.commit()}}

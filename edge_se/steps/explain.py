@@ -24,9 +24,9 @@ def explain(layers: PathLike, profile: PathLike, *, baseline_layers: PathLike | 
         raise EdgeSeError("has no times", where="--baseline-layers", fix="give --baseline-profile")
     engine = read_engine(layers, profile)
     baseline = None if baseline_profile is None else read_engine(baseline_layers, baseline_profile)
-    found = measure.explain(engine, latency_ms=latency_ms, baseline=baseline, baseline_latency_ms=baseline_latency_ms)
-    for note in found.notes:
+    account = measure.explain(engine, latency_ms=latency_ms, baseline=baseline, baseline_latency_ms=baseline_latency_ms)
+    for note in account.notes:
         progress.note(note)
     sources = {"layers": layers, "profile": profile, "baseline_layers": baseline_layers,
                "baseline_profile": baseline_profile}
-    return found.document() | {"sources": {name: path.name for name, path in sources.items() if path is not None}}
+    return account.document() | {"sources": {name: path.name for name, path in sources.items() if path is not None}}

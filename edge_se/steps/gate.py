@@ -44,17 +44,17 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
     old = baselines.read_baseline(baseline, model=build.model, dataset_sha256=test.sha256) if (
         baseline and not update_baseline) else None
     plan = looks(len(test), settings.level, LOOKS if settings.sequential else 1)
-    found = outcomes(build, fp32, candidates, test, plan, Rule.of(settings), progress)
-    top = max(found, key=lambda outcome: (SEVERITY[outcome.judgement.verdict], outcome.judgement.ci_pp[1]))
+    results = outcomes(build, fp32, candidates, test, plan, Rule.of(settings), progress)
+    top = max(results, key=lambda outcome: (SEVERITY[outcome.judgement.verdict], outcome.judgement.ci_pp[1]))
     if old is not None:
-        beside["baseline"] = _against(old, found, baseline)
+        beside["baseline"] = _against(old, results, baseline)
     overall = worst([top.judgement.verdict, *(row["verdict"] for rows in beside.values() for row in rows)])
     if update_baseline:
-        _write_baseline(baseline, build, test, found, progress)
+        _write_baseline(baseline, build, test, results, progress)
     return {"schema": SCHEMA, "model": build.model, "dataset": test.name, "fp32_top1": top.fp32_top1,
             "alpha": settings.level, "confidence": 1 - 2 * settings.level, "interval": "Tango score",
             "preset": settings.preset, "config": source, "design": "sequential" if len(plan) > 1 else "fixed",
-            "images": len(test), "overall": overall, **top.row(), "targets": [outcome.row() for outcome in found],
+            "images": len(test), "overall": overall, **top.row(), "targets": [outcome.row() for outcome in results],
             **beside}
 
 
@@ -92,10 +92,10 @@ def _limits(fp32: Artifact, candidates: list[Artifact], settings: Settings,
     return rows
 
 
-def _against(old: baselines.Rights, found: list[Outcome], path: Path | None) -> list[dict[str, Any]]:
+def _against(old: baselines.Rights, results: list[Outcome], path: Path | None) -> list[dict[str, Any]]:
     """One row per INT8 file: is it non-inferior to the baseline's of the same target, by the same margin?"""
     rows = []
-    for outcome in found:
+    for outcome in results:
         judged = baselines.judge_against(old, {outcome.artifact.target: outcome.right}, outcome.judgement.margin_pp,
                                          outcome.judgement.alpha)[outcome.artifact.target]
         row: dict[str, Any] = {"target": outcome.artifact.target, "file": outcome.artifact.file, "baseline": str(path)}
@@ -107,15 +107,16 @@ def _against(old: baselines.Rights, found: list[Outcome], path: Path | None) -> 
     return rows
 
 
-def _write_baseline(path: Path | None, build: Build, test: ImageSet, found: list[Outcome], progress: Progress) -> None:
+def _write_baseline(path: Path | None, build: Build, test: ImageSet, results: list[Outcome],
+                    progress: Progress) -> None:
     """Writes the baseline, unless accuracy failed: what fails against FP32 is nothing to compare with."""
-    if any(outcome.judgement.verdict == "fail" for outcome in found):
+    if any(outcome.judgement.verdict == "fail" for outcome in results):
         progress.note("the baseline was not written: the gate failed")
         return
     path = path or baselines.FOLDER / f"{build.model}.json"
     baselines.write_baseline(
         path, model=build.model, dataset=test.name, dataset_sha256=test.sha256,
-        rights={outcome.artifact.target: outcome.right for outcome in found},
+        rights={outcome.artifact.target: outcome.right for outcome in results},
         files={outcome.artifact.target: {"file": outcome.artifact.file, "sha256": outcome.artifact.sha256,
-                                         "bytes": outcome.artifact.bytes} for outcome in found})
+                                         "bytes": outcome.artifact.bytes} for outcome in results})
     progress.note(f"baseline written to {path}")

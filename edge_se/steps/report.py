@@ -56,16 +56,16 @@ def report(builds: Sequence[str] = (), *, bench: Sequence[Path | Mapping[str, An
     require_file(html, PAGE, "--html", sources=given)
     require_file(markdown, MARKDOWN, "--markdown", sources=given)
     require_file(out, document_kind("report"), "--out", sources=given)
-    found = [read_build(_folder(name)) for name in builds] or [read_build(locate_build(None))]
-    for build in found:
+    opened = [read_build(_folder(name)) for name in builds] or [read_build(locate_build(None))]
+    for build in opened:
         require_whole(build)
     benches = [(source.name if isinstance(source, Path) else BENCH, read_given(Bench, source))
-               for source in bench or _beside(found)]
+               for source in bench or _beside(opened)]
     sensitivities = [(path.name, read_given(Sensitivity, path)) for path in sensitivity]
     robust = [(path.name, read_given(Robustness, path)) for path in robustness]
-    cifar = cifar10.find(data) if any(build.labels == cifar10.CLASSES for build in found) else None
+    cifar = cifar10.find(data) if any(build.labels == cifar10.CLASSES for build in opened) else None
     test = splits.load("test", cifar) if cifar else None
-    materials = [_material(name, build, test, progress) for name, build in zip(_names(found), found)]
+    materials = [_material(name, build, test, progress) for name, build in zip(_names(opened), opened)]
     document = report_document(materials, benches=benches, sensitivities=sensitivities, robust=robust,
                                margin_pp=max_drop, alpha=alpha)
     if html:

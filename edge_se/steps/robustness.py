@@ -126,16 +126,16 @@ def _answers(build: Build, models: dict[str, OnnxModel], images: ImageSet, condi
 
 def _row(item: Artifact, fp32: Artifact, answers: dict[str, Predictions], labels: NDArray[np.uint8]) -> dict[str, Any]:
     """One file under one condition. Percent and percentage points; FP32 has no drop."""
-    found, n = answers[item.file], len(labels)
-    right = int((found == labels).sum())
+    own, n = answers[item.file], len(labels)
+    right = int((own == labels).sum())
     low, high = wilson_interval(right, n, 1 - 2 * ALPHA)
     row: dict[str, Any] = {"file": item.file, "top1": 100 * right / n, "top1_ci": [100 * low, 100 * high],
                            "drop_pp": None, "ci_pp": None, "broken": None, "fixed": None, "flips": None}
     if item is not fp32:
-        paired = pair(answers[fp32.file], found, labels)
+        paired = pair(answers[fp32.file], own, labels)
         low, high = drop_interval(paired, ALPHA)
         row |= {"drop_pp": 100 * paired.drop, "ci_pp": [100 * low, 100 * high], "broken": paired.broken,
-                "fixed": paired.fixed, "flips": int((answers[fp32.file] != found).sum())}
+                "fixed": paired.fixed, "flips": int((answers[fp32.file] != own).sum())}
     return row
 
 

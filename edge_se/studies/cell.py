@@ -61,9 +61,10 @@ def _test(cell: Cell, settings: dict[str, Any], folder: Path, data: Path | None,
           progress: Progress) -> list[dict[str, Any]]:
     from edge_se.steps.train import test_figure
 
-    found = test_figure(cell.model, folder, data=data, progress=progress)
-    low, high = found["ci95"]
-    return [asdict(Figure(evaluation="test", measure="top1", value=found["top1"], low=low, high=high, n=found["n"]))]
+    accuracy = test_figure(cell.model, folder, data=data, progress=progress)
+    low, high = accuracy["ci95"]
+    return [asdict(Figure(evaluation="test", measure="top1", value=accuracy["top1"], low=low, high=high,
+                          n=accuracy["n"]))]
 
 
 def _graph(cell: Cell, folder: Path) -> Path:

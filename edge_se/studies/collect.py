@@ -101,28 +101,28 @@ def comparisons(rows: Sequence[dict[str, Any]], study: Study) -> list[dict[str, 
 
     Differences are of the seeds that both have. Holm's family: all comparisons of one evaluation and measure.
     """
-    values, found = _by_seed(rows), []
+    values, compared = _by_seed(rows), []
     for (model, recipe, thing), own in values.items():
         for against in _opponents(model, recipe, study):
             other = values.get((*against, thing), {})
             shared = sorted(own.keys() & other.keys())
             if shared:
-                found.append({"model": model, "recipe": recipe, "against_model": against[0],
-                              "against_recipe": against[1], **dict(thing),
-                              **_document(spread([own[seed] - other[seed] for seed in shared]), p=True)})
+                compared.append({"model": model, "recipe": recipe, "against_model": against[0],
+                                 "against_recipe": against[1], **dict(thing),
+                                 **_document(spread([own[seed] - other[seed] for seed in shared]), p=True)})
     families = defaultdict(list)
-    for row in found:
+    for row in compared:
         families[row["evaluation"], row["measure"]].append(row)
     for family in families.values():
         for row, p in zip(family, holm_of_tests([row["p"] for row in family])):
             row["p_holm"], row["family"] = p, sum(other["p"] is not None for other in family)
-    return found
+    return compared
 
 
 def _opponents(model: str, recipe: str, study: Study) -> list[tuple[str, str]]:
-    found = [] if model == study.baseline else [(study.baseline, recipe)]
+    opponents = [] if model == study.baseline else [(study.baseline, recipe)]
     baseline = study.baseline_recipe_label
-    return found if baseline in (None, recipe) else [*found, (model, baseline)]
+    return opponents if baseline in (None, recipe) else [*opponents, (model, baseline)]
 
 
 _Thing = tuple[tuple[str, str | int], ...]
@@ -130,13 +130,14 @@ _Thing = tuple[tuple[str, str | int], ...]
 
 def _by_seed(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str, _Thing], dict[int, float]]:
     """(model, recipe, measured thing) -> value of each seed, in the order of the rows."""
-    found: dict[tuple[str, str, _Thing], dict[int, float]] = {}
+    by_seed: dict[tuple[str, str, _Thing], dict[int, float]] = {}
     for row in rows:
         thing = tuple((key, row[key]) for key in ("evaluation", "measure", *CONDITIONS) if key in row)
-        found.setdefault((row["model"], row["recipe"], thing), {})[row["seed"]] = row["value"]
-    return found
+        by_seed.setdefault((row["model"], row["recipe"], thing), {})[row["seed"]] = row["value"]
+    return by_seed
 
 
-def _document(found: Spread, *, p: bool) -> dict[str, Any]:
-    content: dict[str, Any] = {"n": found.n, "mean": found.mean, "sd": found.sd, "low": found.low, "high": found.high}
-    return content | {"p": found.p} if p else content
+def _document(summary: Spread, *, p: bool) -> dict[str, Any]:
+    content: dict[str, Any] = {"n": summary.n, "mean": summary.mean, "sd": summary.sd,
+                               "low": summary.low, "high": summary.high}
+    return content | {"p": summary.p} if p else content

@@ -116,13 +116,13 @@ def _card(path: Path) -> _Card:
 
 def _figures(path: Path, kind: str) -> list[Figure]:
     try:
-        found = _FIGURES.validate_python(read_json(path).get("figures"))
+        figures = _FIGURES.validate_python(read_json(path).get("figures"))
     except ValidationError as invalid:
         raise _broken(path, invalid) from None
-    for figure in found:
+    for figure in figures:
         if strange := _strange(figure, kind):
             raise ArtifactError(strange, where=path, fix="delete the file")
-    return found
+    return figures
 
 
 def _strange(figure: Figure, kind: str) -> str | None:

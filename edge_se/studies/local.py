@@ -103,8 +103,8 @@ def _outcome(item: _Running) -> Outcome | None:
         _stdin(item.process).close()
     if item.answer.exists():
         with suppress(ArtifactError):
-            found = read_json(item.answer)
-            return Outcome(job=item.job, result=found["result"], error=found["error"], attempts=item.attempt)
+            answer = read_json(item.answer)
+            return Outcome(job=item.job, result=answer["result"], error=answer["error"], attempts=item.attempt)
     if item.attempt < ATTEMPTS:
         return None
     code = item.process.returncode

@@ -53,14 +53,14 @@ class RayExecutor:
                 done, _ = self._ray.wait(list(pending), num_returns=1)
                 job, attempt = pending.pop(done[0])
                 try:
-                    found = self._ray.get(done[0])
+                    answer = self._ray.get(done[0])
                 except self._ray.exceptions.RayError as error:  # killed, out of memory, its node gone
                     if attempt < ATTEMPTS:
                         pending[self._submit(task, job)] = (job, attempt + 1)
                         continue
-                    found = {"result": None, "error": f"{ENDED} {attempt} times ({type(error).__name__}); "
+                    answer = {"result": None, "error": f"{ENDED} {attempt} times ({type(error).__name__}); "
                                                       f"see {job.log}"}
-                yield Outcome(job=job, result=found["result"], error=found["error"], attempts=attempt)
+                yield Outcome(job=job, result=answer["result"], error=answer["error"], attempts=attempt)
 
     def _connect(self, stack: ExitStack) -> None:
         """Joins or starts the cluster and leaves or ends it with `stack`."""

@@ -55,9 +55,9 @@ def study(file: PathLike, *, out: PathLike | None = None, options: Options | Non
     cifar10.require(data)
     done: dict[str, dict[str, Any]] = {}
     for cell in plan.cells:
-        found = finished(cell, plan.study.evaluations, cells / cell.folder)
-        if found is not None:
-            done[cell.key] = found
+        result = finished(cell, plan.study.evaluations, cells / cell.folder)
+        if result is not None:
+            done[cell.key] = result
     jobs = [Job(name=cell.folder, work=run, log=(cells / cell.folder / LOG).resolve(),
                 arguments=arguments(cell, plan.study.evaluations, cells / cell.folder,
                                     device=settings.device, data=data))
@@ -138,9 +138,9 @@ def _cell(cell: Cell, result: dict[str, Any] | None, error: str | None) -> dict[
 
 def _notes(results: Iterable[dict[str, Any]]) -> list[str]:
     """What a reader should know before comparing cells."""
-    found = list(results)
-    commits = {str(result["commit"]) for result in found}
-    places = {(result["hardware"]["cpu"], result["device"]) for result in found}
+    all_results = list(results)
+    commits = {str(result["commit"]) for result in all_results}
+    places = {(result["hardware"]["cpu"], result["device"]) for result in all_results}
     return ([f"The cells were trained by {len(commits)} states of the code."] if len(commits) > 1 else []) + (
         [f"The cells were trained on {len(places)} kinds of hardware."] if len(places) > 1 else [])
 

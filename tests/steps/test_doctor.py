@@ -28,10 +28,10 @@ def run(*arguments):
 @pytest.fixture
 def answers(monkeypatch, tmp_path):
     """A machine on which everything answers; a test changes what it is about. No process is started."""
-    told = {name: Answer(found={"version": "1.0"}) for name in step.PACKAGES}
-    told |= {"CIFAR-10": Answer(found={"root": str(tmp_path), "lacks": [], "fix": "fetch"}), "GPU": Answer(found=GPU),
-             "state": Answer(found={"state": STATE, "power": ["rapl"]}),
-             "Jetson": Answer(found={"shown": "ssh://orin", "problem": "none"})}
+    told = {name: Answer(value={"version": "1.0"}) for name in step.PACKAGES}
+    told |= {"CIFAR-10": Answer(value={"root": str(tmp_path), "lacks": [], "fix": "fetch"}), "GPU": Answer(value=GPU),
+             "state": Answer(value={"state": STATE, "power": ["rapl"]}),
+             "Jetson": Answer(value={"shown": "ssh://orin", "problem": "none"})}
     monkeypatch.setattr(step, "ask", lambda questions, timeout: {name: told[name] for name in questions})
     monkeypatch.chdir(tmp_path)
     return told
@@ -113,7 +113,7 @@ def test_a_broken_native_library_is_a_row(monkeypatch, tmp_path):
     kept = ("onnxruntime", "openvino", "tensorrt")
     ask = step.ask
     monkeypatch.setattr(step, "ask", lambda questions, timeout: {
-        name: Answer(found={"version": "1.0"}) for name in step.PACKAGES} | {
+        name: Answer(value={"version": "1.0"}) for name in step.PACKAGES} | {
         "CIFAR-10": Answer(failure="x"), "GPU": Answer(failure="x"), "state": Answer(failure="x"),
         "Jetson": Answer(failure="x")} | ask({name: questions[name] for name in kept}, timeout))
     document = step.doctor(timeout=4)
@@ -153,7 +153,7 @@ def test_jobs_say_what_they_lack(answers):
     ({}, "optional", "compare ratios"),
 ])
 def test_clocks(answers, state, status, says):
-    answers["state"] = Answer(found={"state": STATE | state, "power": []})
+    answers["state"] = Answer(value={"state": STATE | state, "power": []})
     check = checked("clocks")
     assert check["status"] == status and (check["fix"] is None if says is None else says in check["fix"])
     assert ("floating" in check["found"]) == (state.get("clocks_locked") is False)
@@ -175,24 +175,24 @@ def cifar_answer(data=None):
 def test_cifar10_is_looked_for_as_other_commands_do(monkeypatch, tmp_path):
     monkeypatch.delenv("EDGE_SE_DATA", raising=False)
     monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path / "cache"))
-    assert cifar_answer().found["root"] is None
-    assert "holds neither" in cifar_answer(tmp_path).found["refused"]
+    assert cifar_answer().value["root"] is None
+    assert "holds neither" in cifar_answer(tmp_path).value["refused"]
     folder = tmp_path / "cifar-10-batches-bin"
     folder.mkdir()
     for number in range(1, 6):
         (folder / f"data_batch_{number}.bin").touch()
     monkeypatch.setenv("EDGE_SE_DATA", str(tmp_path))
     answer = cifar_answer()
-    assert answer.found["root"] == str(tmp_path) and answer.found["lacks"] == ["test_batch.bin"]
+    assert answer.value["root"] == str(tmp_path) and answer.value["lacks"] == ["test_batch.bin"]
 
 
-@pytest.mark.parametrize(("found", "says"), [
+@pytest.mark.parametrize(("value", "says"), [
     ({"root": None, "lacks": [], "fix": "run it"}, "not found: looked in $EDGE_SE_DATA (unset) and "),
     ({"root": "/d", "lacks": ["test_batch.bin"], "fix": "run it"}, "/d lacks test_batch.bin"),
     ({"refused": "/d: holds neither", "fix": "run it"}, "/d: holds neither"),
 ])
-def test_cifar10_that_is_not_there_has_its_fix(answers, found, says):
-    answers["CIFAR-10"] = Answer(found=found)
+def test_cifar10_that_is_not_there_has_its_fix(answers, value, says):
+    answers["CIFAR-10"] = Answer(value=value)
     check = checked("CIFAR-10")
     assert (check["status"], check["fix"]) == ("optional", "run it") and check["found"].startswith(says)
 
@@ -225,11 +225,11 @@ def test_shipped_files_that_are_not_there(answers, monkeypatch, tmp_path):
 
 def test_devices(answers, monkeypatch):
     assert checked("GPU")["found"] == "Orin, CUDA 12.6, 8,192 MiB, compute capability 8.7"
-    answers["GPU"] = Answer(found={"refused": "no CUDA device", "fix": ""})
+    answers["GPU"] = Answer(value={"refused": "no CUDA device", "fix": ""})
     assert checked("GPU") == {"check": "GPU", "found": "none usable: no CUDA device", "status": "optional",
                               "fix": "for --device cuda: NVIDIA's driver and CUDA"}
     assert checked("Jetson")["found"] == "ssh://orin"
-    answers["Jetson"] = Answer(found={"shown": None, "problem": "none: looked for it"})
+    answers["Jetson"] = Answer(value={"shown": None, "problem": "none: looked for it"})
     assert checked("Jetson")["found"] == "none: looked for it" and "--host" in checked("Jetson")["fix"]
     answers["Jetson"] = Answer(failure="OSError: broken")
     assert (checked("Jetson")["found"], checked("Jetson")["status"]) == ("OSError: broken", "optional")
@@ -241,9 +241,9 @@ def test_devices(answers, monkeypatch):
 def test_the_questions_about_this_machine_have_answers():
     told = step.ask({"GPU": step._GPU, "state": step._STATE, "Jetson": step._JETSON})
     assert {name: answer.failure for name, answer in told.items()} == {"GPU": None, "state": None, "Jetson": None}
-    assert {"name", "refused"} & told["GPU"].found.keys()
-    assert {"governors", "clocks_locked", "power_mode", "device"} <= told["state"].found["state"].keys()
-    assert told["Jetson"].found.keys() == {"shown", "problem"}
+    assert {"name", "refused"} & told["GPU"].value.keys()
+    assert {"governors", "clocks_locked", "power_mode", "device"} <= told["state"].value["state"].keys()
+    assert told["Jetson"].value.keys() == {"shown", "problem"}
 
 
 @pytest.mark.parametrize(("program", "found", "fix"), [

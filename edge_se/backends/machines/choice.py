@@ -77,10 +77,10 @@ def way_to(device: str, host: str | None = None) -> Transport | None:
     if device == "cuda":
         return LocalProcess()
     if device == "jetson":
-        found = way_to_jetson(host)
-        if found is None:
+        way = way_to_jetson(host)
+        if way is None:
             raise UnavailableError(no_jetson(), where="--device jetson")
-        return found
+        return way
     raise EdgeSeError(f"unknown device '{device}'", where="--device", fix=did_you_mean(device, (*DEVICES, "ssh://")))
 
 

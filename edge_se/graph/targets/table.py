@@ -12,8 +12,8 @@ from edge_se.graph import targets
 from edge_se.graph.targets.base import Target
 
 FLOAT = "any"  # of FP32 and FP16 files, which are written for every runtime; see `edge_se.device.agent.fits`
-_MODULES = [import_module(f"{targets.__name__}.{found.name}") for found in iter_modules(targets.__path__)
-            if found.name not in ("base", "table")]
+_MODULES = [import_module(f"{targets.__name__}.{module.name}") for module in iter_modules(targets.__path__)
+            if module.name not in ("base", "table")]
 TARGETS: dict[str, Target] = {target.name: target for target in sorted(
     (vars(module)["TARGET"] for module in _MODULES), key=lambda target: (target.order, target.name))}
 

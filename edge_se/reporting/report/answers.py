@@ -49,9 +49,9 @@ def _accuracy(item: Artifact, given: Predictions | None) -> dict[str, Any]:
 def _drop(given: Predictions, fp32: Artifact, item: Artifact, margin_pp: float, alpha: float) -> dict[str, Any]:
     assert given.images.labels is not None
     answers = {file: given.logits[file].argmax(1) for file in (fp32.file, item.file)}
-    found = judge(pair(answers[fp32.file], answers[item.file], given.images.labels), margin_pp, alpha)
-    return {"drop_pp": found.drop_pp, "ci_pp": list(found.ci_pp), "broken": found.paired.broken,
-            "fixed": found.paired.fixed, "mcnemar_p": found.mcnemar_p, "verdict": found.verdict,
+    judgement = judge(pair(answers[fp32.file], answers[item.file], given.images.labels), margin_pp, alpha)
+    return {"drop_pp": judgement.drop_pp, "ci_pp": list(judgement.ci_pp), "broken": judgement.paired.broken,
+            "fixed": judgement.paired.fixed, "mcnemar_p": judgement.mcnemar_p, "verdict": judgement.verdict,
             "flips": int((answers[fp32.file] != answers[item.file]).sum()), "flips_n": len(given.images),
             "flips_on": given.images.name}
 
@@ -72,7 +72,7 @@ def classes_of(material: Material, alpha: float) -> list[dict[str, Any]]:
     if given is None or fp32 is None or given.images.labels is None:
         return []
     reference = given.logits[fp32.file].argmax(1)
-    found = []
+    by_file = []
     for item in material.build.artifacts:
         if item is fp32:
             continue
@@ -85,8 +85,8 @@ def classes_of(material: Material, alpha: float) -> list[dict[str, Any]]:
                 rows.append({"class": one.name, "n": one.paired.n, "drop_pp": 100 * one.paired.drop,
                              "ci_pp": [100 * low, 100 * high], "broken": one.paired.broken, "fixed": one.paired.fixed,
                              "p_holm": one.p_holm, "significant": one.significant})
-        found.append({"file": item.file, "label": item.label, "precision": item.precision, "classes": rows})
-    return found
+        by_file.append({"file": item.file, "label": item.label, "precision": item.precision, "classes": rows})
+    return by_file
 
 
 def gallery_of(material: Material, limit: int = GALLERY) -> dict[str, Any] | None:

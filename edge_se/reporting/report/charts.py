@@ -104,12 +104,12 @@ def unit_bars(units: list[dict[str, Any]]) -> list[float]:
 
 def changes(item: dict[str, Any]) -> list[tuple[str, bool, str]]:
     """(answer with confidence, whether it is right, files that give it) of a flipped image, the commonest first."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    by_answer: dict[str, list[dict[str, Any]]] = {}
     for other in item["int8"]:
-        found.setdefault(other["answer"], []).append(other)
+        by_answer.setdefault(other["answer"], []).append(other)
     return [(f"{name} {_range([file['confidence'] for file in files])}", name == item["label"],
              ", ".join(file["file"].removeprefix("int8.") for file in files))
-            for name, files in sorted(found.items(), key=lambda pair: -len(pair[1]))]
+            for name, files in sorted(by_answer.items(), key=lambda pair: -len(pair[1]))]
 
 
 def _range(confidences: list[float]) -> str:

@@ -67,26 +67,26 @@ def _sensitivity(given: Sensitivity) -> dict[str, Any]:
 
 def _missing(builds: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """What is not in the report, each with one sentence on how to get it."""
-    found = []
+    missing = []
     if any(build["judged_on"] is None and build["cifar10"] for build in builds):
-        found.append(("Verdicts, drops by class and flipped images", f"CIFAR-10 is not here: {HOW_TO_GET}."))
+        missing.append(("Verdicts, drops by class and flipped images", f"CIFAR-10 is not here: {HOW_TO_GET}."))
     foreign = [build["name"] for build in builds if not build["cifar10"]]
     if foreign:
-        found.append(("Verdicts, drops by class and flipped images",
-                      f"{', '.join(foreign)} answers with other classes than CIFAR-10's, which these are made with."))
+        missing.append(("Verdicts, drops by class and flipped images",
+                        f"{', '.join(foreign)} answers with other classes than CIFAR-10's, which these are made with."))
     if not rows:
-        found.append(("Latencies and Pareto", "Run `edge-se bench --model NAME --out bench.json` and give "
-                      "`--bench bench.json`, or keep the file as bench.json in the build's folder."))
+        missing.append(("Latencies and Pareto", "Run `edge-se bench --model NAME --out bench.json` and give "
+                        "`--bench bench.json`, or keep the file as bench.json in the build's folder."))
     for build in builds:
         if not any(file["precision"] == "int8" for file in build["files"]):
-            found.append((f"INT8 of {build['name']}", f"Run `edge-se export --model {build['model']} --int8`."))
+            missing.append((f"INT8 of {build['name']}", f"Run `edge-se export --model {build['model']} --int8`."))
         elif build["calibration"] is None:
-            found.append((f"Calibration of {build['name']}", "Its folder holds no calibration.npz that fits: run "
-                          f"`edge-se export --model {build['model']} --int8` again."))
+            missing.append((f"Calibration of {build['name']}", "Its folder holds no calibration.npz that fits: run "
+                            f"`edge-se export --model {build['model']} --int8` again."))
         if not build["sensitivity"]:
-            found.append((f"Sensitivity of {build['name']}", f"Run `edge-se sensitivity --model {build['model']} --out "
-                          "sensitivity.json` and give `--sensitivity sensitivity.json`."))
+            missing.append((f"Sensitivity of {build['name']}", f"Run `edge-se sensitivity --model {build['model']} "
+                            "--out sensitivity.json` and give `--sensitivity sensitivity.json`."))
         if not build["robustness"] and build["cifar10"]:
-            found.append((f"Robustness of {build['name']}", f"Run `edge-se robustness --model {build['model']} --out "
-                          "robustness.json` and give `--robustness robustness.json`."))
-    return [{"section": section, "how": how} for section, how in found]
+            missing.append((f"Robustness of {build['name']}", f"Run `edge-se robustness --model {build['model']} --out "
+                            "robustness.json` and give `--robustness robustness.json`."))
+    return [{"section": section, "how": how} for section, how in missing]

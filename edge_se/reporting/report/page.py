@@ -34,6 +34,6 @@ def page(document: dict[str, Any]) -> str:
 
 def _worst_classes(build: dict[str, Any]) -> dict[str, Any]:
     """Classes of the file that decides the verdict, else of the first."""
-    found: dict[str, Any] = next((file for file in build["classes"] if file["file"] == build["worst"]),
+    worst: dict[str, Any] = next((file for file in build["classes"] if file["file"] == build["worst"]),
                                  build["classes"][0])
-    return found
+    return worst

@@ -80,14 +80,14 @@ def matrix(rows: list[dict[str, Any]]) -> View:
     cells: dict[tuple[Any, ...], dict[str, str]] = {}
     for row in rows:
         cells.setdefault(tuple(row[key] for key in keys), {})[row["backend"]] = _latency(row)
-    varying = {key for position, key in enumerate(keys) if len({found[position] for found in cells}) > 1}
+    varying = {key for position, key in enumerate(keys) if len({values[position] for values in cells}) > 1}
     named = [key for key in keys if key in varying | {"model", "file"}]
     common = "" if varying & {"batch", "threads"} else f"; {_load(rows[0])}"
     return View(
         title=f"Precision and backend: p50 ms (p90), times as fast as FP32 in the same backend{common}", left=2,
         columns=[*named, *backends],
         rows=[[*(DASH if value is None else str(value) for key, value in zip(keys, conditions) if key in named),
-               *(found.get(backend, DASH) for backend in backends)] for conditions, found in cells.items()])
+               *(values.get(backend, DASH) for backend in backends)] for conditions, values in cells.items()])
 
 
 def _load(row: dict[str, Any]) -> str:
@@ -242,13 +242,13 @@ def tree(build: dict[str, Any]) -> list[tuple[int, str, str]]:
     """(depth, name, SHA-256) from the source down to each file, parents before children."""
     source, files_ = build["provenance"]["source"], build["files"]
     origin = " ".join(str(source[key]) for key in ("kind", "weights") if source.get(key))
-    found = [(0, f"source: {origin or 'file'}", str(source.get("sha256", DASH)))]
+    nodes = [(0, f"source: {origin or 'file'}", str(source.get("sha256", DASH)))]
     known, seen = {row["sha256"] for row in files_}, set[str]()
 
     def add(row: dict[str, Any], depth: int) -> None:
         seen.add(row["file"])
         how = ", ".join(part for part in (row["method"], row["placement"]) if part)
-        found.append((depth, row["file"] + (f" ({how})" if how else ""), row["sha256"]))
+        nodes.append((depth, row["file"] + (f" ({how})" if how else ""), row["sha256"]))
         for child in files_:
             if child["parent_sha256"] == row["sha256"] and child["file"] not in seen:
                 add(child, depth + 1)
@@ -259,4 +259,4 @@ def tree(build: dict[str, Any]) -> list[tuple[int, str, str]]:
     for row in files_:  # an altered manifest may make files each other's parents
         if row["file"] not in seen:
             add(row, 1)
-    return found
+    return nodes
