@@ -8,6 +8,7 @@ from onnx import helper
 
 from edge_se.core.errors import ModelError
 from edge_se.graph.onnx_model import opset_of
+from edge_se.graph.squeezes import spelled_out_squeezes
 from edge_se.graph.targets.base import OPSET
 from edge_se.graph.view import GraphView, attribute
 
@@ -18,7 +19,9 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
     """Strips exporter traces, turns spatial means into GlobalAveragePool, infers shapes and checks the result."""
     strip_traces(model)
     hide_constants(model)
+    spelled_out_squeezes(model)
     squeeze_to_global_average_pool(model)
+    remove_unused_nodes(model)
     return checked(model)
 
 

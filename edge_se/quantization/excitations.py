@@ -1,32 +1,38 @@
 """Finds the excitations of squeeze-and-excitation blocks in an ONNX graph, whoever exported it.
 
-The pattern: u -> pool or mean -> conv/gemm/matmul -> activation -> conv/gemm/matmul -> (hard) sigmoid -> Mul with u,
-with reshapes, transposes or a bias Add anywhere in between. A competitive one (CMPE-SE) reads a second pool too, of
-the tensor that the product is added to, and has a third weighted layer: the second squeeze's or the re-image kernel.
+The pattern: a bounded function of pools alone that scales what was pooled. Which layers, activations and shapes lie
+between a pool and the bound does not matter: 1 x 1 convolutions, linear layers, Einsum, the 1-D convolution of ECA,
+pools by mean and by maximum (CBAM), of rows and of columns (coordinate attention). A competitive excitation (CMPE-SE)
+reads a pool of the tensor too that the product is added to. CBAM's spatial half is none: it pools over channels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import onnx
 
-from edge_se.graph.view import GraphView
+from edge_se.graph.view import GraphView, attribute
 
-SHAPE_ONLY = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Expand")
-WEIGHTED = ("Conv", "Gemm", "MatMul")
-ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "PRelu", "HardSwish", "Sigmoid", "Mul", "Add", "Div")
-BOUNDED = ("Sigmoid", "HardSigmoid")
-POOLS = ("GlobalAveragePool", "ReduceMean")
+SHAPE_ONLY = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Expand", "Slice", "Gather",
+              "Split")
+WEIGHTED = ("Conv", "Gemm", "MatMul", "Einsum")
+ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "PRelu", "HardSwish", "Elu", "Gelu", "Erf", "Mul", "Add", "Sub", "Div",
+               "BatchNormalization")
+BOUNDED = ("Sigmoid", "HardSigmoid", "Tanh", "Softmax")
+POOLS = ("GlobalAveragePool", "GlobalMaxPool")
+REDUCTIONS = ("ReduceMean", "ReduceMax")
 JOINS = ("Concat",)
-LONGEST = 24  # nodes; a chain that is longer is no excitation
+LONGEST = 40  # nodes; a chain that is longer is no excitation
 
 
 @dataclass(frozen=True, kw_only=True)
 class Excitation:
     """`squeezes` pool u (and its shortcut), `inner` computes the excitation from them, `scale` multiplies u by it.
 
-    Nodes by the name of their first output; that of u's pool comes first.
+    Nodes by the name of their first output; that of u's pool comes first. Where several factors of the same pools
+    scale u in turn, `scale` is the first product and `inner` has the nodes of all.
     """
 
     squeezes: tuple[str, ...]
@@ -37,13 +43,20 @@ class Excitation:
 def find_excitations(model: onnx.ModelProto) -> list[Excitation]:
     """All excitations in graph order."""
     view = GraphView(model)
-    excitations = []
+    excitations: list[Excitation] = []
     for node in model.graph.node:
         if node.op_type == "Mul":
-            for scaled, excitation in (tuple(node.input), tuple(reversed(node.input))):
-                chain = _chain(excitation, view)
-                squeezes = chain and _squeezes(chain, scaled, node, view)
-                if chain and squeezes:
+            for scaled, factor in (tuple(node.input), tuple(reversed(node.input))):
+                chain = _chain(factor, view)
+                if chain is None:
+                    continue
+                if excitations and excitations[-1].scale == scaled \
+                        and {pool for pools in chain.pooled.values() for pool in pools} <= {*excitations[-1].squeezes}:
+                    more = [name for name in chain.inner if name not in excitations[-1].inner]
+                    excitations[-1] = replace(excitations[-1], inner=(*excitations[-1].inner, *more))
+                    break
+                squeezes = _squeezes(chain, scaled, node, view)
+                if squeezes:
                     excitations.append(Excitation(squeezes=squeezes, inner=tuple(chain.inner), scale=node.output[0]))
                     break
     return excitations
@@ -51,34 +64,31 @@ def find_excitations(model: onnx.ModelProto) -> list[Excitation]:
 
 @dataclass(kw_only=True)
 class _Chain:
-    """Nodes from an excitation back to the pools, and what each pool pools."""
+    """Nodes from a factor back to the pools, and the pools of each tensor that is pooled."""
 
     inner: list[str]
-    pooled: dict[str, str]  # input of the pool -> its output
-    weighted: int
+    pooled: dict[str, list[str]]
 
 
-def _chain(excitation: str, view: GraphView) -> _Chain | None:
-    """What computes `excitation` from pools alone, or None where something else does."""
-    node = _skip_shapes(excitation, view)
-    if node is None or node.op_type not in BOUNDED:
+def _chain(factor: str, view: GraphView) -> _Chain | None:
+    """What computes `factor` from pools alone, or None where something else does or nothing bounds it."""
+    if not _is_bounded(factor, view):
         return None
-    chain = _Chain(inner=[], pooled={}, weighted=0)
-    pending = [excitation]
+    chain = _Chain(inner=[], pooled={})
+    pending = [factor]
     while pending:
         producer = view.producer.get(pending.pop())
         if producer is None or len(chain.inner) > LONGEST:
             return None
         name = producer.output[0]
-        if producer.op_type in POOLS:
-            if chain.pooled.setdefault(producer.input[0], name) != name:
-                return None
+        if name in chain.inner or any(name in pools for pools in chain.pooled.values()):
             continue
-        if name in chain.inner:
+        if _is_pool(producer, view) and not _is_pool(_before(producer, view), view):  # a mean of means is inside
+            chain.pooled.setdefault(_behind_shapes(producer.input[0], view), []).append(name)
             continue
-        if producer.op_type not in (*SHAPE_ONLY, *WEIGHTED, *ACTIVATIONS, *BOUNDED, *JOINS):
+        if producer.op_type not in (*SHAPE_ONLY, *WEIGHTED, *ACTIVATIONS, *BOUNDED, *JOINS) \
+                and not _is_pool(producer, view):
             return None
-        chain.weighted += producer.op_type in WEIGHTED
         chain.inner.append(name)
         # A shape that is computed from u (for the batch size) is no path of values.
         pending.extend(producer.input[:1] if producer.op_type in SHAPE_ONLY else view.data_inputs(producer))
@@ -87,10 +97,39 @@ def _chain(excitation: str, view: GraphView) -> _Chain | None:
 
 def _squeezes(chain: _Chain, scaled: str, scale: onnx.NodeProto, view: GraphView) -> tuple[str, ...]:
     """The pools of an excitation on `scaled`, none when `chain` is no excitation."""
-    others = chain.pooled.keys() - {scaled}
-    if scaled not in chain.pooled or chain.weighted != 2 + len(others) or others - {_added_to(scale.output[0], view)}:
+    own = chain.pooled.get(_behind_shapes(scaled, view))
+    others = {name: pools for name, pools in chain.pooled.items() if pools is not own}
+    if own is None or others.keys() - {_added_to(scale.output[0], view)}:
         return ()
-    return chain.pooled[scaled], *(chain.pooled[name] for name in others)
+    return *own, *(pool for pools in others.values() for pool in pools)
+
+
+def _is_bounded(name: str, view: GraphView) -> bool:
+    """Whether `name` cannot leave an interval whatever the image: constants shift and stretch it only."""
+    node = _skip_shapes(name, view)
+    if node is None:
+        return False
+    if node.op_type in ("Mul", "Add", "Sub", "Div"):
+        computed = view.data_inputs(node)
+        over_constant = node.op_type != "Div" or view.constant(node.input[1]) is not None
+        return bool(computed) and over_constant and all(_is_bounded(one, view) for one in computed)
+    return node.op_type in BOUNDED or (node.op_type == "Clip" and len(node.input) == 3 and all(node.input))
+
+
+def _is_pool(node: onnx.NodeProto | None, view: GraphView) -> bool:
+    """Whether `node` pools over rows, columns or both, and not over channels."""
+    if node is None or node.op_type in POOLS:
+        return node is not None
+    if node.op_type not in REDUCTIONS:
+        return False
+    axes = attribute(node, "axes")  # an attribute up to opset 17, an input from 18 on
+    if axes is None and len(node.input) > 1:
+        axes = view.constant(node.input[1])
+    return axes is not None and all(int(axis) not in (0, 1, -3, -4) for axis in np.atleast_1d(np.asarray(axes)))
+
+
+def _before(node: onnx.NodeProto, view: GraphView) -> onnx.NodeProto | None:
+    return _skip_shapes(node.input[0], view)
 
 
 def _added_to(name: str, view: GraphView) -> str | None:
@@ -99,6 +138,15 @@ def _added_to(name: str, view: GraphView) -> str | None:
     if add is None or add.op_type != "Add":
         return None
     return next((other for other in add.input if other != name), None)
+
+
+def _behind_shapes(name: str, view: GraphView) -> str:
+    """The tensor whose values `name` has, in whatever shape."""
+    node = view.producer.get(name)
+    while node is not None and node.op_type in ("Reshape", "Flatten", "Identity"):
+        name = node.input[0]
+        node = view.producer.get(name)
+    return name
 
 
 def _skip_shapes(name: str, view: GraphView) -> onnx.NodeProto | None:

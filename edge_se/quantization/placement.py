@@ -48,10 +48,23 @@ def place(model: onnx.ModelProto, target: Target, name: str | None = None) -> Pl
     spared = [] if name == "all" else [node for excitation in find_excitations(model) for node in excitation.inner]
     if name == "ends-float":
         spared += ends(model)
+    if target.quantized_outputs:
+        spared += attention(model)
     operators = target.operators if name != "conv-only" else (*WEIGHTED, "Relu", "Clip")
     residual = () if not target.quantized_residuals or name == "conv-only" else tuple(residual_inputs(model))
     return Placement(name=name, operators=operators if target.quantized_outputs else WEIGHTED,
                      float_nodes=tuple(spared), residual_inputs=residual)
+
+
+def attention(model: onnx.ModelProto) -> list[str]:
+    """Products of two computed tensors, and Softmax, by their first output.
+
+    onnxruntime fuses Q/DQ around a Softmax into QLinearSoftmax, whose one step of output (1/256) is more than all of a
+    nearly uniform attention over some hundred tokens; and such products hold few of the MACs.
+    """
+    view = GraphView(model)
+    return [node.output[0] for node in model.graph.node if node.op_type == "Softmax"
+            or (node.op_type == "MatMul" and len(view.data_inputs(node)) == 2)]
 
 
 def ends(model: onnx.ModelProto) -> list[str]:
@@ -71,12 +84,15 @@ def residual_inputs(model: onnx.ModelProto) -> list[tuple[str, str]]:
     """(output, residual input) of every Add of two computed tensors.
 
     The residual input is the one that fewer nodes lie behind: the shortcut, projected or not. The other branch
-    ends in the convolution that TensorRT fuses with the Add. The inside of excitations does not count: one on the
-    shortcut is longer than the branch.
+    ends in the convolution that TensorRT fuses with the Add; where it ends in something else (a transformer's linear
+    layer) Q/DQ on the residual stream buys nothing and costs accuracy, so such Adds are left out. The inside of
+    excitations does not count: one on the shortcut is longer than the branch.
     """
     view = GraphView(model)
     depth = {value.name: 0 for value in model.graph.input}
-    inside = {name for excitation in find_excitations(model) for name in (*excitation.squeezes, *excitation.inner)}
+    excitations = find_excitations(model)
+    inside = {name for excitation in excitations for name in (*excitation.squeezes, *excitation.inner)}
+    scales = {excitation.scale: view.producer[excitation.squeezes[0]].input[0] for excitation in excitations}
     for node in model.graph.node:
         if node.output[0] in inside:
             continue
@@ -86,5 +102,21 @@ def residual_inputs(model: onnx.ModelProto) -> list[tuple[str, str]]:
     for node in model.graph.node:
         branches = view.data_inputs(node)
         if node.op_type == "Add" and len(branches) == 2 and node.output[0] not in inside:
-            residual.append((node.output[0], min(branches, key=lambda name: depth[name])))
+            shortcut = min(branches, key=lambda name: depth[name])
+            branch = next((name for name in branches if name != shortcut), shortcut)
+            if _ends_in_convolution(branch, scales, view):
+                residual.append((node.output[0], shortcut))
     return residual
+
+
+def _ends_in_convolution(name: str, scales: dict[str, str], view: GraphView) -> bool:
+    """Whether a convolution makes `name`, be it through an activation, a normalisation or an excitation's scale."""
+    node = view.producer.get(name)
+    while node is not None and node.op_type != "Conv":
+        if node.output[0] in scales:
+            node = view.producer.get(scales[node.output[0]])
+        elif node.op_type in ("Relu", "Clip", "BatchNormalization", "Identity"):
+            node = view.producer.get(node.input[0])
+        else:
+            return False
+    return node is not None

@@ -19,9 +19,10 @@ from edge_se.graph.names import NeutralNames
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import checked, raise_opset, sort_topologically
 from edge_se.graph.view import GraphView
+from edge_se.quantization.pixels import without_ties
 from edge_se.quantization.placement import Placement
 from edge_se.quantization.ranges import Ranges
-from edge_se.quantization.targets import Target
+from edge_se.quantization.targets import Target, is_symmetric
 
 SMALLEST_SCALE = 1e-8  # a tensor that was zero on every calibration image still needs a positive scale
 
@@ -31,6 +32,11 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
     if ranges.model_sha256 != model.sha256:
         raise CalibrationError("these ranges were collected on another model", where=ranges.calibration,
                                fix="calibrate this model")
+    if model.metadata:
+        symmetric = is_symmetric(target.activations, ranges.bounds[model.input_name][0])
+        pixels = without_ties(ranges.bounds[model.input_name], symmetric,
+                               model.metadata.preprocessing.mean, model.metadata.preprocessing.std)
+        ranges = replace(ranges, bounds=ranges.bounds | {model.input_name: pixels})
     proto = _named(model.copy())
     names = NeutralNames(proto)
     ranges, placement = _renamed(ranges, placement, names)

@@ -36,6 +36,20 @@ EXCITATIONS = {
                                 ("Expand", ["h", "shape"], ["g"]), SCALE],
     "reshapes that ask for the batch size": [U, *BATCH_SHAPE, POOL, ("Reshape", ["s", "flat"], ["f"]), *GEMM,
                                              *UNSQUEEZE, SCALE],
+    "one linear map": [U, POOL, ("Conv", ["s", "w3"], ["c"]), ("Sigmoid", ["c"], ["g"]), SCALE],
+    "three linear maps": [U, POOL, ("Conv", ["s", "w3"], ["s3"]), ("Conv", ["s3", "w1"], ["a"]), *CONV[1:], SCALE],
+    "largest instead of mean": [U, ("GlobalMaxPool", ["u"], ["s"]), *CONV, SCALE],
+    "mean and largest": [U, POOL, ("GlobalMaxPool", ["u"], ["t"]), ("Add", ["s", "t"], ["st"]),
+                         ("Conv", ["st", "w1"], ["a"]), *CONV[1:], SCALE],
+    "hard sigmoid spelled out": [U, POOL, *CONV[:3], ("Add", ["c", "three"], ["c3"]),
+                                 ("Clip", ["c3", "low", "six"], ["k"]), ("Div", ["k", "six"], ["g"]), SCALE],
+    "tanh for sigmoid": [U, POOL, *CONV[:3], ("Tanh", ["c"], ["k"]), ("Add", ["k", "three"], ["k3"]),
+                         ("Mul", ["six", "k3"], ["g"]), SCALE],
+    "hard swish spelled out inside": [
+        U, POOL, CONV[0], ("Add", ["a", "three"], ["a3"]), ("Clip", ["a3", "low", "six"], ["k"]),
+        ("Div", ["k", "six"], ["k6"]), ("Mul", ["a", "k6"], ["b"]), *CONV[2:], SCALE],
+    "mean of means": [U, ("ReduceMean", ["u"], ["r"], {"axes": [3]}), ("ReduceMean", ["r"], ["s"], {"axes": [2]}),
+                      *CONV, SCALE],
 }
 V = ("Conv", ["x", "w"], ["v"])
 POOLS = [POOL, ("GlobalAveragePool", ["v"], ["t"])]
@@ -56,11 +70,9 @@ NO_EXCITATIONS = {
     "spatial attention without a pool": [U, ("Conv", ["u", "w1"], ["a"]), *CONV[1:], SCALE],
     "pool of another tensor": [U, V, ("GlobalAveragePool", ["v"], ["s"]), *CONV, SCALE],
     "pool of the input": [U, ("GlobalAveragePool", ["x8"], ["s"]), *CONV, SCALE],
-    "largest instead of mean": [U, ("GlobalMaxPool", ["u"], ["s"]), *CONV, SCALE],
-    "two pools": [U, POOL, ("GlobalAveragePool", ["u"], ["t"]), ("Add", ["s", "t"], ["st"]),
-                  ("Conv", ["st", "w1"], ["a"]), *CONV[1:], SCALE],
-    "one linear map": [U, POOL, ("Conv", ["s", "w3"], ["c"]), ("Sigmoid", ["c"], ["g"]), SCALE],
-    "three linear maps": [U, POOL, ("Conv", ["s", "w3"], ["s3"]), ("Conv", ["s3", "w1"], ["a"]), *CONV[1:], SCALE],
+    "mean over channels": [U, ("ReduceMean", ["u"], ["s"], {"axes": [1]}), ("Sigmoid", ["s"], ["g"]), SCALE],
+    "largest of channels": [U, ("ReduceMax", ["u"], ["s"], {"axes": [-3]}), ("Sigmoid", ["s"], ["g"]), SCALE],
+    "clipped on one side": [U, POOL, *CONV[:3], ("Clip", ["c", "low"], ["g"]), SCALE],
     "no sigmoid": [U, POOL, *CONV[:3], ("Mul", ["u", "c"], ["y"])],
     "added instead of multiplied": [U, POOL, *CONV, ("Add", ["u", "g"], ["y"])],
     "constant factor": [U, ("Mul", ["u", "factor"], ["y"])],
@@ -69,8 +81,6 @@ NO_EXCITATIONS = {
                                            ("Add", ["ug", "o"], ["y"])],
     "two pools, added and read elsewhere": [U, V, *POOLS, *DOUBLE, ADDED[0], ("Add", ["ug", "v"], ["z"]),
                                             ("Add", ["z", "ug"], ["y"])],
-    "two pools under two linear maps": [U, V, *POOLS, ("Concat", ["s", "t"], ["st"], {"axis": 1}),
-                                        ("Conv", ["st", "w6"], ["a"]), *CONV[1:], *ADDED],
     "three pools": [U, V, *POOLS, ("Conv", ["x", "w"], ["o"]), ("GlobalAveragePool", ["o"], ["p"]),
                     ("Add", ["t", "p"], ["tp"]), *[(op, ["tp" if name == "t" else name for name in read], *rest)
                                                    for op, read, *rest in DOUBLE], *ADDED],
@@ -89,7 +99,8 @@ def model_of(graph_of):
         "m1": random.standard_normal((8, 2), np.float32), "m2": random.standard_normal((2, 8), np.float32),
         "bias": random.standard_normal(8, np.float32), "bias2": random.standard_normal(2, np.float32),
         "axes": np.array([2, 3]), "to_flat": np.array([-1, 8]), "to_image": np.array([-1, 8, 1, 1]),
-        "zero": np.array([0]), "rest": np.array([8]), "factor": np.float32([[[0.5]]])}
+        "zero": np.array([0]), "rest": np.array([8]), "low": np.float32(0),
+        "three": np.float32(3), "six": np.float32(6), "factor": np.float32([[[0.5]]])}
 
     def make(nodes):
         if any("x8" in node[1] for node in nodes):
@@ -107,8 +118,10 @@ def test_excitations(model_of, run_onnx, form):
     model = model_of(nodes)
     run_onnx(model, np.zeros((2, 3, 8, 8), np.float32))  # the form itself is sound
     (excitation,) = find_excitations(model)
-    squeezes = [node[2][0] for node in nodes if node[0] in ("GlobalAveragePool", "ReduceMean")]
-    assert (list(excitation.squeezes), excitation.scale) == (squeezes, "y")
+    squeezes = [node[2][0] for node in nodes if node[0] in ("GlobalAveragePool", "GlobalMaxPool", "ReduceMean")]
+    if form == "mean of means":
+        squeezes = squeezes[:1]  # the second is inside
+    assert (sorted(excitation.squeezes), excitation.scale) == (sorted(squeezes), "y")
     computed = {"Conv", "Gemm", "MatMul", "Relu", "HardSwish", "Sigmoid", "HardSigmoid"}
     inner = {node[2][0] for node in nodes if node[0] in computed} - {"u"}
     assert inner <= set(excitation.inner)

@@ -108,3 +108,30 @@ def test_unknown_names(tiny_onnx):
     with pytest.raises(EdgeSeError, match=r"--target: unknown target 'tensort'; did you mean 'tensorrt'\?"):
         target_of("tensort")
     assert target_of("cpu") is CPU
+
+
+TOKENS = {"w": np.ones((3, 3), np.float32), "flat": np.array([0, 3, -1])}
+HEADS = [("Reshape", ["x", "flat"], ["t"]), ("Transpose", ["t"], ["k"], {"perm": [0, 2, 1]}),
+         ("MatMul", ["k", "t"], ["scores"]), ("Softmax", ["scores"], ["attention"], {"axis": -1}),
+         ("MatMul", ["attention", "k"], ["mixed"]), ("MatMul", ["mixed", "w"], ["z"])]
+
+
+@pytest.mark.parametrize("name", PLACEMENTS)
+@pytest.mark.parametrize("target", ["cpu", "cpu-avx2", "arm"])
+def test_products_of_attention_and_softmax_are_float(graph_of, target, name):
+    plan = place(graph_of([*HEADS, ("Add", ["z", "k"], ["y"])], TOKENS), TARGETS[target], name)
+    assert {"scores", "attention", "mixed"} <= set(plan.float_nodes)
+    assert ("z" in plan.float_nodes) == (name == "ends-float")  # a product with a constant is a layer like any
+
+
+@pytest.mark.parametrize("branch", [[("Conv", ["u", "w"], ["b"])],
+                                    [("Conv", ["u", "w"], ["c"]), ("Relu", ["c"], ["b"])]])
+def test_a_branch_that_ends_in_a_convolution_has_a_residual_input(graph_of, branch):
+    nodes = [("Conv", ["x", "w"], ["u"]), *branch, ("Add", ["b", "u"], ["y"])]
+    assert residual_inputs(graph_of(nodes, W)) == [("y", "u")]
+
+
+@pytest.mark.parametrize("branch", [HEADS[:3], HEADS, [*HEADS, ("Relu", ["z"], ["r"])]])
+def test_the_residual_stream_of_a_transformer_is_not_quantized(graph_of, branch):
+    nodes = [*branch, ("Add", [branch[-1][2][0], "bias"], ["b"]), ("Add", ["b", "k"], ["y"])]
+    assert residual_inputs(graph_of(nodes, TOKENS | {"bias": np.ones(1, np.float32)})) == []
