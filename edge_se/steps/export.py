@@ -92,7 +92,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     made = [_Made(model=source.model, seconds=seconds)]
     if fp16:
         made.append(_fp16(source.model))
-    statistics = None
+    statistics, quantizing = None, None
     if int8:
         quantizing = _Quantizing(source.model, targets, method, placement)
         statistics = quantizing.statistics(images, table, progress)
@@ -119,7 +119,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
         # How many calibration images differ is known where they were seen, not of a table.
         different = len({image.tobytes() for image in images.pixels})
         seen = {} if table or different == len(images) else {"different": different}
-        over = {"over_budget": quantizing.over_budget} if quantizing.over_budget else {}
+        over = {"over_budget": quantizing.over_budget} if quantizing and quantizing.over_budget else {}
         described = _described(statistics, method, content) | {"effort": effort} | seen | over
         for doubt in calibration_doubts(described):
             progress.note(doubt)
@@ -133,6 +133,8 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     _write(build, [item.model for item in made], content)
     if bundle:
         progress.note(f"{write_bundle(build)}: copy it to the device and run `python3 run.py IMAGE` in it")
+    if quantizing is not None:
+        quantizing.raise_failure(build.folder)
     return build
 
 
@@ -217,6 +219,7 @@ class _Quantizing:
 
     def __init__(self, model: OnnxModel, targets: Sequence[str] | None, method: str, placement: str | None) -> None:
         self._model, self._share = model, 0.0
+        self._failures: list[tuple[str, Exception]] = []
         self.over_budget: list[str] = []  # targets of which no candidate surely keeps accuracy
         named = None if placement == AUTO else placement
         self._plans = [(target, place(model.proto, target, named), method)
@@ -257,10 +260,24 @@ class _Quantizing:
         made = []
         for target, plan, method in self._plans:
             started = time.monotonic()
-            quantized = quantize(self._model, statistics.ranges(method, target.activations), target, plan)
+            try:
+                quantized = quantize(self._model, statistics.ranges(method, target.activations), target, plan)
+            except Exception as error:  # `raise_failure` tells of it when the files of the others are written
+                self._failures.append((target.name, error))
+                continue
             made.append(_Made(model=quantized, placement=plan.name, method=method,
                               seconds=self._share + time.monotonic() - started))
+        if not made:
+            raise self._failures[0][1]
         return made
+
+    def raise_failure(self, folder: Path) -> None:
+        """Raises what the first target without a file failed with, if one did: the exit code tells of it."""
+        for name, error in self._failures:
+            if isinstance(error, EdgeSeError):
+                raise type(error)(f"int8.{name}.onnx was not made ({error.what}); the other files are in {folder}",
+                                  where=error.where, fix=error.fix) from error
+            raise error
 
 
 def _warn_of_old_versions(made: list[_Made], progress: Progress) -> None:
