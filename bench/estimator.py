@@ -133,7 +133,7 @@ def judged_net(name: str, model: OnnxModel, images: ImageSet, figures: dict[str,
 def judged(kernels: list[Kernel], figures: dict[str, Any], backend: str, batch: int,
            measured_ms: float) -> dict[str, Any]:
     """Each variant's estimate in milliseconds, and measured over estimated."""
-    modes = {name: Mode(**estimates) for name, estimates in figures["modes"].items()}
+    modes = {name: Mode(**fields) for name, fields in figures["modes"].items()}
     launch_us = max(0.0, figures["dispatch_us"][backend])
     chosen = {"machine": (modes["machine"], launch_us), "own_peaks": (modes[backend], launch_us),
               "without_launches": (modes["machine"], 0.0), "main_memory": (modes["main_memory"], launch_us)}

@@ -1,4 +1,4 @@
-"""Commands that are imported when they are called, and help that is plain text: Tab and `--help` are waited for.
+"""Commands that are imported when they are called, and help in plain text, so that Tab and `--help` are fast.
 
 The table of commands holds a small function per command that imports and returns it. Lists of commands (`--help`,
 Tab after `edge-se `) need the names and summaries alone; options are read when a command is named.
@@ -34,7 +34,7 @@ class Entry:
 
 
 class LazyGroup(TyperGroup):
-    """A group whose commands know name and summary alone until one of them is named."""
+    """A group that knows only names and summaries of its commands until one of them is named."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that `args` name, with its options: it is imported here."""
@@ -83,7 +83,7 @@ def coloured(text: str) -> str:
 
 
 def program(**options: Any) -> typer.Typer:
-    """An empty program or group of the house's settings."""
+    """An empty program or group with our settings."""
     return typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
                        context_settings=CONTEXT, **options)
 

@@ -40,7 +40,7 @@ def printed_as_json(document: dict[str, Any], json: bool) -> bool:
 
 
 def print_facts(document: dict[str, Any], json: bool) -> None:
-    """A document without depth, as two columns."""
+    """A flat document as two columns."""
     if printed_as_json(document, json):
         return
     print_table(["fact", "value"], [[key, str(value)] for key, value in document.items() if key != "schema"], left=2)
@@ -58,7 +58,7 @@ def print_why(document: dict[str, Any]) -> None:
 
 def print_fitted(columns: list[str], rows: list[list[str]], *, left: int, wide: bool, spare: Sequence[str],
                  conditions: Sequence[str] = ()) -> None:
-    """A table of at most 100 characters, without those of the `spare` columns that it has no room for; `fitted`."""
+    """Prints a table of at most 100 characters: `fitted` leaves out `spare` columns that do not fit."""
     from edge_se.reporting.fitting import fitted
 
     table = fitted(columns, rows, left=left, spare=() if wide else spare, conditions=conditions)
@@ -68,7 +68,7 @@ def print_fitted(columns: list[str], rows: list[list[str]], *, left: int, wide: 
 
 
 def names(value: Optional[str], option: str) -> Optional[list[str]]:
-    """The parts of `a,b` that `option` was given; None where it was not, EdgeSeError where it names nothing."""
+    """The parts of `a,b`, the value of `option`. None without a value; EdgeSeError when it names nothing."""
     if value is None:
         return None
     parts = [part.strip() for part in value.split(",") if part.strip()]
@@ -113,7 +113,7 @@ def thread_counts(value: Optional[str]) -> Optional[tuple[int, ...]]:
 
 
 def _integers(value: str) -> tuple[int, ...]:
-    """Without repetitions; (-1,) where one is no integer."""
+    """The integers of a list, without repetitions; (-1,) when one is not an integer."""
     try:
         return tuple(dict.fromkeys(int(part) for part in value.split(",")))
     except ValueError:

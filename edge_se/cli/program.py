@@ -173,7 +173,7 @@ def _root(json: Annotated[bool, typer.Option("--json", help="Print one JSON docu
 
 
 def application(*, whole: bool) -> typer.Typer:
-    """The program; `whole`: with every command imported, for who describes them all."""
+    """The program. `whole` imports every command, for the documentation."""
     app = program(
         name="edge-se", cls=LazyGroup if not whole else None,
         help="Small-image classifiers from training to the edge: train, export to ONNX, quantize to INT8, bench, gate.",
@@ -191,7 +191,7 @@ def application(*, whole: bool) -> typer.Typer:
 
 def main(arguments: Optional[list[str]] = None) -> None:
     """Runs the command line and exits with its code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a killed job cleans up as an interrupted one does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job that is killed cleans up as after Ctrl-C
     if COMPLETE in os.environ:
         sys.modules["rich"] = None  # type: ignore[assignment]  # to typer it is not installed: plain words, at once
     try:

@@ -17,7 +17,7 @@ def path_of(value: PathLike) -> Path: ...
 @overload
 def path_of(value: PathLike | None) -> Path | None: ...
 def path_of(value: PathLike | None) -> Path | None:
-    """`value` as a path; EdgeSeError for what is none."""
+    """`value` as a path; EdgeSeError when it is not one."""
     if value is None:
         return None
     if not isinstance(value, (str, Path)):
@@ -30,7 +30,7 @@ def text_of(value: PathLike) -> str: ...
 @overload
 def text_of(value: PathLike | None) -> str | None: ...
 def text_of(value: PathLike | None) -> str | None:
-    """`value` as text, where a name or a path may stand."""
+    """`value` as text, for arguments that take a name or a path."""
     return value if isinstance(value, str) or value is None else str(path_of(value))
 
 

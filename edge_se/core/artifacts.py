@@ -13,8 +13,8 @@ from edge_se.core.files import read_json, sha256_of
 SCHEMA = "edge-se/export/1"
 MANIFEST = "manifest.json"
 BUILDS = Path("build")
-ROUNDED = 0.01  # points that a figure may differ by from what it follows from
-LARGEST = 2**63  # what a figure of a manifest stays below
+ROUNDED = 0.01  # points by which a figure may differ from the figures it is computed from
+LARGEST = 2**63  # every figure of a manifest is smaller
 _KINDS: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float),
                                               "tuple[float, float]": tuple}
 
@@ -118,7 +118,7 @@ def build_of(document: dict[str, Any], path: Path = Path(MANIFEST)) -> Build:
 
 
 def _require_kinds(item: Artifact) -> None:
-    """TypeError unless every field of an artifact that was read is of the type that its annotation names."""
+    """Raises TypeError unless every field that was read has the type of its annotation."""
     for field in fields(item):
         value, (kind, _, optional) = getattr(item, field.name), str(field.type).partition(" | ")
         numbers = value if isinstance(value, tuple) else (value,) if isinstance(value, (int, float)) else ()
@@ -129,12 +129,12 @@ def _require_kinds(item: Artifact) -> None:
 
 
 def not_cifar10(build: Build) -> str:
-    """Why CIFAR-10 tells nothing of a build whose labels are others than CIFAR-10's."""
+    """Why CIFAR-10 cannot judge this build: it has other labels."""
     return "is no CIFAR-10 classifier" + ("" if build.labels else " (nothing says which classes its outputs are)")
 
 
 def _require_possible(item: Artifact) -> None:
-    """TypeError where a figure is one that no measurement gives: a top-1 of 9999 %, more flips than images."""
+    """Raises TypeError for a figure that no measurement can give: a top-1 of 9999 %, more flips than images."""
     ranges = {"bytes": (1, LARGEST), "params": (0, LARGEST), "macs": (0, LARGEST), "flops": (0, LARGEST),
               "int8_mac_share": (0, 1), "top1": (0, 100), "top1_n": (1, LARGEST), "agreement_with_fp32": (0, 100),
               "flips_n": (1, LARGEST), "flips": (0, item.flips_n), "seconds": (0, LARGEST)}
@@ -172,7 +172,7 @@ def locate_build(model: str | None) -> Path:
 
 
 def read_builds(model: str | Sequence[str] | None) -> list[Build]:
-    """The builds of these names (`locate_build`); measurements are told apart by their model, so no two of one."""
+    """The builds of these names (`locate_build`). No two may be of one model: measurements are told apart by it."""
     names = [model] if model is None or isinstance(model, str) else model
     builds = [read_build(locate_build(name)) for name in names]
     folders = dict[str, Path]()
@@ -185,7 +185,7 @@ def read_builds(model: str | Sequence[str] | None) -> list[Build]:
 
 
 def check_file(build: Build, artifact: Artifact) -> Path:
-    """The path of an artifact whose bytes are those of its manifest; ArtifactError otherwise."""
+    """The path of an artifact; ArtifactError when its bytes do not match the manifest."""
     path = build.folder / artifact.file
     if not path.is_file():
         raise ArtifactError("no such file", where=path, fix="export again")

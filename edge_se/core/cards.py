@@ -1,4 +1,4 @@
-"""Cards: what is told of a net's training, in models/NAME with or without its weights, and in a run's folder."""
+"""Cards: the record of a net's training, in models/NAME (with or without weights) and in a run's folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CARD, WEIGHTS = "card.json", "weights.safetensors"  # beside each other wherever
 
 
 def card_of(name: str) -> dict[str, Any] | None:
-    """The card that comes with edge-se of the net `name`; None: it has none."""
+    """The card of the net `name` that comes with edge-se; None when there is none."""
     path = asset("models", name, CARD)
     return read_json(path, ArtifactError) if path.is_file() else None
 
@@ -29,6 +29,6 @@ def has_weights(name: str) -> bool:
 
 
 def top1_of(card: dict[str, Any] | None, split: str) -> tuple[float | None, int | None]:
-    """Top-1 in percent and the number of images of "test" or "validation"; None where the card does not tell."""
+    """Top-1 in percent and the number of images of "test" or "validation"; None when the card does not say."""
     accuracy = (card or {}).get(split) or {}
     return accuracy.get("top1"), accuracy.get("n")

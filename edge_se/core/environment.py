@@ -29,7 +29,7 @@ def version_of(package: str) -> str | None:
 
 @cache
 def versions() -> dict[str, str]:
-    """edge-se, Python and those of PACKAGES that are installed."""
+    """Versions of edge-se, Python and the installed PACKAGES."""
     own = {"edge-se": edge_se.__version__, "python": platform.python_version()}
     return own | {name: version for name in PACKAGES if (version := version_of(name))}
 
@@ -52,12 +52,12 @@ def _cpuinfo() -> tuple[str, frozenset[str]]:
 
 
 def processor_flags() -> frozenset[str]:
-    """All instruction sets of this processor; empty where it does not tell them."""
+    """All instruction sets of this processor; empty where the system does not list them."""
     return _cpuinfo()[1]
 
 
 def cpu_flags() -> tuple[str, ...]:
-    """Those instruction sets of this processor that matter to INT8 and BF16."""
+    """The instruction sets of this processor that matter to INT8 and BF16."""
     return tuple(flag for flag in _TELLING_FLAGS if flag in _cpuinfo()[1])
 
 
@@ -77,7 +77,7 @@ def cpu_count() -> int:
 
 
 def hardware() -> dict[str, object]:
-    """Processor, cores, the telling flags and the operating system."""
+    """Processor, cores, the flags that matter and the operating system."""
     return {"cpu": _cpuinfo()[0], "cores": cpu_count(), "flags": list(cpu_flags()),
             "machine": platform.machine(), "system": f"{platform.system()} {platform.release()}"}
 

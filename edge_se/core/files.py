@@ -23,15 +23,15 @@ _OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCE
 
 
 class _ForeignError(Exception):
-    """Carries an OSError out of the block that has nothing to do with the file that is written."""
+    """Carries an OSError out of the block when it does not concern the file that is written."""
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """A temporary path in the folder of `path`, renamed onto it when the block ends without an exception.
 
-    Raises ArtifactError when the folder cannot be written (missing rights, read-only or full disk). An OSError of the
-    block that is of something else, a file that it reads for instance, stays what it is.
+    Raises ArtifactError when the folder cannot be written (missing rights, read-only or full disk). An OSError
+    about something else, such as a file that the block reads, is raised unchanged.
     """
     temporary: Path | None = None
     try:
@@ -71,9 +71,9 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def unfinished(folder: Path, last: str) -> Iterator[None]:
-    """While several files are written to `folder`, and after a kill amid them, a hidden file there says so.
+    """Marks `folder` with a hidden file while several files are written to it. After a kill the mark stays.
 
-    `last` is the one that makes them whole; where it is there, or nothing is, an exception leaves no such file.
+    `last` is the file that completes the set. After an exception the mark goes if `last` is there, or no file is.
     """
     mark = folder / f"{TEMPORARY_PREFIX}{os.getpid()}{_UNFINISHED}"
     with suppress(OSError):  # who writes the files tells why that cannot be
@@ -94,12 +94,12 @@ def is_unfinished(folder: Path) -> bool:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Whoever else asks for `folder` waits until the block ends, so that files of two runs do not mix.
+    """Locks `folder` for the block: a second process waits, so that files of two runs do not mix.
 
-    The lock is on the folder itself and leaves nothing behind; where a file system has none, nobody waits.
+    The lock is on the folder itself and leaves no file behind. On a file system without locks nobody waits.
     """
     with ExitStack() as stack:
-        with suppress(OSError):  # a folder that cannot be made is told of by who writes to it
+        with suppress(OSError):  # who writes to the folder reports that it cannot be made
             folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, handle)
@@ -156,12 +156,12 @@ def read_json(path: Path, error: type[EdgeSeError] = ArtifactError, *, fix: str 
 
 
 def require_text(document: Any) -> None:
-    """UnicodeEncodeError, a ValueError, where a JSON document holds half a surrogate pair: nothing could print it."""
+    """Raises UnicodeEncodeError (a ValueError) when a text holds half a surrogate pair, which cannot be printed."""
     json.dumps(document, ensure_ascii=False).encode()
 
 
 def _finite(text: str) -> float:
-    """NaN and infinity are no JSON, and no figure either."""
+    """NaN and infinity are neither JSON nor figures."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text} is no number")

@@ -19,14 +19,14 @@ _MOST = 64 << 20  # bytes that are read to tell what a file is
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What a command writes: its name in messages, and how a file of this kind is told from any other."""
+    """A kind of file that a command writes: its name in messages, and how such a file is recognised."""
 
     name: str
     is_one: Callable[[Path], bool]
 
 
 def document(name: str, *others: str) -> Kind:
-    """A JSON document with a schema of ours: `bench` is `edge-se/bench/1`; `others` are as good."""
+    """A JSON document with a schema of ours: `bench` is `edge-se/bench/1`; `others` are accepted too."""
     return Kind(name=f"a document of `{name}`",
                 is_one=lambda path: (_schema(path) or "").split("/")[:2] in [["edge-se", kind]
                                                                           for kind in (name, *others)])
@@ -52,9 +52,9 @@ PIXELS = Kind(name="a calibration set", is_one=_has_pixels)
 
 
 def require_file(path: Path | str | None, kind: Kind, option: str, *, sources: Iterable[object] = ()) -> None:
-    """Nothing where `path` is None, new, empty or of this kind, and none of `sources`, which are read.
+    """Accepts a `path` that is None, new, empty or of this kind, and that is not one of `sources`, which are read.
 
-    Raises ArtifactError otherwise; `option` is what gave the path. What of `sources` is no path does not count.
+    Raises ArtifactError otherwise; `option` gave the path. Members of `sources` that are not paths do not count.
     """
     if path is None:
         return

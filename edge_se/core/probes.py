@@ -1,4 +1,4 @@
-"""Questions to Python that may crash it, each asked in a process of its own: a broken library is an answer."""
+"""Runs code that may crash Python, each piece in a process of its own, so that a broken library is an answer."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _answer(process: subprocess.Popen[str], seconds: float) -> Answer:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Kills what still runs, with whatever it started."""
+    """Kills the process if it still runs, and all that it started."""
     if process.poll() is None:
         with suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)

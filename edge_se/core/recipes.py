@@ -27,7 +27,7 @@ class Part(Table):
     ALWAYS_HASHED: ClassVar[frozenset[str]] = frozenset()
 
     def unhashed(self) -> dict[str, Any]:
-        """What pydantic's `exclude` takes to leave out the newer fields that are at their default."""
+        """The argument `exclude` of pydantic that leaves out the newer fields at their default."""
         left_out: dict[str, Any] = {}
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
@@ -47,7 +47,7 @@ class Phase(Table):
 
 
 class Optimizer(Part):
-    """`learning_rate` is the peak; norm weights and biases are not decayed unless asked.
+    """`learning_rate` is the peak; weights and biases of norms decay only when asked.
 
     `adamw` takes `momentum` as its first beta, 0.999 as its second, and has no nesterov. `clip_norm` bounds the norm
     of all gradients together; 0 does not.
@@ -89,7 +89,7 @@ class Schedule(Part):
 
 
 class Augmentation(Part):
-    """What is drawn anew for every image: each is off at 0 or "none", in this order.
+    """What is drawn anew for every image, in this order. 0 or "none" switches a part off.
 
     Geometry: translation by up to `translate` pixels, what comes in from outside `padding`ed; `flip`, where
     `alternating` takes a random side per image once and flips it every epoch (airbench, arXiv 2404.00498); `rotation`
@@ -168,7 +168,7 @@ class Recipe(Part):
         return self.model_copy(update={"seed": seed})
 
     def shortened(self, epochs: int) -> Recipe:
-        """The same recipe for `epochs` in all, phases in proportion (each that keeps a share keeps at least one)."""
+        """The same recipe for `epochs` in all. Phases shrink in proportion; one that remains has an epoch at least."""
         if epochs < 1:
             raise RecipeError(f"{epochs} epochs train nothing", where="--epochs", fix="give 1 or more")
         if epochs > LONGEST:
@@ -194,7 +194,7 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def recipe_of(model: str) -> Path:
-    """The file of a net's own recipe, models/NAME/recipe.toml; DEFAULT's where it has none."""
+    """The file of a net's own recipe, models/NAME/recipe.toml, else the file of DEFAULT."""
     own = asset("models", model, "recipe.toml")
     return own if own.is_file() else asset("models", "recipes", f"{DEFAULT}.toml")
 

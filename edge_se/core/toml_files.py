@@ -17,7 +17,7 @@ else:
 
 
 class Table(BaseModel):
-    """A table of such a file; what its fields do not name is refused."""
+    """A table of such a file. Unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -42,16 +42,16 @@ def read_toml(kind: type[Document], path: Path, error: type[EdgeSeError]) -> Doc
 def _first_problem(kind: type[Table], invalid: ValidationError) -> str:
     # A misspelled key that is required shows up as a missing one, too: the misspelling says more.
     problem = min(invalid.errors(), key=lambda error: error["type"] != "extra_forbidden")
-    place = ".".join(str(part) for part in problem["loc"])
+    key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         known = _fields_at(kind, problem["loc"][:-1])
-        return f"unknown key '{place}'; {did_you_mean(str(problem['loc'][-1]), known)}"
+        return f"unknown key '{key}'; {did_you_mean(str(problem['loc'][-1]), known)}"
     value = "" if problem["type"] == "missing" else f", found {problem['input']!r}"
-    return f"'{place}': {problem['msg'][:1].lower()}{problem['msg'][1:]}{value}"
+    return f"'{key}': {problem['msg'][:1].lower()}{problem['msg'][1:]}{value}"
 
 
 def _fields_at(table: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """Keys that the table at `path` below `table` takes."""
+    """The keys that are allowed in the table at `path` below `table`."""
     current: Any = table
     for part in path:
         if isinstance(part, int):

@@ -54,7 +54,7 @@ class Manifest(Given):
 
 
 def require_whole(build: Build) -> None:
-    """ArtifactError when the manifest of `build` lacks what a report says of it, or holds it in another form."""
+    """ArtifactError when the manifest of `build` lacks what a report says of it, or has it in another form."""
     where, fix = build.folder / MANIFEST, "export again"
     try:
         Manifest.model_validate(build.document())

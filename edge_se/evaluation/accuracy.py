@@ -40,7 +40,7 @@ class Drop:
 def logits_of(model: OnnxModel, images: ImageSet, advance: Advance = lambda images: None) -> NDArray[np.float32]:
     """(N, classes) in the order of `images`, by onnxruntime on all processors.
 
-    A file that says what is done to its pixels gets them so, whatever `images` say.
+    A file that names its preprocessing gets that, whatever `images` says.
     The cache's key is everything the result depends on: the file, the images, their preprocessing, the runtime's
     version and the processor's instruction sets. A file that cannot be written or read back is not used.
     """
@@ -73,8 +73,8 @@ def drop_from(reference: NDArray[np.float32], logits: NDArray[np.float32], label
               alpha: float) -> Drop:
     """The paired drop and Tango's interval of it at confidence 1 - 2 alpha.
 
-    Without labels a drop cannot be known, but it cannot exceed the share of flips: that share and Wilson's interval
-    stand in its place.
+    Without labels the drop is unknown, but it cannot exceed the share of flips. That share and its Wilson interval
+    are returned instead.
     """
     flipped = flips(logits, reference)
     if labels is None:

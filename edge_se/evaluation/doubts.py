@@ -1,4 +1,4 @@
-"""What makes a verdict worth nothing or less than it seems, told beside it."""
+"""Reasons to doubt a verdict, told beside it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Predictions = NDArray[np.intp]
 
 
 def above_chance(predictions: Predictions, labels: NDArray[np.uint8], classes: int, alpha: float) -> bool:
-    """Whether so many are right more often than by guessing, by the exact binomial test at one-sided alpha.
+    """Whether predictions are right more often than guesses, by the exact binomial test at one-sided alpha.
 
-    Guessing gets one of `classes` right, or as much as the most frequent label.
+    A guess is right once in `classes`, or as often as the most frequent label.
     """
     from scipy.stats import binomtest
 
@@ -27,7 +27,7 @@ def above_chance(predictions: Predictions, labels: NDArray[np.uint8], classes: i
 
 def doubts(build: Build, artifact: Artifact, reference: Predictions, predictions: Predictions, *,
            chance: bool) -> list[str]:
-    """In words, of one INT8 file and its FP32 on the same images; `chance`: FP32 is not better than that."""
+    """Doubts in words, for one INT8 file and its FP32 on the same images. `chance`: FP32 is no better than chance."""
     reasons = []
     if chance:
         reasons.append("FP32 is right no more often than by chance: INT8 cannot lose what is not there. Check the "
@@ -43,7 +43,7 @@ def doubts(build: Build, artifact: Artifact, reference: Predictions, predictions
 
 
 def calibration_doubts(calibration: dict[str, Any] | None) -> list[str]:
-    """Of the images that the ranges come from, as the manifest describes them."""
+    """Doubts about the calibration images, as the manifest describes them."""
     told = calibration or {}
     if told.get("images") == 1:
         return ["INT8 ranges come from one calibration image"]

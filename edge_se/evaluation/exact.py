@@ -21,7 +21,7 @@ TAIL = 1e-18        # of the number of discordant pairs: left out on either side
 CLOSE, FAR = 0.25, 8  # steps of the rates that are tried: in standard deviations of few pairs, per decade of many
 SAFETY = 1e-3       # of alpha: what the probability may have risen by between two rates that were tried
 STEP = 1e-4         # to which critical scores are exact, on the safe side
-HOPELESS = 100.0    # times the normal value: no count comes so seldom
+HOPELESS = 100.0    # times the normal value: no count is that rare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Critical:
     many: float
 
     def of(self, n: int, discordant: NDArray[np.int64] | int) -> NDArray[np.float64]:
-        """For so many discordant pairs of n, in their shape."""
+        """The critical score for each count of discordant pairs of n; an array of the same shape."""
         return np.where(2 * np.asarray(discordant) > n, self.many, self.few)
 
 
@@ -50,7 +50,7 @@ def pass_probability(n: int, margin: float, alpha: float, discordance: float, dr
                      limit: Critical | None = None) -> float:
     """Probability that the gate passes on n images; margin, discordance and true drop are fractions.
 
-    `limit`: other critical scores than those of n, which take a while to find.
+    `limit`: critical scores to use instead of those of n, which take a while to compute.
     """
     limit = limit or critical(n, margin, alpha, fails=False)
     return _probability(n, margin, limit, discordance, drop, fails=False)
@@ -79,7 +79,7 @@ def critical(n: int, margin: float, alpha: float, *, fails: bool) -> Critical:
 
 
 def normal_critical(alpha: float) -> Critical:
-    """Those of the normal distribution: the least that any n has, and nearly the same for thousands of images."""
+    """Critical scores of the normal distribution: the least for any n, nearly reached with thousands of images."""
     from scipy.stats import norm
 
     value = float(norm.isf(alpha))
@@ -105,7 +105,7 @@ def _rates(n: int, margin: float) -> list[float]:
 def _least(probability: Callable[[float, float], float], value: float, rates: list[float], most: float) -> float:
     """The least critical score, to STEP and not below `value`, that keeps (score, rate) of all rates at most `most`.
 
-    Infinite where none does.
+    Infinite when no score does.
     """
     start = value
     while rates:
@@ -126,7 +126,7 @@ def _least(probability: Callable[[float, float], float], value: float, rates: li
 
 
 def _probability(n: int, margin: float, limit: Critical, discordance: float, drop: float, *, fails: bool) -> float:
-    """Of a verdict: the score of H0: drop = margin above the limit, or below it on the other side.
+    """Probability of a verdict: the score of H0: drop = margin is above the limit, or below it on the other side.
 
     The number of discordant pairs is binomial, and so is that of the broken ones among them.
     """
@@ -146,7 +146,7 @@ def _probability(n: int, margin: float, limit: Critical, discordance: float, dro
 
 def _most_broken(n: int, totals: NDArray[np.int64], margin: float, limits: NDArray[np.float64], *,
                  or_equal: bool) -> NDArray[np.int64]:
-    """Per number of discordant pairs the largest count of broken ones below its limit, -1 where none is."""
+    """For each number of discordant pairs the largest count of broken ones below its limit; -1 when there is none."""
     below, above = np.full_like(totals, -1), totals + 1  # the score grows with the broken ones: bisection
     while (above - below > 1).any():
         middle = (below + above) // 2

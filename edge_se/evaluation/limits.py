@@ -23,7 +23,7 @@ def size_verdicts(fp32: Artifact, candidates: list[Artifact], limit: float) -> l
 
 
 def latency_verdicts(fp32: Artifact, candidates: list[Artifact], limit: float, bench: Path) -> list[dict[str, Any]]:
-    """One row per INT8 file and way it was measured in the document `bench`; files are matched by their hashes."""
+    """One row per INT8 file and condition in the document `bench`. Files are matched by their hashes."""
     measured = _measurements(bench)
     rows = []
     for item in candidates:
@@ -63,5 +63,5 @@ def _is_time(value: Any) -> bool:
 
 
 def worst(verdicts: list[str]) -> str:
-    """The most severe of them: fail, else inconclusive, else pass."""
+    """The most severe verdict: fail, else inconclusive, else pass."""
     return max(verdicts, key=lambda verdict: SEVERITY[verdict])

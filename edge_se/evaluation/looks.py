@@ -33,11 +33,11 @@ class Rule:
 
     @classmethod
     def of(cls, settings: Settings) -> Rule:
-        """As the settings say, else the usual one."""
+        """The margin of the settings, else the usual one."""
         return cls(max_drop=MAX_DROP if settings.max_drop is None else settings.max_drop, preset=settings.preset)
 
     def margin(self, fp32_top1: float) -> float:
-        """In percentage points."""
+        """The margin in percentage points."""
         return margin_of(self.preset, fp32_top1) if self.preset else self.max_drop
 
 
@@ -56,7 +56,7 @@ class Outcome:
     notes: list[str]
 
     def row(self) -> dict[str, Any]:
-        """As in the document."""
+        """The fields of the document."""
         return {"target": self.artifact.target, "file": self.artifact.file, "sha256": self.artifact.sha256,
                 **_figures(self.judgement), "margin_pp": self.judgement.margin_pp,
                 "mcnemar_p": self.judgement.mcnemar_p, "class_level": self.class_level,
@@ -78,15 +78,15 @@ class _Seen:
         return np.concatenate(self.parts)
 
 
-def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: ImageSet, plan: tuple[Look, ...],
+def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: ImageSet, schedule: tuple[Look, ...],
              rule: Rule, progress: Progress) -> list[Outcome]:
-    """Of every candidate, in their order. With several looks the images are shuffled: each part is a fair sample."""
+    """The outcome of every candidate, in their order. With several looks the images are shuffled."""
     seen = {item.file: _Seen(artifact=item, model=OnnxModel.read(
         check_file(build, item), precision=item.precision, target=item.target)) for item in (fp32, *candidates)}
-    order = np.random.default_rng(SEED).permutation(len(test)) if len(plan) > 1 else np.arange(len(test))
+    order = np.random.default_rng(SEED).permutation(len(test)) if len(schedule) > 1 else np.arange(len(test))
     decided: dict[str, Outcome] = {}
     start = 0
-    for look in plan:
+    for look in schedule:
         part = test if look.n - start == len(test) else _part(test, order[start : look.n])
         start = look.n
         open_ = [seen[item.file] for item in candidates if item.file not in decided]
@@ -98,7 +98,7 @@ def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Ima
         labels = test.labels[order[: look.n]]
         for one in open_:
             outcome = _judged(one, seen[fp32.file].predictions, labels, look, rule, build)
-            if outcome.judgement.verdict != "inconclusive" or look is plan[-1]:
+            if outcome.judgement.verdict != "inconclusive" or look is schedule[-1]:
                 decided[one.artifact.file] = outcome
         if len(decided) == len(candidates):
             break
@@ -107,7 +107,7 @@ def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Ima
 
 def _judged(one: _Seen, reference: Predictions, labels: NDArray[np.uint8], look: Look, rule: Rule,
             build: Build) -> Outcome:
-    """Where FP32 is not better than chance nothing is shown, whatever the counts say."""
+    """Nothing is shown when FP32 is no better than chance, whatever the counts say."""
     predictions, fp32_top1 = one.predictions, 100 * float((reference == labels).mean())
     judgement = judge(pair(reference, predictions, labels), rule.margin(fp32_top1), look.alpha)
     above = above_chance(reference, labels, len(build.labels), look.alpha)

@@ -17,7 +17,7 @@ PARITY_IMAGES = 64
 
 
 def parity(source: Source, images: ImageSet) -> dict[str, Any]:
-    """How far the graph is from its net on `images`: {} for a file, which has none; ModelError when it is too far."""
+    """How far the graph is from its net on `images`; {} for a file, which has no net. ModelError when it is too far."""
     if source.reference is None:
         return {}
     batch = next(images.batches(PARITY_IMAGES))

@@ -12,7 +12,7 @@ LARGEST = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The images that a margin needs; `power_at_n` is the exact probability to pass with so many and no true drop."""
+    """The images that a margin needs; `power_at_n` is the exact probability to pass with them and no true drop."""
 
     discordance: float
     n: int
@@ -39,7 +39,7 @@ def images_needed(margin: float, alpha: float, power: float, discordance: float)
 
 
 def _from_which_on(limit: Critical, margin: float, alpha: float, power: float, discordance: float) -> int:
-    """`images_needed` were the critical scores those of `limit` for every n."""
+    """`images_needed`, with the critical scores of `limit` for every n."""
     def enough(n: int) -> bool:
         return pass_probability(n, margin, alpha, discordance, limit=limit) >= power
     short, n = 1, 2

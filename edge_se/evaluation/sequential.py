@@ -27,7 +27,7 @@ class Look:
 
 
 def looks(images: int, alpha: float, count: int = LOOKS) -> tuple[Look, ...]:
-    """`count` looks, as evenly spaced as can be, the last at all images; one look is the ordinary gate."""
+    """`count` looks, as evenly spaced as possible, the last at all images. One look is the ordinary gate."""
     from scipy.stats import norm
 
     count = min(count, images)
@@ -42,7 +42,7 @@ def looks(images: int, alpha: float, count: int = LOOKS) -> tuple[Look, ...]:
 
 
 def spent(alpha: float, fraction: float) -> float:
-    """Of the one-sided error rate, what may be used up by the time a fraction of the images was seen."""
+    """The part of the one-sided error rate that may be spent when a fraction of the images was seen."""
     from scipy.stats import norm
 
     return float(2 * norm.sf(norm.isf(alpha / 2) / np.sqrt(fraction)))

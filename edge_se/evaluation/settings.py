@@ -16,7 +16,7 @@ MARGINS = ("max_drop", "preset")
 
 
 class Settings(Table):
-    """What is asked of the gate; None: not said. Margin in percentage points, ratios INT8 over FP32."""
+    """What is asked of the gate. None: not given. The margin is in percentage points, ratios are INT8 over FP32."""
 
     max_drop: float | None = Field(default=None, ge=0, le=100)
     preset: str | None = None
@@ -27,15 +27,15 @@ class Settings(Table):
 
     @property
     def level(self) -> float:
-        """The one-sided error rate: as given, else the preset's, else the usual one."""
+        """The one-sided error rate: the given one, else that of the preset, else the usual one."""
         if self.alpha is not None:
             return self.alpha
         return preset_of(self.preset).alpha if self.preset else ALPHA
 
     def over(self, other: Settings) -> Settings:
-        """These settings, and where they say nothing the `other` ones.
+        """These settings, filled up from the `other` ones.
 
-        A margin of these replaces both kinds of the other; a preset replaces the other's alpha, too, which it brings.
+        A margin here replaces both kinds of margin of the other. A preset also replaces the other alpha.
         """
         mine, rest = (settings.model_dump(exclude_none=True) for settings in (self, other))
         replaced: tuple[str, ...] = MARGINS if any(name in mine for name in MARGINS) else ()
@@ -62,7 +62,7 @@ def given(**values: Any) -> Settings:
 
 
 def read_settings(config: Path | None, wanted: Settings = NOTHING) -> tuple[Settings, str | None]:
-    """`wanted` over those of `config` (by default ./bench/gate.toml where it exists), and the file that was read.
+    """`wanted` filled up from `config` (by default ./bench/gate.toml if it exists), and the file that was read.
 
     Raises EdgeSeError for an unreadable file, an unknown key (with a suggestion), two margins, and a `config` that
     does not exist.

@@ -24,14 +24,14 @@ class Rates:
 def rates(*, images: int, margin: float, alpha: float, drop: float, discordance: float, sets: int, seed: int,
           sequential: bool = False) -> Rates:
     """Verdicts on `sets` draws of `images` pairs; margin, true drop and true rate of discordant pairs are fractions."""
-    plan = looks(images, alpha, LOOKS if sequential else 1)
-    sizes = np.array([look.n for look in plan])
+    schedule = looks(images, alpha, LOOKS if sequential else 1)
+    sizes = np.array([look.n for look in schedule])
     broken = (discordance + drop) / 2
     shares = [broken, broken - drop, 1 - discordance]
     random = np.random.default_rng(seed)
     counts = np.zeros((sets, 2), np.int64)
     verdict, used = np.zeros(sets, np.int64), np.full(sets, images)
-    for look, fresh in zip(plan, np.diff(sizes, prepend=0)):
+    for look, fresh in zip(schedule, np.diff(sizes, prepend=0)):
         counts += random.multinomial(fresh, shares, size=sets)[:, :2]
         score = scores(look.n, counts[:, 0], counts[:, 1], margin)
         passing, failing = (critical(look.n, margin, look.alpha, fails=fails).of(look.n, counts.sum(1))

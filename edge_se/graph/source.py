@@ -117,7 +117,7 @@ def _from_zoo(name: str, weights: Path | None) -> Source:
 
 
 def _untrained(name: str, weights: Path | None) -> Source:
-    """A net of the zoo with random weights. It has no labels, so nothing measures its accuracy or gates it."""
+    """A net of the zoo with random weights. It has no labels, so its accuracy cannot be measured."""
     if weights is not None:
         raise ModelError("has weights and is to be untrained", where="--untrained", fix="leave one of them out")
     if name.endswith(".onnx") or name.startswith(TORCHVISION):

@@ -26,7 +26,7 @@ class Size:
 
 
 def size_of(spec: ModelSpec, pixels: int | None = None) -> Size:
-    """Of a net on square images of `pixels` (its own size when None)."""
+    """Complexity of a net on square images of `pixels` (its own size when None)."""
     parts = list(_parts(spec, pixels or spec.input_size))
     return Size(params=sum(part.params for part in parts), macs=sum(part.macs for part in parts))
 

@@ -59,7 +59,7 @@ def state_dict_of(path: Path) -> dict[str, Any]:
                                                                                 weights_only=True)
     except FileNotFoundError as missing:
         raise ModelError("no such weights", where=path, fix="give a file with --weights") from missing
-    except Exception as error:  # torch and safetensors raise whatever a broken file makes them stumble over
+    except Exception as error:  # torch and safetensors raise many kinds of errors for a broken file
         raise ModelError(f"not readable as a state dict ({type(error).__name__})", where=path,
                          fix="save it with safetensors, or torch.save(net.state_dict(), ...)") from error
     if not isinstance(state, dict) or not all(hasattr(value, "ndim") for value in state.values()):

@@ -8,7 +8,7 @@ from edge_se.graph.view import GraphView, attribute
 
 NO_KERNEL = ("TensorRT 8.5 (JetPack 5) has no INT8 kernel for a depthwise convolution with a swish between Q/DQ, and "
              "builds no engine (NVIDIA/TensorRT#3385); later versions do. On 8.5 deploy FP16")
-GATES = ("Sigmoid", "HardSigmoid")
+SIGMOIDS = ("Sigmoid", "HardSigmoid")
 
 
 def depthwise_swishes(model: onnx.ModelProto) -> list[str]:
@@ -39,7 +39,7 @@ def _swish(name: str, view: GraphView) -> str | None:
     for reader in readers:
         if reader.op_type == "HardSwish":
             return str(reader.output[0])
-        if reader.op_type == "Mul" and any(gate.op_type in GATES and gate.output[0] in reader.input
-                                           for gate in readers):
+        if reader.op_type == "Mul" and any(factor.op_type in SIGMOIDS and factor.output[0] in reader.input
+                                           for factor in readers):
             return str(reader.output[0])
     return None

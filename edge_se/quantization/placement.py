@@ -25,7 +25,7 @@ UNWEIGHTED = ("GlobalAveragePool", "AveragePool", "ReduceMean", "Flatten", "Resh
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """A plan for one graph: operators to quantize, nodes left out, and Adds whose residual input gets Q/DQ."""
+    """What runs in INT8 of one graph: operators to quantize, nodes left out, Adds whose residual input gets Q/DQ."""
 
     name: str
     operators: tuple[str, ...]
@@ -41,7 +41,7 @@ def default_placement(model: onnx.ModelProto) -> str:
 
 
 def place(model: onnx.ModelProto, target: Target, name: str | None = None) -> Placement:
-    """The plan of a named placement (`default_placement` when None); EdgeSeError for an unknown name."""
+    """The placement of a name (`default_placement` when None); EdgeSeError for an unknown name."""
     name = name or default_placement(model)
     if name not in PLACEMENTS:
         raise EdgeSeError(f"unknown placement '{name}'", where="--placement", fix=did_you_mean(name, PLACEMENTS))

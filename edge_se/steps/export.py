@@ -222,50 +222,50 @@ class _Quantizing:
         self._failures: list[tuple[str, Exception]] = []
         self.over_budget: list[str] = []  # targets of which no candidate surely keeps accuracy
         named = None if placement == AUTO else placement
-        self._plans = [(target, place(model.proto, target, named), method)
-                       for target in targets_for(targets, environment.cpu_flags())]
+        self._chosen = [(target, place(model.proto, target, named), method)
+                        for target in targets_for(targets, environment.cpu_flags())]
 
     def statistics(self, images: ImageSet, table: Path | None, progress: Progress) -> Statistics:
-        """Of the calibration images, or as an earlier run saved them."""
+        """Statistics of the calibration images, or those that an earlier run saved in `table`."""
         if table:
             return read_table(table, self._model, images.preprocessing)
         started = time.monotonic()
         with progress.task(f"calibrating on {images.name}", len(images)) as advance:
             collected = collect(self._model, images, advance)
-        self._share = (time.monotonic() - started) / len(self._plans)
+        self._share = (time.monotonic() - started) / len(self._chosen)
         return collected
 
     def choose_methods(self, statistics: Statistics, images: ImageSet, progress: Progress) -> None:
         """Replaces the method `auto` of each target by the one that is nearest to FP32 on `images`."""
-        self._plans = [(target, plan, method if method != AUTO else
-                        best_method(self._model, statistics, target, plan, images, progress))
-                       for target, plan, method in self._plans]
+        self._chosen = [(target, chosen, method if method != AUTO else
+                         best_method(self._model, statistics, target, chosen, images, progress))
+                        for target, chosen, method in self._chosen]
 
     def search(self, statistics: Statistics, held_out: ImageSet, budget: Budget, folder: Path,
                progress: Progress) -> None:
-        """Replaces each target's plan by the one that the search chose; the log goes to `folder`."""
-        for position, (target, _, method) in enumerate(self._plans):
+        """Replaces each target's placement by the one that the search chose; the log goes to `folder`."""
+        for position, (target, _, method) in enumerate(self._chosen):
             runnable = OnnxModel(content=self._model.content, precision="int8", target=target.name)
             backend, _ = first_that_runs(runnable, Device())
-            plan, rows = search(self._model, statistics, target, held_out, method=method, backend=backend,
-                             budget=budget, log=folder / f"candidates.{target.name}.json", progress=progress)
+            chosen, rows = search(self._model, statistics, target, held_out, method=method, backend=backend,
+                                  budget=budget, log=folder / f"candidates.{target.name}.json", progress=progress)
             if not any(row.within_budget for row in rows):
                 self.over_budget.append(target.name)
                 progress.note(f"no placement for {target.name} surely loses at most {budget.max_drop_pp:g} points: the "
                               "most accurate one was taken")
-            self._plans[position] = (target, plan, method)
+            self._chosen[position] = (target, chosen, method)
 
     def models(self, statistics: Statistics) -> list[_Made]:
         """The seconds of each include its share of calibrating."""
         made = []
-        for target, plan, method in self._plans:
+        for target, chosen, method in self._chosen:
             started = time.monotonic()
             try:
-                quantized = quantize(self._model, statistics.ranges(method, target.activations), target, plan)
+                quantized = quantize(self._model, statistics.ranges(method, target.activations), target, chosen)
             except Exception as error:  # `raise_failure` tells of it when the files of the others are written
                 self._failures.append((target.name, error))
                 continue
-            made.append(_Made(model=quantized, placement=plan.name, method=method,
+            made.append(_Made(model=quantized, placement=chosen.name, method=method,
                               seconds=self._share + time.monotonic() - started))
         if not made:
             raise self._failures[0][1]

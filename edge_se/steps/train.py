@@ -51,18 +51,18 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
         raise TrainingError(f"has {spec.classes} classes, and CIFAR-10 {len(cifar10.CLASSES)}", where=model,
                             fix="choose another net: `edge-se models list`")
     path = find_recipe(recipe) if recipe else recipe_of(model)
-    plan = _recipe(path, epochs, seed)
+    chosen = _recipe(path, epochs, seed)
     loop = _loop()
     from edge_se.training import distributed, logs
     from edge_se.training.compiling import compiles
     from edge_se.training.precision import pick_device
     from edge_se.training.run_folder import MANIFEST, finish_run, start_run
 
-    place = distributed.own_place()
-    where = pick_device(device, place.local_rank)
+    process = distributed.own_process()
+    where = pick_device(device, process.local_rank)
     cifar = cifar10.require(data)
     images, validation = splits.load("train", cifar), splits.load("validation", cifar)
-    folder = out or RUNS / f"{model}-s{plan.seed}"
+    folder = out or RUNS / f"{model}-s{chosen.seed}"
     if (folder / loop.CHECKPOINT).exists() and not resume:
         raise TrainingError("holds the checkpoint of an earlier run", where=folder,
                             fix="go on with --resume, or choose another --out")
@@ -71,23 +71,23 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
                             fix="leave --resume out to begin anew, or name the folder of the run with --out")
     if not (folder / loop.CHECKPOINT).exists():  # which tells whose run it is, when a run goes on
         require_folder(folder, {MANIFEST: "run", CARD: "card"}, (WEIGHTS, logs.LOG), sources=(path,))
-    board = logs.TensorBoard(folder) if tensorboard and place.first else None
-    with distributed.joined(where) as group, Watch(progress if group.first else SILENT, plan, board) as watch:
+    board = logs.TensorBoard(folder) if tensorboard and process.first else None
+    with distributed.joined(where) as group, Watch(progress if group.first else SILENT, chosen, board) as watch:
         if group.first:
-            other = start_run(folder, spec, plan, path.name, (images, validation), where, group.size, resume)
+            other = start_run(folder, spec, chosen, path.name, (images, validation), where, group.size, resume)
             if other:
                 progress.note(f"goes on with another value of {', '.join(other)} than it began with: its weights will "
                               "not be those of a run without the interruption")
-            if compiles(plan):
+            if compiles(chosen):
                 progress.note("compiles the net in the first step at each resolution, which may take a minute or more")
         with _telling_what_is_kept(folder / loop.CHECKPOINT, progress if group.first else SILENT):
-            trained = loop.train(spec, plan, images, validation, folder=folder, device=where, resume=resume,
+            trained = loop.train(spec, chosen, images, validation, folder=folder, device=where, resume=resume,
                                  watcher=watch, group=group)
-    if not place.first:
-        return {"schema": SCHEMA, "model": spec.name, "out": str(folder), "rank": place.rank}
+    if not process.first:
+        return {"schema": SCHEMA, "model": spec.name, "out": str(folder), "rank": process.rank}
     scored = (validation, splits.load("test", cifar)) if test else (validation,)
     with _telling_what_is_kept(folder / loop.CHECKPOINT, progress):
-        card = _finish(spec, plan, trained, images, scored, folder, progress)
+        card = _finish(spec, chosen, trained, images, scored, folder, progress)
     finish_run(folder)
     return card | {"out": str(folder)}
 

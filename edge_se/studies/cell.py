@@ -1,4 +1,4 @@
-"""The work of a study's cell: train its net, then what the study measures of it; each is kept and not done twice.
+"""The work of a study's cell: train its net, then measure what the study asks for. Each result is kept.
 
 Heavy packages are imported when a cell runs, in its own process, whose environment says how many threads they use.
 """
@@ -22,7 +22,7 @@ CHECKPOINT, GRAPH = "checkpoint.pt", "fp32.onnx"
 
 
 def arguments(cell: Cell, evaluations: Evaluations, folder: Path, *, device: str, data: Path | None) -> dict[str, Any]:
-    """Of `run`, as JSON: paths are absolute, since a worker may be elsewhere."""
+    """The arguments of `run`, as JSON. Paths are absolute, since a worker may run in another folder."""
     return {"cell": asdict(cell) | {"recipe_file": str(cell.recipe_file.resolve())}, "device": device,
             "evaluations": evaluations.model_dump(mode="json"), "folder": str(folder.resolve()),
             "data": None if data is None else str(data.resolve())}
@@ -30,7 +30,7 @@ def arguments(cell: Cell, evaluations: Evaluations, folder: Path, *, device: str
 
 def run(cell: dict[str, Any], evaluations: dict[str, Any], folder: str, device: str,
         data: str | None) -> dict[str, Any]:
-    """Does what is left to do in `folder` and gives `finished`'s document. A second process waits for the first."""
+    """Does what is left to do in `folder` and returns the document of `finished`. A second process waits."""
     from edge_se.reporting.console import ConsoleProgress
 
     own = Cell(**cell | {"recipe_file": Path(cell["recipe_file"])})
@@ -90,7 +90,7 @@ def _int8(cell: Cell, settings: dict[str, Any], folder: Path, data: Path | None,
 
 def _robustness(cell: Cell, settings: dict[str, Any], folder: Path, data: Path | None,
                 progress: Progress) -> list[dict[str, Any]]:
-    """Of FP32 and the target's INT8 file: top-1 (Wilson), drop in points (Tango, paired by image), flips."""
+    """Figures of FP32 and the target's INT8 file: top-1 (Wilson), drop in points (Tango, paired by image), flips."""
     from edge_se.steps.export import export
     from edge_se.steps.robustness import robustness
 

@@ -33,9 +33,9 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Of several values: mean, standard deviation (n - 1), the mean's t interval, two-sided p of H0: mean = 0.
+    """Several values: mean, standard deviation (n - 1), t interval of the mean, two-sided p of H0: mean = 0.
 
-    None for what so few or so equal values do not tell.
+    A figure is None when the values are too few or all equal.
     """
 
     n: int
@@ -47,7 +47,7 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Student's t over independent values; of pairs, give their differences."""
+    """Student's t over independent values. For pairs, pass their differences."""
     import numpy as np
     from scipy.stats import t, ttest_1samp
 
@@ -82,7 +82,7 @@ def tidy(measured: Iterable[tuple[Cell, Iterable[Figure]]]) -> list[dict[str, An
 
 
 def csv_of(rows: Iterable[dict[str, Any]]) -> str:
-    """The tidy table; empty where a row has no such condition."""
+    """The tidy table. A cell is empty when its row has no such condition."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -91,7 +91,7 @@ def csv_of(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def summaries(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Over seeds: mean, standard deviation, t interval of each model, recipe and measured thing."""
+    """Mean, standard deviation and t interval over seeds, for each model, recipe and measured thing."""
     return [{"model": model, "recipe": recipe, **dict(thing), **_document(spread(list(values.values())), p=False)}
             for (model, recipe, thing), values in _by_seed(rows).items()]
 
@@ -99,7 +99,7 @@ def summaries(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def comparisons(rows: Sequence[dict[str, Any]], study: Study) -> list[dict[str, Any]]:
     """Each model against the baseline in the same recipe, each recipe against its baseline in the same model.
 
-    Differences are of the seeds that both have. Holm's family: all comparisons of one evaluation and measure.
+    Differences are taken over the seeds that both have. Holm's family: all comparisons of one evaluation and measure.
     """
     values, compared = _by_seed(rows), []
     for (model, recipe, thing), own in values.items():

@@ -45,7 +45,7 @@ class Outcome:
 class Executor(Protocol):
     """Runs `workers` jobs at a time, each on `threads` threads.
 
-    What it starts ends with the iteration, also with one that is closed early or interrupted.
+    All processes end with the iteration, also when it is closed early or interrupted.
     """
 
     name: str
@@ -68,17 +68,17 @@ def answer(work: Work, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def thread_variables(threads: int) -> dict[str, str]:
-    """The environment in which numpy's and torch's libraries, read in afterwards, use `threads` threads."""
+    """Environment variables that make the libraries of numpy and torch use `threads` threads; set before import."""
     return {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 
 
 def require_executor(name: str) -> str:
-    """`name` when there is such an executor; EdgeSeError with a suggestion otherwise."""
+    """`name` if there is such an executor; EdgeSeError with a suggestion otherwise."""
     if name not in EXECUTORS:
         raise EdgeSeError(f"unknown executor '{name}'", where="--executor", fix=did_you_mean(name, EXECUTORS))
     return name
 
 
 def path_for_workers() -> str:
-    """PYTHONPATH with which another process finds what this one does."""
+    """A PYTHONPATH with which another process finds the same modules as this one."""
     return os.pathsep.join(entry for entry in sys.path if entry)

@@ -21,7 +21,7 @@ KIND = ".svg"
 
 
 def draw(document: dict[str, Any], folder: Path) -> list[Path]:
-    """Every figure that the document has something for; UnavailableError without matplotlib."""
+    """Every figure that the document has data for; UnavailableError without matplotlib."""
     require_figures(folder / f"{document['name']}{KIND}")
     import matplotlib
 

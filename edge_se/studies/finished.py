@@ -1,4 +1,4 @@
-"""What a cell that is done has left in its run folder: card, curve and evaluations, checked as they are read."""
+"""Results of a finished cell in its run folder: card, curve and evaluations, checked when they are read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FIGURES = TypeAdapter(list[Figure], config=ConfigDict(allow_inf_nan=False))
 
 
 class _Read(BaseModel):
-    """Part of a document; what is not named here is not looked at."""
+    """Part of a document; other fields are ignored."""
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 
@@ -48,7 +48,7 @@ def _told(hardware: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Card(_Read):
-    """Of the card that `train` writes."""
+    """Fields of the card that `train` writes."""
 
     validation: _Score
     weights: _Hashed
@@ -65,7 +65,7 @@ class _Card(_Read):
 
 
 def evaluations_of(wanted: Evaluations) -> list[tuple[str, dict[str, Any]]]:
-    """Those that have files of their own, (kind, settings)."""
+    """(kind, settings) of the evaluations that have files of their own."""
     content = wanted.model_dump(mode="json")
     test: list[tuple[str, dict[str, Any]]] = [("test", {})] if wanted.test else []
     return test + [(kind, content[kind]) for kind in ("int8", "robustness") if content[kind] is not None]
@@ -77,7 +77,7 @@ def evaluation_file(folder: Path, kind: str, settings: dict[str, Any]) -> Path:
 
 
 def is_evaluated(path: Path, weights_sha256: str) -> bool:
-    """Whether `path` holds the evaluation of these weights: a cell that was trained again may have one of before."""
+    """Whether `path` holds the evaluation of these weights. A cell that was trained again may have an older one."""
     return path.is_file() and read_json(path).get("weights_sha256") == weights_sha256
 
 
@@ -126,7 +126,7 @@ def _figures(path: Path, kind: str) -> list[Figure]:
 
 
 def _strange(figure: Figure, kind: str) -> str | None:
-    """What is not as an evaluation of this kind writes it."""
+    """How the figure differs from what an evaluation of this kind writes; None when it does not."""
     if figure.evaluation != kind or figure.measure not in MEASURES:
         return f"holds a figure '{figure.measure}' of '{figure.evaluation}'"
     if abs(figure.value) > LARGEST:
@@ -154,5 +154,5 @@ def _curve(path: Path) -> list[float]:
 
 def _broken(path: Path, invalid: ValidationError) -> ArtifactError:
     problem = invalid.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
-    return ArtifactError(f"'{place}': {problem['msg'][:1].lower()}{problem['msg'][1:]}", where=path, fix=FIX)
+    key = ".".join(str(part) for part in problem["loc"])
+    return ArtifactError(f"'{key}': {problem['msg'][:1].lower()}{problem['msg'][1:]}", where=path, fix=FIX)

@@ -27,8 +27,8 @@ ALPHA = 0.025  # each side: 95 % intervals
 def int8_figures(fp32: OnnxModel, settings: dict[str, Any], data: Path | None, progress: Progress) -> list[Figure]:
     """Top-1 (Wilson), drop in points (Tango, paired by image) and flips of each file on validation images.
 
-    `settings` are those of a study's `[evaluations.int8]`. With `latency` also the median of one image on one thread
-    and its ratio to FP32's, in turns, where a runtime for the target is here.
+    `settings` is `[evaluations.int8]` of a study. With `latency`, rows also have the median time of one image on one
+    thread and its ratio to FP32, measured in turns, if a runtime for the target is installed.
     """
     cifar = cifar10.require(data)
     judged = splits.load("validation", cifar).first(settings["images"])
@@ -71,7 +71,7 @@ def _judged(fp32: OnnxModel, graph: OnnxModel, judged: splits.ImageSet,
 
 def _latencies(fp32: OnnxModel, statistics: Statistics, settings: dict[str, Any],
                progress: Progress) -> list[Figure]:
-    """Of each target and placement; methods and calibration sets change numbers in a file, not its operators."""
+    """Latency of each target and placement. Methods and calibration sets change only numbers in a file."""
     figures: list[Figure] = []
     for target in settings["targets"]:
         one = settings | {"targets": [target], "methods": settings["methods"][:1]}

@@ -1,4 +1,4 @@
-"""Jobs in processes of this machine, one process per job, so many at a time as there are workers."""
+"""Jobs in processes of this machine, one process per job, as many at a time as there are workers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PATIENCE_SECONDS = 60.0  # for an interrupted worker to save its checkpoint: a t
 
 @dataclass(frozen=True, kw_only=True)
 class _Running:
-    """A job in its process; `processors` are those that it may use, None where that cannot be set."""
+    """A job in its process. `processors`: which ones it may use; None where that cannot be set."""
 
     job: Job
     attempt: int
@@ -82,7 +82,7 @@ class LocalExecutor:
                 stderr=log, start_new_session=True,
                 env=os.environ | thread_variables(self.threads) | {"PYTHONPATH": path_for_workers()})
         if processors is not None:
-            with suppress(OSError):  # it may have ended, or a container may forbid it: then the variables must do
+            with suppress(OSError):  # it may have ended, or a container may forbid it; then only the variables limit it
                 os.sched_setaffinity(process.pid, processors)
         with suppress(BrokenPipeError):  # killed at once: found below
             pickle.dump((job.work, job.arguments), _stdin(process))  # the function by its name, not its code
@@ -90,7 +90,7 @@ class LocalExecutor:
         return _Running(job=job, attempt=attempt, process=process, answer=answer, processors=processors)
 
     def _free_processors(self, running: list[_Running]) -> frozenset[int] | None:
-        """The next worker's: onnxruntime and others use all that a process may, whatever the variables say."""
+        """Processors of the next worker. onnxruntime uses all that its process may use and ignores the variables."""
         if not hasattr(os, "sched_getaffinity"):
             return None
         taken = frozenset[int]().union(*(item.processors or () for item in running))
@@ -98,7 +98,7 @@ class LocalExecutor:
 
 
 def _outcome(item: _Running) -> Outcome | None:
-    """Of a worker that ended; None when it was killed and its job is to be tried again."""
+    """The outcome of a worker that ended; None when it was killed and its job is to be tried again."""
     with suppress(OSError):
         _stdin(item.process).close()
     if item.answer.exists():

@@ -49,7 +49,7 @@ class Robustness(Table):
 
 
 class Evaluations(Table):
-    """What is measured of each trained cell beside validation top-1. `test` reads the test set's figure, once."""
+    """What is measured of each trained cell beside validation top-1. `test` reads the test set once."""
 
     test: StrictBool = False
     volatility: StrictBool = False
@@ -72,7 +72,7 @@ class Study(Table):
 
     @property
     def baseline_recipe_label(self) -> str | None:
-        """As rows name it."""
+        """The name of the cell in rows."""
         return None if self.baseline_recipe is None else recipe_label(self.baseline_recipe)
 
 
@@ -106,7 +106,7 @@ class Plan:
 
 
 def read_plan(path: Path) -> Plan:
-    """The plan of a study file; EdgeSeError for a key, name, recipe or number that will not do."""
+    """The plan of a study file; EdgeSeError for an invalid key, name, recipe or number."""
     try:
         study = read_toml(Study, path, EdgeSeError)
     except FileNotFoundError as missing:
@@ -219,7 +219,7 @@ def _require_names(key: str, names: Iterable[str], known: Iterable[str], path: P
 
 
 def _key(spec: ModelSpec, recipe: Recipe, data: list[str]) -> str:
-    """Of the net's fields that are not defaults (so that a new field with a default changes no key), recipe, images."""
+    """Hash of recipe, images and the net's fields that are not defaults: a new default changes no key."""
     net = {field.name: getattr(spec, field.name) for field in fields(spec)
            if field.name != "about" and getattr(spec, field.name) != field.default}
     return digest({"net": net, "recipe": recipe.sha256, "data": data})
@@ -231,5 +231,5 @@ def digest(content: Any) -> str:
 
 
 def _data_sha256() -> list[str]:
-    """Of the images trained on and chosen by, as manifests name them; the images are checked when they are read."""
+    """Hash of the training and validation manifests; the images are checked when they are read."""
     return [read_manifest(asset("calibration", f"{SPLITS[split]}.json"))["sha256"] for split in ("train", "validation")]

@@ -1,6 +1,6 @@
-"""Jobs on a Ray cluster (the extra `cluster`): one that runs already, by its address, or a local one for the while.
+"""Jobs on a Ray cluster (the extra `cluster`): a running one by its address, or a local one for the study.
 
-The runs folder must be one that every node sees at the same path, for what a job has done lies there.
+Every node must see the runs folder at the same path, because results of jobs lie there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class RayExecutor:
     name = "ray"
 
     def __init__(self, workers: int | None = None, jobs: int = 1, address: str | None = None, gpus: int = 0) -> None:
-        """Of a local cluster `workers` tasks run at once; a running cluster decides by its processors and GPUs."""
+        """A local cluster runs `workers` tasks at once; a running cluster decides by its processors and GPUs."""
         try:
             import ray
         except ModuleNotFoundError as missing:
@@ -90,7 +90,7 @@ class RayExecutor:
             self._ray.wait(list(pending), num_returns=len(pending), timeout=PATIENCE_SECONDS)
 
     def _path(self) -> dict[str, str]:
-        """On this machine workers find what this process does; other machines have their own installation."""
+        """Workers on this machine find the modules of this process; other machines have their own installation."""
         return {} if self._address else {"PYTHONPATH": path_for_workers()}
 
 

@@ -97,7 +97,7 @@ def _executor(settings: Options, jobs: int) -> Executor:
 
 
 def _run(executor: Executor, jobs: list[Job], progress: Progress) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """(results, errors) by the jobs' names; a line for each as it ends, with the time that is left."""
+    """(results, errors) by name of job. A note for each job that ends tells the time left."""
     results: dict[str, dict[str, Any]] = {}
     errors: dict[str, str] = {}
     started = time.monotonic()

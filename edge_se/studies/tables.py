@@ -17,7 +17,7 @@ DIGITS = {"p50_ms": 3, "flips": 1}
 
 
 def evaluations_of(document: dict[str, Any]) -> list[str]:
-    """Those that the document has figures of, in a fixed order."""
+    """The evaluations that the document has figures of, in a fixed order."""
     have = {row["evaluation"] for row in document["summary"]}
     return [name for name in TITLES if name in have]
 
@@ -39,7 +39,7 @@ def comparison_rows(document: dict[str, Any], evaluation: str) -> Rows:
     """Differences that are paired by seed: mean, t interval, p and Holm's p."""
     rows = [row for row in document["comparisons"]
             if row["evaluation"] == evaluation and row["measure"] in OF
-            and not (evaluation == "int8" and row["measure"] == "top1")]  # its drop is the same, paired by image
+            and not (evaluation == "int8" and row["measure"] == "top1")]  # drop_pp tells the same, paired by image
     conditions = _varying(rows)
     columns = ["model", "recipe", "against", "of", *conditions, "seeds", "difference, points (95 % CI)", "p",
                "p (Holm)"]
@@ -64,13 +64,13 @@ def page(document: dict[str, Any], figures: str = "") -> str:
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> str:
-    """As Markdown; what is the same in all rows, the figures excepted, is told once below the table."""
+    """The table as Markdown. Labels that are the same in all rows are told once below it."""
     labels = columns.index("seeds") + 1
-    same = [place for place in range(1, labels) if len(rows) > 1 and len({row[place] for row in rows}) == 1]
-    told = f"\nIn all rows: {', '.join(f'{columns[place]} {rows[0][place]}' for place in same)}.\n" if same else ""
-    left = sum(place not in same for place in range(labels - 1))
-    kept = [place for place in range(len(columns)) if place not in same]
-    return markdown([columns[place] for place in kept], [[row[place] for place in kept] for row in rows], left) + told
+    same = [index for index in range(1, labels) if len(rows) > 1 and len({row[index] for row in rows}) == 1]
+    told = f"\nIn all rows: {', '.join(f'{columns[index]} {rows[0][index]}' for index in same)}.\n" if same else ""
+    left = sum(index not in same for index in range(labels - 1))
+    kept = [index for index in range(len(columns)) if index not in same]
+    return markdown([columns[index] for index in kept], [[row[index] for index in kept] for row in rows], left) + told
 
 
 def _conditions(document: dict[str, Any]) -> str:

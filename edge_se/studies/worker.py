@@ -2,7 +2,7 @@
 arguments, pickled by the parent.
 
 Stdin stays open as long as the parent lives. When it closes, the parent is gone, and the worker interrupts itself, so
-that no orphan trains on and what it did is kept.
+that no orphan goes on training, and its checkpoint is kept.
 """
 
 from __future__ import annotations

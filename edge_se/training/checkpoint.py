@@ -39,11 +39,11 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes aside and renames, so a kill leaves the previous checkpoint; the content's hash goes with it."""
+    """Writes a temporary file and renames it, so a kill leaves the previous checkpoint. It holds its own hash."""
     content = {key: getattr(checkpoint, key) for key in checkpoint.__dataclass_fields__}
     content["sha256"] = _sha256(content)
     buffer = io.BytesIO()
-    torch.save(content, buffer)  # to a full disk it would raise RuntimeError
+    torch.save(content, buffer)  # on a full disk torch.save to a file raises RuntimeError
     write_bytes(path, buffer.getvalue())
 
 

@@ -17,7 +17,7 @@ from edge_se.core.recipes import Recipe
 
 
 def why_not() -> str | None:
-    """What torch.compile lacks on this machine; None: nothing.
+    """What torch.compile lacks on this machine; None when it can run.
 
     It writes C++ (for a GPU a little C) that includes Python.h, and calls $CXX, else g++ (clang++ on macOS).
     """
@@ -55,7 +55,7 @@ def compiled(net: nn.Module, recipe: Recipe) -> Callable[[torch.Tensor], torch.T
 
 
 def _told(step: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """`step`, which compiles when it is first called, with what can go wrong then as UnavailableError."""
+    """`step`, which compiles at its first call. What fails then is raised as UnavailableError."""
     from torch._dynamo.exc import TorchDynamoException
 
     def call(images: torch.Tensor) -> torch.Tensor:

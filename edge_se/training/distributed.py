@@ -1,4 +1,4 @@
-"""Several processes as `torchrun` starts them: who is who, sums over all, one net over one global batch.
+"""Several processes as `torchrun` starts them: their ranks, sums over all of them, one net over one global batch.
 
 Batch norms see the statistics of the global batch, so that n processes train what one does.
 """
@@ -42,7 +42,7 @@ class Group:
         return torch.arange(self.rank * share, (self.rank + 1) * share)
 
     def sums(self, values: Sequence[float], device: torch.device) -> list[float]:
-        """Each value summed over the processes; all get the same."""
+        """Each value summed over the processes; every process gets the same sums."""
         if self.size == 1:
             return list(values)
         total = torch.tensor(values, dtype=torch.float64, device=device)
@@ -54,8 +54,8 @@ class Group:
 ALONE = Group()
 
 
-def own_place() -> Group:
-    """What torchrun's environment says of this process; ALONE without one."""
+def own_process() -> Group:
+    """Reads rank and size of this process from torchrun's environment; ALONE without torchrun."""
     try:
         rank, size, local = (int(os.environ.get(name, default))
                              for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")))
@@ -68,7 +68,7 @@ def own_place() -> Group:
 @contextmanager
 def joined(device: torch.device) -> Iterator[Group]:
     """The group of this process for the block: NCCL between GPUs, else gloo; UnavailableError when none forms."""
-    group = own_place()
+    group = own_process()
     if group.size == 1:
         yield group
         return
@@ -89,7 +89,7 @@ def shared(net: nn.Module, group: Group, device: torch.device) -> nn.Module:
         return net
     if device.type == "cuda":
         net = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
-    else:  # torch's own is for GPUs alone
+    else:  # torch's own class is for GPUs alone
         for module in net.modules():
             if type(module) is nn.BatchNorm2d:
                 module.__class__ = SharedBatchNorm

@@ -13,8 +13,8 @@ from typing import Any
 class Interrupts:
     """`check` raises KeyboardInterrupt when a signal came since `deferred` began; a second signal raises at once.
 
-    Of several processes (`alone` false) none may stop before the others do, or these would wait for it for ever: a
-    signal counts when they have agreed on it, and a second one, which torchrun sends after a Ctrl-C, changes nothing.
+    Several processes (`alone` false) must stop together, or the others would wait for ever. A signal counts when all
+    have agreed on it. A second one, which torchrun sends after a Ctrl-C, changes nothing.
     """
 
     def __init__(self, alone: bool = True) -> None:
@@ -22,11 +22,11 @@ class Interrupts:
         self.asked = False  # of this process
 
     def agree(self, anyone: bool) -> None:
-        """To be told whether any process was asked to stop."""
+        """Tells this process whether any process was asked to stop."""
         self._agreed = anyone
 
     def check(self) -> None:
-        """To be called where stopping is safe."""
+        """Call it where stopping is safe."""
         if self._agreed or (self._alone and self.asked):
             raise KeyboardInterrupt
 

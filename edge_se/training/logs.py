@@ -40,7 +40,7 @@ class TensorBoard:
     _writer: Any
 
     def epoch(self, row: dict[str, float]) -> None:
-        """One line of the log: each figure over the epoch's number."""
+        """Adds one line of the log: each figure at the epoch's number."""
         number = int(row["epoch"])
         if self._writer is None:
             self._writer = self._make(self._folder, purge_step=number)

@@ -36,7 +36,7 @@ EVALUATION_BATCH = 250
 
 
 class Watcher(Protocol):
-    """What is told of the progress; the command line shows it, tests ignore it."""
+    """Hears of the progress: the command line shows it, tests ignore it."""
 
     def step(self, epoch: int, step: int, steps_per_epoch: int, loss: float) -> None:
         """After step `step` (from 1) of epoch `epoch` (from 0); on a GPU several steps are told at once."""
@@ -74,8 +74,8 @@ def train(spec: ModelSpec, recipe: Recipe, images: ImageSet, validation: ImageSe
           device: torch.device, resume: bool, watcher: Watcher, group: Group = ALONE) -> TrainedNet:
     """Trains `spec` on `images` by `recipe`, choosing the checkpoint on `validation`.
 
-    Checkpoints go to `folder`/checkpoint.pt, every two minutes and after every epoch, the epochs to log.csv beside it;
-    of a `group` the first process writes. Raises TrainingError when the loss stops being finite or a checkpoint does
+    Checkpoints go to `folder`/checkpoint.pt, every two minutes and after every epoch; epochs go to log.csv beside it.
+    In a `group` the first process writes. Raises TrainingError when the loss stops being finite or a checkpoint does
     not belong to this run.
     """
     if images.split != "train" or validation.split != "validation":
@@ -173,7 +173,7 @@ class _Run:
     def _one_step(self, watcher: Watcher, interrupts: Interrupts) -> None:
         state, size = self.state, self.recipe.batch_size
         generator = torch.Generator().manual_seed(_seed(self.recipe.seed, state.epoch, state.step))
-        # For dropout and its like, which draw otherwise in each process.
+        # For dropout and similar layers: each process must draw other numbers.
         torch.manual_seed(_seed(self.recipe.seed, state.epoch, state.step, 1 + self.group.rank))
         indices = self._order(state.epoch)[state.step * size : (state.step + 1) * size]
         batch = self.augmenter.mixed(indices, state.epoch, self.recipe.resolutions[state.epoch], generator, self.rows)

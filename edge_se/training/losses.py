@@ -20,10 +20,10 @@ STEPS_PER_READ = {"cuda": 16}
 
 
 class Losses:
-    """Losses that no one has read yet: their sum, their check and the processes' agreement to stop come with a read.
+    """Losses that nobody has read yet. A read sums and checks them, and lets the processes agree to stop.
 
-    Each is added before the update that follows from it, so that with one step per read a loss that is no number
-    updates nothing; with more, weights may be no numbers while any is `waiting`, and may not be saved.
+    Each is added before its update. With one step per read a NaN loss therefore updates nothing. With more steps
+    weights may be NaN while any loss is `waiting`, and must not be saved.
     """
 
     def __init__(self, group: Group, device: torch.device, folder: Path) -> None:
@@ -33,7 +33,7 @@ class Losses:
 
     @property
     def waiting(self) -> bool:
-        """Whether any is unread."""
+        """Whether any loss is unread."""
         return bool(self._unread)
 
     def add(self, loss: torch.Tensor, state: Checkpoint, interrupts: Interrupts, *, last: bool) -> list[float]:
@@ -45,7 +45,7 @@ class Losses:
         return self.read(state, state.step + 1, interrupts) if last or len(self._unread) >= self._most else []
 
     def read(self, state: Checkpoint, step: int, interrupts: Interrupts) -> list[float]:
-        """The losses that wait, up to that of `step` (from 1), each the mean over the processes; all go to
+        """Reads the waiting losses up to `step` (from 1), each the mean over the processes, into
         `state.loss_sum`. TrainingError at one that is not finite.
         """
         unread: list[float] = torch.stack(self._unread).tolist()

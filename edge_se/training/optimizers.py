@@ -11,7 +11,7 @@ ADAMW_SECOND_BETA = 0.999
 
 
 def optimizer_of(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD or AdamW over `net`; norm weights and biases are a group without decay unless the recipe decays them.
+    """SGD or AdamW over `net`; weights of norms and biases do not decay unless the recipe says so.
 
     Fused, each parameter passes through memory once and not once per operation: half the time of an update on a CPU.
     """

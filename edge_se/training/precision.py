@@ -14,7 +14,7 @@ AMP_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", None: "off"}
 def pick_device(name: str, local_rank: int = 0) -> torch.device:
     """`auto`, `cpu` or `cuda` to a device; UnavailableError when CUDA was asked for and is not there.
 
-    Of several processes on a machine each takes the GPU of its `local_rank`.
+    With several processes on a machine, each takes the GPU of its `local_rank`.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -34,7 +34,7 @@ def device_name(device: torch.device) -> str:
 
 
 def amp_type(recipe: Recipe, device: torch.device) -> torch.dtype | None:
-    """What to autocast to: as asked for; `auto` is bfloat16 where the hardware multiplies it at full speed."""
+    """The type to autocast to, as asked for. `auto` is bfloat16 where the hardware multiplies it at full speed."""
     if recipe.amp == "auto":
         fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else environment.has_fast_bf16()
         return torch.bfloat16 if fast else None

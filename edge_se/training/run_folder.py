@@ -28,7 +28,7 @@ def start_run(folder: Path, spec: ModelSpec, recipe: Recipe, recipe_name: str, i
               device: torch.device, processes: int, resume: bool) -> list[str]:
     """Writes the manifest; a resumed run keeps its times of starting. TrainingError when it was another run.
 
-    Returns in what of ARITHMETIC a resumed run differs from its beginning: it does not end bit for bit the same then.
+    Returns the fields of ARITHMETIC in which a resumed run differs from its start: its result is then not bit-exact.
     """
     path = folder / MANIFEST
     left = _left(path, spec, recipe) if resume and path.exists() else {}

@@ -295,7 +295,7 @@ def test_only_the_first_process_writes_and_scores(train, tmp_path, monkeypatch):
     @contextmanager
     def alone(device):
         yield distributed.ALONE  # it trains everything, for want of a first one
-    monkeypatch.setattr(distributed, "own_place", lambda: second)
+    monkeypatch.setattr(distributed, "own_process", lambda: second)
     monkeypatch.setattr(distributed, "joined", alone)
     said = train()
     assert said == {"schema": "edge-se/card/1", "model": "resnet18", "out": str(tmp_path / "out"), "rank": 1}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from edge_se.core.errors import TrainingError, UnavailableError
-from edge_se.training.distributed import ALONE, Group, joined, own_place
+from edge_se.training.distributed import ALONE, Group, joined, own_process
 
 SCRIPT = """
 import os, signal, sys
@@ -123,7 +123,7 @@ def test_rows_are_equal_parts_of_the_batch():
 def test_without_torchrun_a_process_is_alone(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert own_place() == ALONE
+    assert own_process() == ALONE
     with joined(torch.device("cpu")) as group:
         assert group == ALONE and group.sums((1.5, 2), torch.device("cpu")) == [1.5, 2]
 
@@ -131,10 +131,10 @@ def test_without_torchrun_a_process_is_alone(monkeypatch):
 def test_what_torchrun_says_is_read(monkeypatch):
     for name, value in (("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
-    assert own_place() == Group(rank=5, size=8, local_rank=1)
+    assert own_process() == Group(rank=5, size=8, local_rank=1)
     monkeypatch.setenv("RANK", "five")
     with pytest.raises(UnavailableError, match="torchrun: RANK, WORLD_SIZE and LOCAL_RANK are not numbers"):
-        own_place()
+        own_process()
 
 
 def test_half_of_torchruns_environment_is_a_user_error(monkeypatch):
