@@ -38,23 +38,23 @@ class Session(ABC):
         """Latency of running `images` as one batch, measured where the device is."""
 
     def prepare(self, images: NDArray[np.float32]) -> None:  # noqa: B027 - most runtimes are ready when they are open
-        """Gets it ready for the shape of `images`, where that is still to do: compiling belongs to loading."""
+        """Prepares the session for the shape of `images`, if that is still to do: compiling belongs to loading."""
 
     def profile(self, images: NDArray[np.float32]) -> dict[str, Any] | None:
-        """{"layers", "profile"} of running `images`; None in a runtime that tells nothing of its layers."""
+        """{"layers", "profile"} of running `images`; None when the runtime tells nothing about its layers."""
         return None
 
     def engine(self, batch: int) -> dict[str, Any] | None:
-        """What was built for this batch size, with its key; None in a runtime that builds none."""
+        """The engine that was built for this batch size, with its key; None when the runtime builds none."""
         return None
 
 
 class Backend(ABC):
     """A runtime.
 
-    `module` is the package whose import is no part of loading a model. `automatic`: `auto` may take it; the others wait
-    to be named, since nobody deploys from them or they may need a GPU. `gpu`: inferences take microseconds. `compared`:
-    `bench` counts its answers that are other ones than onnxruntime's on this CPU.
+    `module` is its package; importing it is not part of loading a model. `automatic`: `auto` may take it. The others must
+    be named, since nobody deploys from them or they may need a GPU. `gpu`: inferences take microseconds.
+    `compared`: `bench` counts the answers that differ from those of onnxruntime on this CPU.
     """
 
     name: str
@@ -72,11 +72,11 @@ class Backend(ABC):
         """Loads the model."""
 
     def read_part(self, model: OnnxModel) -> OnnxModel:
-        """What it reads of a file, for who measures its memory; all of it, unless a runtime reads less."""
+        """The part of a file that it reads, for the measurement of its memory. The default is all of it."""
         return model
 
     def missing(self) -> str | None:
-        """Why it runs no file at all here, with what brings it; None when it is installed."""
+        """Why it runs no file here, with the command that installs it; None when it is installed."""
         return None
 
 

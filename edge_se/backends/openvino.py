@@ -30,16 +30,16 @@ def installed() -> bool:
 
 @cache
 def _core() -> Any:
-    """One for the life of the process, ready for several threads.
+    """One `Core` for the life of the process, ready for several threads.
 
-    On processors with AMX each sets a signal stack of its own, and when it goes restores the one it found: of two that
-    overlapped, the second restores the first's, which is gone, and the next signal, Ctrl-C for instance, is a
+    On processors with AMX each `Core` sets its own signal stack, and restores the earlier one when it is deleted. When
+    two overlap, the second restores the stack of the first, which is gone. The next signal, such as Ctrl-C, is then a
     segmentation fault (OpenVINO 2026.4).
     """
     import openvino
 
-    # What shows a tensor as an array is set up at its first use, under a lock that drops and retakes the interpreter's:
-    # two threads whose first use it is can wait for each other for ever (OpenVINO 2026.4).
+    # The code that shows a tensor as an array sets itself up at its first use, under a lock that releases the GIL:
+    # two threads that use it first at the same time can wait for each other for ever (OpenVINO 2026.4).
     _ = openvino.Tensor(np.zeros(1, np.float32)).data
     return openvino.Core()
 
@@ -50,7 +50,7 @@ class OpenVino(Backend):
     name, module, automatic = "openvino", "openvino", True
 
     def why_not(self, model: OnnxModel, device: Device) -> str | None:
-        """It runs every ONNX file on the CPU when it is installed; those for TensorRT tell nothing about TensorRT."""
+        """It runs every ONNX file on the CPU when it is installed. Files for TensorRT tell nothing about TensorRT."""
         if reason := self.missing():
             return reason
         if device.kind != "cpu":

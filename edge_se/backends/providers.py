@@ -29,7 +29,7 @@ PROVIDERS = {  # short name -> onnxruntime's name, what brings it
 
 
 def missing(name: str) -> str | None:
-    """Why the provider of this short name is not here, with what brings it; None when it is."""
+    """Why the provider of this short name is missing, with the package that brings it; None when it is there."""
     import onnxruntime
 
     provider, install = PROVIDERS[name]
@@ -39,7 +39,7 @@ def missing(name: str) -> str | None:
 
 
 class OnnxRuntimeProvider(Backend):
-    """One provider alone: a graph that it can take only in part is refused, since the rest would run on the CPU."""
+    """One provider alone. It refuses a graph that it can run only in part, since the rest would run on the CPU."""
 
     module, compared = "onnxruntime", True
 
@@ -53,7 +53,7 @@ class OnnxRuntimeProvider(Backend):
         return self.missing() or unfit_here(model, self.name)
 
     def missing(self) -> str | None:
-        """Why the installed onnxruntime cannot, whatever the file; None when it has the provider."""
+        """Why the installed onnxruntime lacks the provider; None when it has it."""
         return missing(self._provider)
 
     @contextmanager

@@ -32,7 +32,7 @@ class RemoteRuntime(Backend):
         self.gpu = name != "onnxruntime"
 
     def why_not(self, model: OnnxModel, device: Device) -> str | None:
-        """What the agent found missing there; a file for another runtime. TensorRT tells the rest when it builds."""
+        """What the device lacks, or that the file is for another runtime. TensorRT tells the rest when it builds."""
         if device.kind != "remote":
             return f"this backend runs on a device behind an agent, not on '{device.kind}'"
         told = self._facts["runtimes"].get(self.name, {"reason": "its agent knows nothing of it"})
@@ -52,7 +52,7 @@ class RemoteRuntime(Backend):
 
 
 class _RemoteSession(Session):
-    """Opened there at the first use, since an engine is built for one batch size; a second size is a second one."""
+    """Opened on the device at the first use: an engine is built for one batch size. A second size gets its own."""
 
     def __init__(self, link: Link, runtime: str, model: OnnxModel, device: Device) -> None:
         self._link, self._runtime, self._model, self._device = link, runtime, model, device
@@ -70,13 +70,13 @@ class _RemoteSession(Session):
         return np.concatenate(outputs)
 
     def time(self, images: NDArray[np.float32], plan: TimingPlan) -> Latencies:
-        """Measured on the device; what the network costs is not in it."""
+        """Measured on the device; the network is not part of it."""
         answer, nanoseconds = self._link.ask("time", _bytes(images), session=self._opened(len(images)),
                                              shape=images.shape, **plan.fields)
         return Latencies.of(np.frombuffer(nanoseconds, "<i8"), answer, len(images))
 
     def profile(self, images: NDArray[np.float32]) -> dict[str, Any] | None:
-        """{"layers", "profile"} of a TensorRT engine; None in a runtime that tells nothing of its layers."""
+        """{"layers", "profile"} of a TensorRT engine; None when the runtime tells nothing about its layers."""
         if self._runtime == "onnxruntime":
             return None
         answer, _ = self._link.ask("profile", _bytes(images), session=self._opened(len(images)), shape=images.shape,

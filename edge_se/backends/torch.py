@@ -40,7 +40,7 @@ def installed() -> bool:
 
 
 class Torch(Backend):
-    """Eager, or through `torch.compile` as it comes."""
+    """Eager, or through `torch.compile` with its defaults."""
 
     def __init__(self, name: str, *, compiled: bool) -> None:
         self.name, self._compiled = name, compiled
@@ -62,7 +62,7 @@ class Torch(Backend):
         return None
 
     def missing(self) -> str | None:
-        """Without the package, or without the compiler that `torch.compile` calls."""
+        """The package that is missing, or the compiler that `torch.compile` calls."""
         if not installed():
             return f"torch is not installed: {INSTALL}"
         if self._compiled and not any(map(shutil.which, (*COMPILERS, os.environ.get("CXX", COMPILERS[0])))):
@@ -107,7 +107,7 @@ def _source_of(model: OnnxModel) -> tuple[ModelSpec, Path]:
 
 
 def metadata_only(model: OnnxModel) -> OnnxModel:
-    """`model` without its graph: all that torch reads of it, for who measures the memory that torch takes."""
+    """`model` without its graph: torch reads only the metadata, and its memory is measured with that alone."""
     proto = model.copy()
     del proto.graph.node[:], proto.graph.initializer[:]
     return OnnxModel(content=proto.SerializeToString(), precision=model.precision, target=model.target)

@@ -107,7 +107,7 @@ def add_why(rows: list[tuple[dict[str, Any], dict[str, Any] | None]]) -> None:
 
 
 def warn(document: Mapping[str, Any], device: str, explain_wanted: bool, progress: Progress) -> None:
-    """What a reader of the table must know about it."""
+    """Warnings that a reader of the table must know."""
     rows = document["measurements"]
     several = len({row["model"] for row in rows}) > 1
     noisy = [row for row in rows if row["cv"] > CV_WARNING]

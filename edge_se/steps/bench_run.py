@@ -40,7 +40,7 @@ Timer = Callable[[TimingPlan], Latencies]
 class Options:
     """How to measure; in `threads` 0 means all processors of the device.
 
-    Without `threads` latency is that of one thread, and throughput that of as many streams as there are processors.
+    Without `threads`, latency is measured on one thread and throughput with as many streams as there are processors.
     `fresh` None: fresh processes on this machine's CPU, unless `min_duration` is below QUICK_S.
     """
 
@@ -56,7 +56,7 @@ class Options:
     python: str | None = None
 
     def require_possible(self, here: bool) -> None:
-        """EdgeSeError where they ask for what only this machine can do, or for what is not installed."""
+        """Raises EdgeSeError for options that only this machine can follow, or that need a package that is not installed."""
         for scenario in self.scenarios or ("",):
             if scenario not in SCENARIOS:
                 raise EdgeSeError(f"unknown scenario '{scenario}'", where="--scenario",
@@ -92,7 +92,7 @@ class Run:
                        else options.fresh)
 
     def entries(self, build: Build, artifacts: list[Artifact]) -> list[Entry]:
-        """Each file with its runtime; one that is for every target is timed in each runtime that another needs."""
+        """Each file with its runtime. A file for every target is timed in each runtime that another file needs."""
         files = [(artifact, OnnxModel.read(check_file(build, artifact), precision=artifact.precision,
                                            target=artifact.target)) for artifact in artifacts]
         if self._all:
@@ -110,7 +110,7 @@ class Run:
         return self._required(build, entries, missed)
 
     def _note(self, text: str) -> None:
-        """What holds for several builds is said once."""
+        """Tells a note; one that holds for several builds is told once."""
         if text not in self._notes:
             self._progress.note(text)
         self._notes.add(text)
@@ -123,7 +123,7 @@ class Run:
         return entries
 
     def _in_all(self, build: Build, files: list[tuple[Artifact, OnnxModel]]) -> list[Entry]:
-        """Each file in each runtime that can; a note for each reason why one cannot, one for all that are not here."""
+        """Each file in each runtime that can run it. Notes tell why a runtime cannot, and which are not installed."""
         entries, refused, absent = list[Entry](), dict[tuple[str, str], list[str]](), list[str]()
         for name, backend in self._machine.backends.items():
             if backend.missing():
@@ -198,9 +198,9 @@ class Run:
 
     def _opened(self, stack: ExitStack, scenario: str, threads: int,
                 entries: list[Entry]) -> list[tuple[Entry, list[Session]]]:
-        """Each file's session, for throughput one of one thread for each stream.
+        """The sessions of each file; for throughput, one session of one thread for each stream.
 
-        With `all` one that does not load, or not run, is a note; that runtime was not asked for by name.
+        With `all` a file that does not load or run gets a note, since nobody asked for that runtime by name.
         """
         streams = 1 if scenario == LATENCY else threads or cpu_count()
         device: Device = replace(self._machine.device, threads=threads if scenario == LATENCY else 1, streams=streams)
@@ -236,7 +236,7 @@ class Run:
         return [Latencies.joined(own) for own in parts]
 
     def _flips(self, entry: Entry, session: Session) -> int | None:
-        """Answers on the bundled images that are other ones than onnxruntime's on this CPU; None where it is that."""
+        """Answers on the bundled images that differ from onnxruntime's on this CPU; None for that runtime itself."""
         if not entry.backend.compared or entry.model.input_shape[2:] != (32, 32):
             return None
         images = calibration_sets.load(calibration_sets.SYNTHETIC, None).first(CHECK_IMAGES)

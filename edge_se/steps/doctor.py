@@ -1,4 +1,4 @@
-"""`doctor`: what this machine can do, and for everything that is missing its fix.
+"""`doctor`: what this machine can do, and the fix for everything that is missing.
 
 Whatever could crash or hang (native libraries, CUDA) is asked in processes of its own, so that a broken installation
 still gets its answer; this process imports neither torch nor a runtime.
@@ -72,7 +72,7 @@ PACKAGES = {package.module: package for package in (
     Package(module="ray", extra="cluster"), Package(module="mkdocs", extra="docs"))}
 BASE = tuple(name for name, package in PACKAGES.items() if package.extra is None)
 MAIN_JOB = "quantize, bench and verify ONNX files"
-# Job -> the checks that must be ok; of a tuple, one.
+# Job -> the checks that must be ok; one check of a tuple suffices.
 JOBS: dict[str, tuple[str | tuple[str, ...], ...]] = {
     MAIN_JOB: (*BASE, "shipped files", "folder for builds"),
     "export the bundled nets": (*BASE, "torch", "onnxscript", "shipped files", "folder for builds"),
@@ -123,7 +123,7 @@ except EdgeSeError as error:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing: what was found, and how to get or mend it. `missing`: the main job cannot do without."""
+    """One thing: what was found, and how to get or mend it. `missing`: the main job needs it."""
 
     check: str
     found: str
@@ -132,7 +132,7 @@ class Check:
 
 
 def doctor(data: PathLike | None = None, *, timeout: float = TIMEOUT_S, progress: Progress = SILENT) -> dict[str, Any]:
-    """The document of `doctor --json`; `works` tells whether the main job can run, `lacks` of that job what it needs.
+    """The document of `doctor --json`. `works` tells whether the main job can run; `lacks` lists what a job needs.
 
     `timeout` in seconds is for all questions to packages and libraries together. Nothing is written.
     """
@@ -197,7 +197,7 @@ def _package(package: Package, answer: Answer) -> Check:
         more = f" ({answer.value['about']})" if answer.value.get("about") else ""
         return Check(check=package.module, found=f"{answer.value['version']}{more}".strip() or "installed", status="ok")
     absent = re.match(r"ModuleNotFoundError: No module named '(\w+)'", failure)
-    if absent and absent[1] in PACKAGES:  # itself, or what it stands on
+    if absent and absent[1] in PACKAGES:  # the package itself, or one that it needs
         return Check(check=package.module, status=bad, fix=PACKAGES[absent[1]].install,
                      found="not installed" if absent[1] == package.module else f"needs {absent[1]}, not installed")
     return Check(check=package.module, found=f"broken: {failure}", status=bad,

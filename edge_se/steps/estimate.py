@@ -75,7 +75,7 @@ def _has_int8(build: Build) -> bool:
 
 
 def _floats(artifact: Artifact, board: Board) -> str:
-    """The type of what INT8 leaves over: the file's, or FP16 where TensorRT chooses by itself."""
+    """The float type of layers outside INT8: that of the file, or FP16 where TensorRT chooses by itself."""
     if artifact.precision != "int8":
         return artifact.precision
     return "fp16" if TARGETS[artifact.target].half_floats or not board.strongly_typed else "fp32"

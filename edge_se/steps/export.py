@@ -116,7 +116,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     content = table_bytes(statistics) if statistics else b""
     described = None
     if statistics:
-        # How many calibration images differ is known where they were seen, not of a table.
+        # A table does not tell how many calibration images differ.
         different = len({image.tobytes() for image in images.pixels})
         seen = {} if table or different == len(images) else {"different": different}
         over = {"over_budget": quantizing.over_budget} if quantizing and quantizing.over_budget else {}
@@ -139,7 +139,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
 
 
 def _require_sensible(int8: bool, of_int8: dict[str, str | Sequence[str] | None], budget: Budget) -> None:
-    """Refuses options that cannot be or that nothing reads, before anything takes time."""
+    """Refuses options that are invalid or that nothing reads, before anything takes time."""
     for option, value in of_int8.items():
         if value is not None and not value:
             raise EdgeSeError("names nothing", where=option, fix=f"leave {option} out, or name something")
@@ -168,7 +168,7 @@ def _but_labels(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _no_figure(source: Source) -> str:
-    """Why nothing tells the accuracy."""
+    """Why the accuracy is unknown."""
     if source.metadata.labels:
         return "this is no CIFAR-10 classifier"
     return "nothing says which classes its outputs are (--labels FILE, or --labels cifar10, tells)"
@@ -256,7 +256,7 @@ class _Quantizing:
             self._chosen[position] = (target, chosen, method)
 
     def models(self, statistics: Statistics) -> list[_Made]:
-        """The seconds of each include its share of calibrating."""
+        """The INT8 models. The seconds of each include its share of calibration."""
         made = []
         for target, chosen, method in self._chosen:
             started = time.monotonic()
@@ -281,7 +281,7 @@ class _Quantizing:
 
 
 def _warn_of_old_versions(made: list[_Made], progress: Progress) -> None:
-    """Tells of each INT8 file that the oldest version which its target promises does not read or build."""
+    """Warns of each INT8 file that the oldest version promised by its target does not read or build."""
     for model in (item.model for item in made if item.model.target in TARGETS):
         for runtime, version in TARGETS[model.target].oldest.items():
             reason = TARGETS[model.target].runs_in(runtime, version, opset=model.opset)
@@ -293,7 +293,7 @@ def _warn_of_old_versions(made: list[_Made], progress: Progress) -> None:
 
 
 def _warn_of_slow(made: list[_Made], progress: Progress) -> None:
-    """Tells of each INT8 file that is slower than FP32 in its own runtime, where that is here."""
+    """Warns of each INT8 file that is slower than FP32 in its own runtime, if that is installed."""
     for item in made:
         backend, _ = first_that_runs(item.model, Device()) if item.model.precision == "int8" else (None, [])
         if backend is None:
@@ -340,7 +340,7 @@ def _described(statistics: Statistics, method: str, table: bytes) -> dict[str, A
 
 
 def _require_output(folder: Path, model: str, bundle: bool) -> None:
-    """ArtifactError where a user's own file would be written over, `model` before all."""
+    """Raises ArtifactError when a user's own file would be overwritten, above all `model`."""
     require_folder(folder, {MANIFEST: "export"}, ("fp32.onnx", "fp16.onnx", "int8.*.onnx", TABLE), sources=(model,))
     if bundle:
         require_folder(folder / BUNDLE, {BUNDLE_FILE: "bundle"}, ("*",), sources=(model,))

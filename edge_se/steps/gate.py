@@ -29,7 +29,7 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
     """The document of `gate --json`: the worst INT8 file's verdict on top, all of them under `targets`.
 
     `max_drop`, `preset`, `alpha` and `wanted` win over the file `config`. Latency, size and baseline have verdicts of
-    their own; `overall` is the worst of all, and the exit code. `baseline` is compared with, or written if it may be.
+    their own. `overall` is the worst of all and decides the exit code. `baseline` is compared with, or written.
     """
     model, config, bench = text_of(model), path_of(config), path_of(bench)
     baseline, data = path_of(baseline), path_of(data)
@@ -59,7 +59,7 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
 
 
 def _require_whole(settings: Settings, bench: Path | None, baseline: Path | None, update: bool) -> None:
-    """Refuses what cannot be had together, before any image is evaluated."""
+    """Refuses options that exclude each other, before any image is evaluated."""
     if settings.sequential and (baseline or update):
         raise EdgeSeError("a baseline holds all images, and a sequential gate stops before", where="--sequential",
                           fix="leave one of them out")
@@ -109,7 +109,7 @@ def _against(old: baselines.Rights, results: list[Outcome], path: Path | None) -
 
 def _write_baseline(path: Path | None, build: Build, test: ImageSet, results: list[Outcome],
                     progress: Progress) -> None:
-    """Writes the baseline, unless accuracy failed: what fails against FP32 is nothing to compare with."""
+    """Writes the baseline, unless accuracy failed: a build that fails against FP32 is no baseline."""
     if any(outcome.judgement.verdict == "fail" for outcome in results):
         progress.note("the baseline was not written: the gate failed")
         return

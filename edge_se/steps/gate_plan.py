@@ -20,8 +20,8 @@ def plan(model: str | None = None, *, config: Path | None = None, wanted: Settin
          discordance: float | None = None) -> dict[str, Any]:
     """The document of `gate --plan --json`.
 
-    Percent of discordant images: `discordance`, else those of the build `model`, else a few typical ones. Of a build
-    its flips are taken, which every discordant pair is one of: n is then rather too large than too small.
+    Percent of discordant images: `discordance`, else those of the build `model`, else a few typical ones. A build gives
+    its flips. Every discordant pair is a flip, so n may be too large, but never too small.
     """
     settings, source = read_settings(config, wanted)
     build = read_build(locate_build(model)) if model else None
@@ -39,13 +39,13 @@ def plan(model: str | None = None, *, config: Path | None = None, wanted: Settin
 
 
 def _flip_rates(build: Build) -> list[float]:
-    """Percent of predictions that differ from FP32's, of the INT8 files, each rate once."""
+    """Percent of predictions of the INT8 files that differ from FP32, each rate once."""
     return sorted({100 * item.flips / item.flips_n for item in build.artifacts if item.precision == "int8"
                    and item.flips_n}) or list(TYPICAL)
 
 
 def _fp32_top1(build: Build | None, preset: str) -> float:
-    """In percent; 100 where the preset's margin does not depend on it."""
+    """Top-1 of FP32 in percent; 100 when the margin of the preset does not depend on it."""
     fp32 = build.find("fp32") if build else None
     if fp32 is not None and fp32.top1 is not None:
         return fp32.top1

@@ -27,8 +27,8 @@ def list_models() -> dict[str, Any]:
 def show_model(name: str) -> dict[str, Any]:
     """One net: its spec, its size at its own resolution and at 224 pixels, and its whole card (None: never trained).
 
-    `note` and `train_again`, the command, tell of a card without weights what to do; both are None of other nets, and
-    the command is where no recipe that comes with edge-se is the card's.
+    For a card without weights, `note` and the command `train_again` tell what to do. Both are None for other nets. The
+    command is also None when no shipped recipe is that of the card.
     """
     spec, card, weights = spec_of(name), card_of(name), has_weights(name)
     own, note, command = size_of(spec), None, None
@@ -41,7 +41,7 @@ def show_model(name: str) -> dict[str, Any]:
 
 
 def _command(name: str, card: dict[str, Any]) -> str | None:
-    """What trains by the recipe of a card: the net's own or a shipped one whose hash, so shortened, is the card's."""
+    """The command that trains the net as its card says, by its own recipe or a shipped one; None when no recipe fits."""
     try:
         epochs, seed, wanted = int(card["epochs"]), int(card["seed"]), card["recipe"]["sha256"]
     except (KeyError, TypeError, ValueError) as error:
@@ -56,7 +56,7 @@ def _command(name: str, card: dict[str, Any]) -> str | None:
 
 
 def _hash(recipe: Recipe, epochs: int, seed: int) -> str | None:
-    """Of the recipe as `train` with these options takes it; None where it takes no such number of epochs or seed."""
+    """Hash of the recipe with these options of `train`; None when it does not allow that number of epochs or seed."""
     try:
         return recipe.shortened(epochs).seeded(seed).sha256
     except RecipeError:

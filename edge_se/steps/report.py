@@ -89,7 +89,7 @@ def _beside(builds: list[Build]) -> list[Path]:
 
 
 def _names(builds: list[Build]) -> list[str]:
-    """The models' names, with their folder's where two builds are of one model, numbered where that is one, too."""
+    """The models' names. Two builds of one model also get their folder's name, and a number if that is the same."""
     often = Counter(build.model for build in builds)
     names = [build.model if often[build.model] == 1 else f"{build.model} ({build.folder.name})" for build in builds]
     same = Counter(names)
@@ -116,7 +116,7 @@ def _material(name: str, build: Build, test: splits.ImageSet | None, progress: P
 
 
 def _statistics(build: Build, model: OnnxModel) -> Statistics | None:
-    """Of the build's own calibration table; None where there is none, or another than the manifest names."""
+    """The histograms of the build's own calibration table; None when it is missing or not the one in the manifest."""
     path, told = build.folder / TABLE, (build.calibration or {}).get("table_sha256")
     if not path.is_file() or sha256_of(path) != told:
         return None

@@ -66,7 +66,7 @@ def robustness(model: PathLike | None = None, *, split: str = "test", images: in
 
 
 def _versions(*packages: str) -> dict[str, str]:
-    """Of packages that decide how an image looks."""
+    """Versions of the packages that decide how an image looks."""
     return {name: version for name in packages if (version := environment.version_of(name))}
 
 
@@ -93,7 +93,7 @@ def _require_sensible(split: str, images: int | None, seed: int) -> None:
 
 
 def _models(build: Build) -> dict[str, OnnxModel]:
-    """Every file of the build, checked against its hash; ArtifactError where drops cannot be told."""
+    """Every file of the build, checked against its hash; ArtifactError when drops cannot be computed."""
     require_whole(build)
     if build.find("fp32") is None:
         raise ArtifactError("holds no FP32 file to compare with", where=build.folder, fix="export again")

@@ -26,7 +26,7 @@ def is_jetson() -> bool:
 
 
 def way_to_jetson(host: str | None) -> Transport | None:
-    """To the Jetson that the user means, or None where there is none; `host` goes before this machine."""
+    """The way to the Jetson that the user means; None when there is none. `host` wins over this machine."""
     destination = None if is_jetson() and not host else find_jetson(host)
     if destination:
         return OpenSsh(destination=destination)
@@ -34,7 +34,7 @@ def way_to_jetson(host: str | None) -> Transport | None:
 
 
 def no_jetson() -> str:
-    """What was looked for, and how to point at one."""
+    """Where a Jetson was looked for, and how to name one."""
     return (f"no Jetson found: looked for nvidia,tegra in {TREE}/compatible, 'Jetson' in {TREE}/model and for "
             "/etc/nv_tegra_release here, for --host, for "
             f"${HOST_VARIABLE} and for the alias '{ALIAS}' in your SSH configuration. To measure on one: "
@@ -66,7 +66,7 @@ def machine_of(device: str, *, host: str | None = None, python: str | None = Non
 
 
 def way_to(device: str, host: str | None = None) -> Transport | None:
-    """To the agent of `device`; None for the processor of this machine. EdgeSeError where there is no such device."""
+    """The way to the agent of `device`; None for the processor of this machine. EdgeSeError for an unknown device."""
     if host and device != "jetson":
         raise EdgeSeError(f"names a Jetson, and the device is '{device}'", where="--host",
                           fix="use it with --device jetson, or write --device ssh://USER@HOST")
@@ -85,6 +85,6 @@ def way_to(device: str, host: str | None = None) -> Transport | None:
 
 
 def _python_with_tensorrt() -> str | None:
-    """None for the Python of this process, where TensorRT is in it; else the system's, where JetPack installs it."""
+    """The Python with TensorRT: None for that of this process, else the system's, where JetPack puts it."""
     here = any(find_spec(name) is not None for name in ("tensorrt", "tensorrt_rtx"))
     return SYSTEM_PYTHON if not here and is_jetson() and Path(SYSTEM_PYTHON).exists() else None

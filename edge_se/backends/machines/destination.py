@@ -38,7 +38,7 @@ class Destination:
 
 
 def read_destination(text: str, where: str) -> Destination:
-    """`[ssh://][USER@]HOST[:PORT]` as a value; EdgeSeError for everything else, a password included."""
+    """The destination in `[ssh://][USER@]HOST[:PORT]`; EdgeSeError for everything else, also for a password."""
     fix = "write ssh://USER@HOST:PORT, a host name, or an alias of your SSH configuration"
     rest = text.removeprefix("ssh://").removesuffix("/")
     user, at, address = rest.rpartition("@")
@@ -70,7 +70,7 @@ def has_alias(name: str) -> bool:
 
 
 def _resolved(host: str) -> list[str] | None:
-    """All settings for `host`, in which the mere name of the host is a star."""
+    """All settings for `host`; its own name is replaced by a star, so that two hosts compare."""
     try:
         command = [*ssh_command(), "-G", "--", host]
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)

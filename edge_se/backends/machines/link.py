@@ -48,7 +48,7 @@ class Link:
 
     @property
     def shown(self) -> str:
-        """Where it leads."""
+        """Where the device is, for messages."""
         return self._transport.shown
 
     def __enter__(self) -> Link:
@@ -61,17 +61,17 @@ class Link:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        """The device forgets what it was sent, but for engines; an interrupted one stops at once."""
+        """The device deletes what it was sent, except engines. An interrupted agent stops at once."""
         if self._connection is not None:
             self._connection.end()
             self._connection = None
 
     def ask(self, operation: str, payload: bytes = b"", **fields: Any) -> tuple[dict[str, Any], bytes]:
-        """(answer, payload); the agent's errors become EdgeSeErrors, dropped connections are made again."""
+        """(answer, payload). Errors of the agent become EdgeSeErrors; a dropped connection is made again."""
         return self._through(lambda connection: connection.exchange({"op": operation, **fields}, payload))
 
     def _through(self, work: Callable[[_Connection], T]) -> T:
-        """`work` over a connection, from its start again over another when that one drops."""
+        """Does `work` over a connection. When that drops, it starts again over another one."""
         while True:
             try:
                 return work(self._connected())
@@ -111,7 +111,7 @@ class Link:
         return self._connection
 
     def _tidy(self) -> None:
-        """After an agent that died: another one removes what that one left. Best effort; the next run does it too."""
+        """After an agent died, another one removes its files. This may fail: the next run does it too."""
         with contextlib.suppress(EdgeSeError, _DroppedError):
             _Connection(self._transport, self._python, self._token).end()
 
@@ -137,7 +137,7 @@ class _Connection:
 
     def exchange(self, header: dict[str, Any], payload: bytes = b"", *,
                  seconds: float | None = None) -> tuple[dict[str, Any], bytes]:
-        """Sends one request and waits for its answer, saying now and then that it is still there."""
+        """Sends one request and waits for its answer; now and then it tells the agent that it still waits."""
         end = None if seconds is None else time.monotonic() + seconds
         self._busy = True
         self._write(lambda stream: write_frame(stream, header, payload))
@@ -170,7 +170,7 @@ class _Connection:
             advance(len(part))
 
     def end(self) -> None:
-        """In order: an idle agent is told goodbye, a busy one to stop at once; both remove what they received."""
+        """Ends the agent: an idle one gets a goodbye, a busy one stops at once. Both remove what they received."""
         with contextlib.suppress(_DroppedError, EdgeSeError):
             if self._busy:
                 self._write(lambda stream: write_frame(stream, {"op": "abort"}))
@@ -191,7 +191,7 @@ class _Connection:
             raise self._dropped() from None
 
     def _dropped(self) -> _DroppedError:
-        """Why it ended; a connection that had been good and fell may be made again, anything else not."""
+        """Why it ended. Only a connection that had worked and then dropped may be made again."""
         try:
             code = self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:

@@ -100,7 +100,7 @@ class Transport(Protocol):
 
     @property
     def shown(self) -> str:
-        """Where it leads, for messages."""
+        """Where the device is, for messages."""
         ...
 
     @property
@@ -113,7 +113,7 @@ class Transport(Protocol):
         ...
 
     def why_ended(self, code: int, said: str, printed: str = "", spoke: bool = False) -> EdgeSeError:
-        """What a process that ended with `code` and `said` on stderr tells its user.
+        """The error for a process that ended with `code` and wrote `said` to stderr.
 
         `printed` is what came on stdout in place of the agent, `spoke` whether that had spoken before.
         """
@@ -134,7 +134,7 @@ class LocalProcess:
         return _popen([sys.executable, "-c", program])
 
     def why_ended(self, code: int, said: str, printed: str = "", spoke: bool = False) -> EdgeSeError:
-        """A process of this machine ends early only when something ends it."""
+        """A local process ends early only when something kills it."""
         return EdgeSeError(f"the agent ended ({_ending(code)}){_quoted(said)}", where=self.shown,
                            fix="look for what ended it (out of memory?) and run it again")
 
@@ -155,7 +155,7 @@ class OpenSsh:
         return self.destination.shown
 
     def start(self) -> subprocess.Popen[bytes]:
-        """One connection; what stops answering for 15 seconds counts as dropped."""
+        """One connection. It counts as dropped after 15 seconds without an answer."""
         require_ssh(shutil.which("ssh"))
         options = {"BatchMode": "yes", "StrictHostKeyChecking": "yes", "ConnectTimeout": "10",
                    "ServerAliveInterval": "5", "ServerAliveCountMax": "3", "ClearAllForwardings": "yes",
