@@ -52,7 +52,7 @@ class Session(ABC):
 class Backend(ABC):
     """A runtime.
 
-    `module` is its package; importing it is not part of loading a model. `automatic`: `auto` may take it. The others must
+    `module` is its package; importing it is not part of loading a model. `automatic`: `auto` may take it. Others must
     be named, since nobody deploys from them or they may need a GPU. `gpu`: inferences take microseconds.
     `compared`: `bench` counts the answers that differ from those of onnxruntime on this CPU.
     """

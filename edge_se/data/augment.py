@@ -16,7 +16,7 @@ from edge_se.data.draws import Draws
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Images (n, 3, r, r) and where they are from: `share` of `sources` (n,), the rest of `partners` (n,)."""
+    """Images (n, 3, r, r) and their indices: a `share` of `sources` (n,), the rest of `partners` (n,)."""
 
     images: torch.Tensor
     sources: torch.Tensor
@@ -29,7 +29,7 @@ class Augmenter:
 
     Every draw comes from the generator that the caller seeds, so a batch depends on (seed, epoch, step) alone
     and a resumed run sees exactly what the uninterrupted one would have seen. Draws are made for the whole batch;
-    `rows` picks what one of several processes computes, and they see together what a single one would see.
+    `rows` picks what one of several processes computes; together they see what a single process would see.
     """
 
     def __init__(self, pixels: torch.Tensor, recipe: Augmentation, seed: int) -> None:

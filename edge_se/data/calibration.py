@@ -24,7 +24,7 @@ def bundled() -> list[str]:
 
 
 def load(name: str | None, cifar: Cifar10 | None, how: Preprocessing = CIFAR10) -> ImageSet:
-    """A bundled set by its name, else what a path names in any layout of `edge_se.data.layouts`.
+    """A bundled set by its name, else the images at a path, in any layout of `edge_se.data.layouts`.
 
     `how` is what the model does to an image. Without a name: 512 class-balanced CIFAR-10 training images where the
     data set is at hand, else the bundled synthetic set. Raises CalibrationError for an unknown name and for images of

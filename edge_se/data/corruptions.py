@@ -2,10 +2,10 @@
 
 Formulas and strengths are those published for CIFAR-10: Hendrycks and Dietterich, "Benchmarking Neural Network
 Robustness to Common Corruptions and Perturbations", arXiv 1903.12261, `make_cifar_c.py` of hendrycks/robustness at
-commit ca360085. As there, results are cut to whole steps, not rounded. Other than there, draws do not follow each other
-through the set: those of an image come from the seed, the corruption and the image's position, so that an image looks
-the same whatever is evaluated beside it. They start the same at each severity: of Gaussian and of impulse noise only
-the strength changes. The published arrays hold other draws.
+commit ca360085. As there, results are cut to whole steps, not rounded. Unlike there, each image has its own
+draws, from the seed, the corruption and the position of the image, so that it looks the same whatever is evaluated
+beside it. Draws start the same at each severity: for Gaussian and for impulse noise only the strength changes. The
+published arrays hold other draws.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def corrupted(images: ImageSet, name: str, severity: int, *, seed: int = 0) -> I
 def corrupt(pixels: Pixels, name: str, severity: int, *, seed: int = 0, first: int = 0) -> Pixels:
     """uint8 (N, 3, H, W) to the same under a corruption; `first` is the position of the first image in its set.
 
-    Raises DataError for a corruption or a severity that there is not.
+    Raises DataError for an unknown corruption or severity.
     """
     corruption = corruption_of(name)
     if severity not in SEVERITIES:
@@ -71,7 +71,7 @@ def _draw(name: str, seed: int, position: int) -> np.random.Generator:
 
 
 def _cut(light: NDArray[np.float64]) -> Pixels:
-    """0..1 to 0..255; what is beyond is clipped, what is between two steps becomes the lower one."""
+    """0..1 to 0..255. Values beyond are clipped; values between two steps become the lower one."""
     return (np.clip(light, 0, 1) * 255).astype(np.uint8)
 
 

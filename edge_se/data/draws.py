@@ -8,7 +8,7 @@ import torch
 class Draws:
     """One number per image of a batch of `count`, in the order of the calls, from the caller's CPU generator.
 
-    Drawing on the CPU makes a batch the same on every device; `rows` (m,) leaves those of these positions.
+    Drawing on the CPU makes a batch the same on every device; `rows` (m,) keeps the draws at these positions.
     """
 
     def __init__(self, count: int, generator: torch.Generator, rows: torch.Tensor | None, device: torch.device) -> None:

@@ -19,7 +19,7 @@ LIMIT = 512  # images; ranges do not move beyond
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is asked of a layout: images as the model of `preprocessing` sees them, at most `limit`, drawn by `seed`."""
+    """A request to a layout: images as the model of `preprocessing` sees them, at most `limit`, drawn by `seed`."""
 
     preprocessing: Preprocessing = CIFAR10
     limit: int = LIMIT
@@ -33,7 +33,7 @@ class Layout:
 
     `tells` says whether a path looks like it, without reading images. `calibration` returns images to set ranges from,
     RGB at the size of the model, and raises CalibrationError or DataError when they cannot be used. A `general` layout
-    is asked after the others: it takes what none of them knows.
+    is asked after the others.
     """
 
     name: str

@@ -39,7 +39,7 @@ AUTOAUGMENT = (
 
 
 def policy(recipe: Augmentation) -> Policy | None:
-    """What `recipe.policy` does to a batch; None for "none"."""
+    """The function that applies `recipe.policy` to a batch; None for "none"."""
     if recipe.policy == "randaugment":
         return lambda images, draws: randaugment(images, draws, recipe.operations, recipe.magnitude)
     return autoaugment if recipe.policy == "autoaugment" else None
@@ -81,7 +81,7 @@ def _grouped(images: torch.Tensor, picked: list[tuple[str, int, bool]], bins: in
 
 
 def amount_of(name: str, level: int, bins: int, size: int) -> float:
-    """What `level` of `bins` means for the operation on images of `size` pixels: torchvision's ranges."""
+    """The magnitude of `level` of `bins` for the operation on images of `size` pixels, in torchvision's ranges."""
     share = level / (bins - 1)
     match name:
         case "ShearX" | "ShearY":

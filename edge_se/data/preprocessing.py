@@ -1,4 +1,4 @@
-"""What is usual and what is told of a model's preprocessing; the value itself is the device's (edge_se.device)."""
+"""The usual preprocessing of a model, and the one that a user tells; the type itself is in edge_se.device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def assumed(size: tuple[int, int], labels: tuple[str, ...] = ()) -> Preprocessing:
-    """What a model of (height, width) most likely takes that says nothing: CIFAR-10's at 32 pixels, else ImageNet's."""
+    """The likely preprocessing of a model of (height, width): CIFAR-10's at 32 pixels, else ImageNet's."""
     if size[0] == _CIFAR10_SIDE:
         return replace(CIFAR10, size=size, labels=labels, share=0.0)
     return Preprocessing(size=size, mean=IMAGENET_MEAN, std=IMAGENET_STD, labels=labels)
@@ -32,7 +32,7 @@ def whose(how: Preprocessing) -> str:
 
 
 def require_normalisation(mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> None:
-    """EdgeSeError that names the option unless both can be of pixels from 0 to 1; None was not given."""
+    """Raises EdgeSeError, which names the option, unless both fit pixels from 0 to 1. None: not given."""
     for option, values in (("--mean", mean), ("--std", std)):
         if values is None:
             continue
@@ -50,7 +50,7 @@ def require_normalisation(mean: tuple[float, ...] | None, std: tuple[float, ...]
 
 
 def labels_of(told: str) -> tuple[str, ...]:
-    """The names of classes that `--labels` tells: of CIFAR-10 by `cifar10`, else a file of one name a line."""
+    """The class names of `--labels`: those of CIFAR-10 for `cifar10`, else those in a file, one a line."""
     if told == "cifar10":
         return CLASSES
     path = Path(told)

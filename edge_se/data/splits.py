@@ -29,7 +29,7 @@ SPLITS = {"train": "cifar10-train45k", "validation": "cifar10-val5k", "test": "c
 class ImageSet:
     """Images of one named split: RGB uint8 (N, 3, H, W), labels (N,) or None when unlabelled.
 
-    `preprocessing` is that of the model which sees them; the pixels have been brought to its size already.
+    `preprocessing` is that of the model that sees them. The pixels have its size already.
     """
 
     name: str
@@ -47,7 +47,7 @@ class ImageSet:
         return images_sha256(self.pixels, self.labels)
 
     def batches(self, size: int) -> Iterator[NDArray[np.float32]]:
-        """What the model takes, `size` images at once and in order, the last batch shorter."""
+        """Inputs of the model, `size` images at once and in order; the last batch may be shorter."""
         for start in range(0, len(self), size):
             yield tensor(self.pixels[start : start + size], self.preprocessing)
 

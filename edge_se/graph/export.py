@@ -40,7 +40,7 @@ def to_onnx(net: nn.Module, metadata: ModelMetadata, size: int) -> onnx.ModelPro
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter prints to stdout and warns of its own internals; stdout belongs to the command's result."""
+    """Silences the exporter, which prints to stdout and warns of its internals: stdout belongs to the result."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

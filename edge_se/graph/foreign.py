@@ -1,4 +1,4 @@
-"""ONNX files from elsewhere: what can be handled is normalised, what cannot is refused by name and reason."""
+"""ONNX files from elsewhere: supported graphs are normalised, others are refused with the node and the reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SEPARATE = 1e-2  # of the largest logit: more than rounding between a batch of t
 def normalised(model: OnnxModel, path: Path) -> onnx.ModelProto:
     """The classifier in `model` in float32, its constants, batch norms and sizes folded, and its squeezes rewritten.
 
-    The batch stays dynamic where the graph really takes more than one image, else it becomes 1. Raises ModelError when
+    The batch stays dynamic if the graph really takes more than one image, else it becomes 1. Raises ModelError when
     it is not a float image classifier with one input and one output, or holds what cannot be quantized; the message
     names the node and the reason.
     """

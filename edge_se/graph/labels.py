@@ -1,4 +1,4 @@
-"""Whether a graph is of the precision and the target that a manifest says: a file that was renamed is another file."""
+"""Whether a graph has the precision and the target that a manifest names: a file may have been renamed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NARROW = 64  # the largest weight of a target of seven bits
 
 
 def mislabelled(model: onnx.ModelProto, precision: str, target: str, *, quantized: bool = True) -> str | None:
-    """What of `model` no file of `precision` for `target` has, in words; None where nothing speaks against it.
+    """Why `model` is no file of `precision` for `target`, in words; None when nothing speaks against it.
 
     `quantized` False: the manifest itself says that nothing of an INT8 file is in INT8.
     """
@@ -61,7 +61,7 @@ def _halves(model: onnx.ModelProto) -> bool:
 
 
 def _zero_points(view: GraphView) -> Iterator[NDArray[np.generic]]:
-    """Of what the graph quantizes as it runs, which are activations."""
+    """Types of what the graph quantizes as it runs, which are activations."""
     for node in view.graph.node:
         if node.op_type == "QuantizeLinear" and len(node.input) > 2 and view.constant(node.input[0]) is None:
             point = view.constant(node.input[2])

@@ -32,7 +32,7 @@ class ModelMetadata:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the outputs in order; empty where nobody knows them."""
+        """Names of the outputs in order; empty when they are unknown."""
         return self.preprocessing.labels
 
 

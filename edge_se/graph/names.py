@@ -1,4 +1,4 @@
-"""Names of a graph put aside while others' code works on it, which makes names of its own from those that it finds.
+"""Puts the names of a graph aside while foreign code works on it that derives new names from them.
 
 onnxruntime's quantizer calls the scale of a tensor `feat` `feat_scale`. Where the network has a tensor of that name,
 one takes the place of the other: the file does not load, or, worse, loads and computes something else.
@@ -17,8 +17,8 @@ NEUTRAL = re.compile(r"#[vn]\d{6}#")
 class NeutralNames:
     """Gives every value and node of `proto`, which has no control flow, a name that no other is derived from by chance.
 
-    `names["feat"]` is the neutral name of a value; others than the graph's own stay as they are. `restore` gives all
-    back, and what was derived from a neutral name is derived from the original, numbered where that is taken.
+    `names["feat"]` is the neutral name of a value; names from outside the graph stay as they are. `restore` brings the
+    names back. A name that was derived from a neutral one is then derived from the original, with a number if taken.
     """
 
     def __init__(self, proto: onnx.ModelProto) -> None:
@@ -45,7 +45,7 @@ class NeutralNames:
             node.name = self._original[node.name] if node.name in self._original else self._free(node.name, named)
 
     def _free(self, name: str, taken: set[str]) -> str:
-        """The name that is derived from the original one as `name` is from the neutral one; it joins `taken`."""
+        """Derives a name from the original one as `name` was derived from the neutral one, and adds it to `taken`."""
         wished = NEUTRAL.sub(lambda token: self._original.get(token[0], token[0]), name)
         free, count = wished, 1
         while free in taken:

@@ -17,7 +17,7 @@ from edge_se.graph.metadata import ModelMetadata, read_metadata
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxModel:
-    """`target` is `any` for files that every runtime runs well, else the name of the one it was written for."""
+    """`target` is `any` for files that every runtime runs well, else the name of its target."""
 
     content: bytes
     precision: str = "fp32"
@@ -62,7 +62,7 @@ class OnnxModel:
 
     @cached_property
     def proto(self) -> onnx.ModelProto:
-        """The parsed graph; treat it as read-only, `copy()` is there to change."""
+        """The parsed graph. Treat it as read-only; change a `copy()`."""
         return onnx.load_from_string(self.content)
 
     def copy(self) -> onnx.ModelProto:
@@ -107,7 +107,7 @@ def opset_of(proto: onnx.ModelProto) -> int:
 
 
 def image_input(proto: onnx.ModelProto) -> onnx.ValueInfoProto:
-    """The one input of a graph that is no constant; ModelError when it is not one float32 batch of images."""
+    """The one input of a graph, constants aside; ModelError unless it is one float32 batch of images."""
     constants = {initializer.name for initializer in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in constants]
     if len(inputs) != 1:

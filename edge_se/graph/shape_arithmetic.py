@@ -1,7 +1,7 @@
 """Shape arithmetic: what exporters write to compute the sizes of tensors while the network runs.
 
-With a fixed image size everything that it computes is known but the batch. Left in the graph it hides the shapes of
-all that follows from whoever counts or quantizes, and costs time on the device.
+With a fixed image size all its results are known but the batch. Left in the graph, it hides the shapes of later
+layers from counting and quantization, and costs time on the device.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from edge_se.graph.trial import Array, outputs_of, random_images, session_of
 from edge_se.graph.upgrading import graphs_of
 from edge_se.graph.view import attribute
 
-BATCHES = (1, 2, 3)  # 1 tells a size that is broadcast or squeezed apart, 2 and 3 what grows with the batch
-SIZES = ("Shape", "Size")  # what they return depends on no pixel
+BATCHES = (1, 2, 3)  # 1 shows sizes that are broadcast or squeezed, 2 and 3 those that grow with the batch
+SIZES = ("Shape", "Size")  # their results depend on no pixel
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
 
 
 def resolve_shapes(model: onnx.ModelProto, path: Path) -> int:
-    """Makes constants of what no pixel and no batch changes, and of the targets of reshapes; returns how many.
+    """Replaces values that depend on neither pixels nor batch, and targets of reshapes, by constants; returns how many.
 
-    A reshape to a shape that was computed gets -1 where the batch shows. `model` is changed; its height and width are
-    fixed. What is no longer read stays for onnxruntime's optimizer to remove. Raises ModelError where it does not run.
+    A reshape to a computed shape gets -1 for the size that grows with the batch. `model` is changed; its height and
+    width are fixed. Nodes that nobody reads are left to onnxruntime's optimizer. ModelError when it does not run.
     """
     batch = image_input(model).type.tensor_type.shape.dim[0].dim_value
     seen = _depending_on_pixels(model)
@@ -71,7 +71,7 @@ def _depending_on_pixels(model: onnx.ModelProto) -> set[str]:
 
 
 def _read_by(outputs: set[str], model: onnx.ModelProto) -> set[str]:
-    """All that the nodes which make `outputs` read, and the outputs of the graph."""
+    """All tensors that the nodes making `outputs` read, and the outputs of the graph."""
     read = {name for node in model.graph.node if outputs.intersection(node.output) for name in _all_inputs(node)}
     return read | {name for node in model.graph.node if node.op_type == "If" for name in node.input}
 
@@ -119,7 +119,7 @@ def _per_image(values: list[Array]) -> tuple[list[int], list[int]] | None:
     growing = values[1] - values[0]
     constant = values[0] - growing
     if not np.array_equal(values[2], constant + 3 * growing) or (constant * growing).any():
-        return None  # a sum of both is no size that anyone needs
+        return None  # nobody needs a size that is a sum of both
     return constant.tolist(), growing.tolist()
 
 

@@ -35,7 +35,7 @@ Reference = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOptions:
-    """What the user says of a model that does not say it itself.
+    """What the user tells about a model that does not tell it itself.
 
     None: `mean` and `std` (of pixels from 0 to 1, one number a channel) by the model's size, `input_size` 224 for
     torchvision's models. Without `labels` nobody knows what the outputs are, and no data set tells the accuracy.
@@ -212,7 +212,7 @@ def preprocessing_of(spec: ModelSpec) -> Preprocessing:
 
 
 def _told(options: SourceOptions, size: tuple[int, int], classes: int | None) -> tuple[Preprocessing, str | None]:
-    """As the user says, else what is usual for the size, and one line that says what was assumed."""
+    """The preprocessing of the user, else the usual one for the size, and one line that tells what was assumed."""
     _require_count(options.labels, classes)
     usual = assumed(size, options.labels or ())
     how = replace(usual, mean=options.mean or usual.mean, std=options.std or usual.std)

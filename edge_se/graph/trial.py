@@ -44,7 +44,7 @@ def session_of(proto: onnx.ModelProto, path: Path, *, optimized: Path | None = N
 
 def outputs_of(session: Any, images: NDArray[np.float32], path: Path, names: Sequence[str] | None = None
                ) -> list[Array]:
-    """What the session makes of `images`: all outputs, or those named; ModelError where it cannot run them."""
+    """The outputs of the session for `images`: all, or those named. ModelError when it cannot run them."""
     try:
         return list(session.run(names, {session.get_inputs()[0].name: images}))
     except Exception as error:

@@ -1,6 +1,6 @@
-"""Older and other spellings of ONNX brought to what the rest of this house reads: float32, opset 13, no functions.
+"""Brings older and other spellings of ONNX to what the rest of edge-se reads: float32, opset 13, no functions.
 
-Each step leaves a graph alone that does not need it.
+Each step leaves a graph that does not need it unchanged.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def with_full_floats(proto: onnx.ModelProto) -> bool:
 
 
 def _drop_casts(proto: onnx.ModelProto) -> None:
-    """Makes casts from float32 to float32, of which halves leave many, identities that onnxruntime removes."""
+    """Turns casts from float32 to float32, which former half floats leave, into identities that onnxruntime removes."""
     inferred = onnx.shape_inference.infer_shapes(proto).graph
     floats = {value.name for value in (*inferred.input, *inferred.value_info)
               if value.type.tensor_type.elem_type == TensorProto.FLOAT}

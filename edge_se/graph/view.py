@@ -39,7 +39,7 @@ class GraphView:
         return [name for name in node.input if name and self.constant(name) is None]
 
     def only_consumer(self, name: str) -> onnx.NodeProto | None:
-        """The one node that reads `name`, or None when there are several or it leaves the graph."""
+        """The only node that reads `name`; None when there are several or `name` is an output of the graph."""
         readers = self.consumers.get(name, [])
         return readers[0] if len(readers) == 1 and name not in self.outputs else None
 

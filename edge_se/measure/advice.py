@@ -19,12 +19,12 @@ from edge_se.measure.causes import (
 )
 from edge_se.measure.compare import AS_BASELINE, AS_INT8, REMOVED, Comparison
 
-WORTH = 1.1              # a speed-up from here on is one
+WORTH = 1.1              # a speed-up counts from here on
 GAIN = 1.05              # a forecast is told when it is so much better
 LAUNCHES_DOMINATE = 0.5  # of the latency: INT8 is not worth it unless it is faster all the same
 LAUNCHES = 0.3           # of the latency, from here on shares of the kernel time
 BORDERS = 0.1            # reformats and Q/DQ together
-AT_ENDS = 0.5            # of the borders: those of the engine's inputs and outputs
+AT_ENDS = 0.5            # share of the reformats that are at the engine's inputs and outputs
 BLOCKS = 0.1             # from here on what the files tell of precision is not the whole
 FLOATS = 0.25
 EXCITATIONS = 0.15
@@ -35,7 +35,7 @@ PARTS = {REFORMAT: "the reformats", QUANTIZE: "the quantize and dequantize kerne
 
 
 def verdict_of(int8: Breakdown, launch_share: float | None, comparison: Comparison | None) -> str:
-    """One sentence. `launch_share` is of the latency, None where none was measured."""
+    """The verdict in one sentence. `launch_share` is a share of the latency; None when no latency was measured."""
     launches = launch_share is not None and launch_share >= LAUNCHES_DOMINATE
     waits = f"launches and waits take {_percent(launch_share or 0.0)} of the run"
     if comparison is None:
@@ -87,7 +87,7 @@ def _about_launches(int8: Breakdown, launch_share: float | None) -> list[str]:
         advice.append(f"launches and waits take {_percent(launch_share)} of the run: capture a CUDA graph (trtexec "
                       "--useCudaGraph; on by default from TensorRT 11), run larger batches (bench --batch 8,32)")
     shortest = median(layer.milliseconds for layer in int8.layers)
-    if shortest < TINY_MS and int8.share(BLOCK) < BLOCKS:  # beside a block the others are its copies
+    if shortest < TINY_MS and int8.share(BLOCK) < BLOCKS:  # beside a block, reformats are its copies
         advice.append(f"half of the kernels take less than {1000 * shortest:.1f} us: the layers are too small to fill "
                       "the GPU, and fewer bits do not shorten them; run larger batches")
     return advice
@@ -102,7 +102,7 @@ def _about_precision(int8: Breakdown) -> list[str]:
                 "--useDLACore) the layers are told one by one"]
     if not int8.of(INT8):
         if int8.of(COMPUTE, FP8, BLOCK):
-            return []  # bare names, of which nothing is known, or another precision that is meant
+            return []  # bare names, which tell nothing, or a precision that was chosen
         return ["no layer computes in INT8: check that this is the INT8 file, and below strong typing that the engine "
                 "was built with --int8"]
     if int8.share(FLOAT) < FLOATS:

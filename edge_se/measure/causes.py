@@ -11,9 +11,9 @@ Decided in this order, on what the layer information tells, else on the layer's 
 - block: what another compiler made of several layers, and what waits for it: the DLA, and ForeignNodes. The files tell
   nothing of the precision inside;
 - int8-compute, fp8-compute, float-compute, compute: convolutions and matrix products in INT8, in FP8 or FP4, in FP32,
-  FP16 or BF16, and those of which the files do not tell;
+  FP16 or BF16, and in a type that the files do not tell;
 - pointwise: residual adds, activations and other element-wise kernels that no convolution took in;
-- other: pools outside excitations, shuffles, constants, whatever else.
+- other: pools outside excitations, shuffles, constants and the rest.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CAUSES = {INT8: "INT8 compute", FP8: "FP8 and FP4 compute", FLOAT: "float comput
           COMPUTE: "compute of unknown precision", BLOCK: "compiled block / DLA",
           REFORMAT: "reformats, copies, casts", QUANTIZE: "quantize, dequantize, scale", EXCITATION: "excitations",
           POINTWISE: "unfused adds and activations", OTHER: "other"}
-# Types that TensorRT 8.5 to 11 gives; kgen, fusion and gemm are those of its compiler.
+# Types of layers in TensorRT 8.5 to 11; kgen, fusion and gemm come from its compiler.
 _COPIES = re.compile(r"reformat|noop|copy|^cast$|memcpy", re.IGNORECASE)
 _SCALES = re.compile(r"^(scale|quantize|dequantize)$", re.IGNORECASE)
 _WEIGHTED = re.compile(r"conv(?!ert)|gemm|matmul|matrixmultiply|fullyconnected", re.IGNORECASE)
@@ -114,7 +114,7 @@ def _is_weighted(layer: Layer) -> bool:
 
 
 def _precision(layer: Layer) -> str | None:
-    """That of its products: its weights say, else its kernel's name, else what it reads, else Q/DQ in its name."""
+    """The datatype of its products: that of its weights, else by its kernel's name, its inputs, or Q/DQ in its name."""
     if layer.weights is not None:
         return layer.weights
     read = _read(layer)
@@ -132,13 +132,13 @@ def _precision(layer: Layer) -> str | None:
 
 
 def _read(layer: Layer) -> str | None:
-    """What it reads: a float where any input is one, the widest first, else int8, else None."""
+    """The datatype of its inputs: the widest float if any input is a float, else int8, else None."""
     read = [tensor.datatype for tensor in layer.inputs]
     return next((datatype for datatype in (*FLOATS, *_SMALL_FLOATS, "int8") if datatype in read), None)
 
 
 def _named_excitations(layers: Iterable[Layer]) -> set[str]:
-    """Nodes of excitations by name; those of our own export are too plain to tell unless a squeeze is among them.
+    """Nodes of excitations by name. Names of our own export are too plain to tell without a squeeze among them.
 
     The mean of the head is a pool, called `..._pool`, and a Flatten.
     """

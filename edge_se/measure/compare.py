@@ -1,9 +1,9 @@
 """An INT8 engine against a baseline: the speed-up in total, by group of causes and by layers that cover the same nodes.
 
-The speed-up is baseline / INT8, of measured latencies where both are given, else of the kernel times (`basis`). What it
-would be is Amdahl's law with one part t_c of INT8's time made smaller, everything else and the baseline as they are:
+The speed-up is baseline / INT8, of measured latencies where both are given, else of the kernel times (`basis`). A
+forecast is Amdahl's law: one part t_c of INT8's time becomes smaller, everything else and the baseline stay:
 
-    would be = baseline / (INT8 - t_c + t_c')
+    forecast = baseline / (INT8 - t_c + t_c')
 
 with t_c' = 0 for reformats, Q/DQ and unfused adds ("removed"); the baseline's time for excitations that are slower than
 there ("as in the baseline"); and, for float compute, t_c over the speed-up of those INT8 layers that the baseline has
@@ -67,7 +67,7 @@ class Match:
 
 @dataclass(frozen=True, kw_only=True)
 class WouldBe:
-    """The speed-up with one part made smaller; see above."""
+    """The speed-up if one part were smaller; see the docstring of the module."""
 
     cause: str
     how: str
@@ -91,7 +91,7 @@ class Comparison:
 
 
 def compare(int8: Breakdown, baseline: Breakdown, latencies: tuple[float, float] | None = None) -> Comparison:
-    """`latencies` in milliseconds are those of INT8 and of the baseline."""
+    """`latencies`: those of INT8 and of the baseline, in milliseconds."""
     total, reference = latencies or (int8.milliseconds, baseline.milliseconds)
     groups = []
     for group, members in GROUPS.items():
@@ -111,7 +111,7 @@ def compare(int8: Breakdown, baseline: Breakdown, latencies: tuple[float, float]
 
 
 def _savings(int8: Breakdown, baseline: Breakdown, matches: Sequence[Match]) -> list[tuple[str, str, float]]:
-    """(cause, how, milliseconds): what INT8 would be spared."""
+    """(cause, how, milliseconds): the time that INT8 would save."""
     savings = [(cause, REMOVED, int8.of(cause)) for cause in REMOVABLE if int8.of(cause)]
     excitations = baseline.of(EXCITATION)
     if 0 < excitations < int8.of(EXCITATION):
@@ -126,7 +126,7 @@ def _savings(int8: Breakdown, baseline: Breakdown, matches: Sequence[Match]) -> 
 
 
 def _main_precision(baseline: Breakdown) -> str | None:
-    """The float in which most of the time of its convolutions and matrix products goes."""
+    """The float type in which its convolutions and matrix products spend most of their time."""
     times = dict[str, float]()
     for layer in baseline.layers:
         if layer.computes in FLOATS:

@@ -1,4 +1,4 @@
-"""The conditions of a measurement on a device: what makes its figures uncertified, and which may be compared.
+"""The conditions of a measurement on a device: why its figures are uncertified, and which runs may be compared.
 
 Computed on the host from two snapshots of the device's state and from what it sampled during the run.
 """
@@ -57,7 +57,7 @@ class Conditions:
 def conditions_of(before: State, after: State, samples: Sequence[Sample]) -> Conditions:
     """The conditions of the run between two snapshots; EdgeSeError when the power mode changed in between.
 
-    Whatever a device could not tell may be missing or null; what then remains unknown is a reason of `uncertified`.
+    A value that a device could not tell may be missing or null. What is unknown then is a reason in `uncertified`.
     """
     mode, later = _mode(before), _mode(after)
     if mode is not None and later is not None and mode != later:
@@ -81,12 +81,12 @@ def conditions_of(before: State, after: State, samples: Sequence[Sample]) -> Con
 
 
 def require_comparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """EdgeSeError unless two measurement documents come from like conditions; what differs all the same, to be told.
+    """Raises EdgeSeError unless two documents come from like conditions. Returns other differences, as notes.
 
     Refused: an estimate beside a measurement, two devices, two power modes, a power mode that only one of them tells,
-    and what one name hides: two sizes of memory or two ceilings of the GPU's clock, as two modules have them and one
-    mode name of two firmwares. Told: another system or TensorRT, whose comparison may be the purpose. Where neither
-    tells its power mode, or one does not tell the rest, nothing is known to differ.
+    and two sizes of memory or ceilings of the GPU's clock: modules of one name differ in them, and one name of a mode
+    may mean two clocks in two firmwares. Told: another system or TensorRT, whose comparison may be the purpose. Values
+    that one document lacks do not count as different, nor a power mode that both lack.
     """
     where, again = "comparison", "measure both on one device in one power mode"
     estimates = _is_estimate(first), _is_estimate(second)
@@ -147,7 +147,7 @@ def _advice(event: str, jetson: bool) -> str:
 
 
 def _gpu_unseen(before: State, samples: Sequence[Sample], lines: list[Tegrastats]) -> bool:
-    """Whether whoever sampled told other clocks, or the GPU's load, and never the GPU's clock."""
+    """Whether the samples hold other clocks, or the GPU's load, but never the GPU's clock."""
     clocks = [numbers(sample["clocks_hz"]) for sample in samples if isinstance(sample.get("clocks_hz"), Mapping)]
     if any("gpu" in taken for taken in clocks) or any("gpu" in line.clocks_hz for line in lines):
         return False
@@ -169,14 +169,14 @@ def _values(values: object) -> list[object]:
 
 
 def _clocks(state: State) -> dict[str, dict[str, float]]:
-    """`now`, `min` and `max` in Hz by clock; without those that inference does not run at."""
+    """`now`, `min` and `max` in Hz by clock, without clocks that do not matter to inference."""
     clocks = state.get("clocks_hz")
     return {str(name): numbers(clock) for name, clock in clocks.items()
             if not str(name).lower().startswith(OTHER_CLOCKS)} if isinstance(clocks, Mapping) else {}
 
 
 def _locked(state: State) -> bool | None:
-    """What the device says, else whether every clock's floor is its ceiling."""
+    """The device's own answer, else whether the floor of every clock is its ceiling."""
     if isinstance(said := state.get("clocks_locked"), bool):
         return said
     ranges = [(clock["min"], clock["max"]) for clock in _clocks(state).values() if "min" in clock and "max" in clock]
@@ -184,7 +184,7 @@ def _locked(state: State) -> bool | None:
 
 
 def _both(one: bool | None, other: bool | None) -> bool | None:
-    """False wins: clocks that were loose at one end were loose in between for all that is known."""
+    """False wins: clocks that were loose at the start or the end may have been loose in between."""
     return False if one is False or other is False else one if one is not None else other
 
 

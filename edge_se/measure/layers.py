@@ -163,7 +163,7 @@ def _parsed(document: object, where: str) -> Any:
 
 
 def _layers(document: Any, where: str) -> list[Layer]:
-    """From {"Layers": [...]} or the bare list."""
+    """The layers in {"Layers": [...]} or in a bare list."""
     listed = document.get("Layers") if isinstance(document, dict) else document
     if not isinstance(listed, list) or not listed:
         raise EdgeSeError("holds no list 'Layers' with a layer in it", where=where, fix=RECORD)
@@ -235,7 +235,7 @@ def _time(entry: dict[str, Any], runs: int | None, where: str) -> tuple[str, flo
 
 
 def _text(entry: dict[str, Any], key: str, where: str, default: str | None = None) -> str:
-    """TensorRT 11 may write null where it knows nothing; without a `default` something must be there."""
+    """The value, or `default` for null, which TensorRT 11 writes for unknown. It must be there without `default`."""
     value = entry.get(key)
     if value is None and default is not None:
         return default

@@ -28,7 +28,7 @@ from edge_se.core.errors import EdgeSeError
 
 Sample = Mapping[str, Any]
 MIN_SAMPLES = 20  # below, autocorrelation cannot be told and a 95 % interval covers too little
-PAUSE = 5.0  # times the usual interval: between two turns of a model others ran, whose power is not its own
+PAUSE = 5.0  # times the usual interval: in longer pauses other models had their turn
 SHORTEST = 1e-3  # seconds; no sensor reads faster, and nothing may be divided by less
 INPUT_RAILS = ("VDD_IN", "POM_5V_IN", "VIN")
 # jtop adds up every rail it finds. VDDQ_VDD2_1V8AO is left out here: tegrastats of L4T 36.4.4 and 39.2 no longer prints
@@ -97,7 +97,7 @@ class Energy:
 
 
 def parse_tegrastats(line: str) -> Tegrastats:
-    """What is known of a line of JetPack 4 to 7; unknown fields are ignored, so any text gives a result."""
+    """Reads a line of JetPack 4 to 7. Unknown fields are ignored, so any text gives a result."""
     temperatures = {name.lower(): float(value) for name, value in _TEMPERATURE.findall(line)}
     clocks = {}
     if cpus := _CPUS.search(line):
@@ -168,9 +168,9 @@ def energy_per_inference(active: Power, idle: Power, seconds_per_inference: floa
     (`Latencies.seconds_per_inference`): their product is power integrated over the windows for each inference. A median
     of durations in its place would leave out the energy of the slow runs.
 
-    Includes what the rail of `active` covers (see the module's docstring) beyond idling: also memory, CPU and, where
-    the rail lies before them, converters. Excludes idle power, what the rail does not see, and the spread of
-    `seconds_per_inference`. The interval is Student's with the degrees of freedom of Welch and Satterthwaite.
+    Includes all that the rail of `active` covers (see the docstring of the module) above idle: also memory, CPU and, if
+    the rail is in front of them, converters. Excludes idle power, consumers that the rail does not feed, and the spread
+    of `seconds_per_inference`. The interval is Student's with the degrees of freedom of Welch and Satterthwaite.
     """
     if not (math.isfinite(seconds_per_inference) and seconds_per_inference > 0):
         raise EdgeSeError(f"{seconds_per_inference} s is no time", where="energy per inference",
@@ -201,7 +201,7 @@ def numbers(values: object) -> dict[str, float]:
 
 
 def number(value: object) -> float | None:
-    """A JSON number as float; None for anything else and for what no sensor says (1e15 and more)."""
+    """A JSON number as float; None for anything else, and from 1e15 on, which no sensor reads."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e15:
         return None
     return float(value)
@@ -245,7 +245,7 @@ def _from_tegrastats(sample: Sample) -> tuple[float, str] | None:
 
 def _readings(source: str, samples: Sequence[Sample], times: list[float],
               read: Callable[[Sample], tuple[float, str] | None]) -> _Series:
-    """Of the rail that is read most often; a reading stands for half the time to each neighbour, pauses left out."""
+    """Readings of the rail that is read most often. Each stands for half the time to its neighbours, without pauses."""
     readings = [(time, *reading) for time, sample in zip(times, samples, strict=True) if (reading := read(sample))]
     rail = Counter(name for _, _, name in readings).most_common(1)[0][0] if readings else None
     kept = [(time, watts) for time, watts, name in readings if name == rail]

@@ -22,7 +22,7 @@ from edge_se.core.errors import UnavailableError
 
 INSTALL = "pip install 'edge-se[referee]'"
 MARK = ":::MLLOG "
-LIBRARY = 1024  # samples that LoadGen chooses from; the call takes no notice of which
+LIBRARY = 1024  # samples that LoadGen chooses from; the call ignores its choice
 WARMUP = 20
 AFTER_FAILURE_S = 0.001  # a query's time once the call has failed, until LoadGen ends its test
 
@@ -67,7 +67,7 @@ def referee(call: Callable[[], object], *, seconds: float, batch: int) -> Refere
 
 
 def _run(call: Callable[[], object], scenario: str, seconds: float, expected: int, batch: int) -> dict[str, Any]:
-    """The results of one test. A call answers `batch` samples: in SingleStream one, whatever is in it."""
+    """The results of one test. A call answers `batch` samples; in SingleStream it counts as one."""
     import mlperf_loadgen as loadgen
 
     failures = list[BaseException]()  # an exception, Ctrl-C too, must not pass through LoadGen's C++

@@ -15,7 +15,7 @@ from edge_se.graph.counting import WEIGHTED, elements_per_image, fixed_batch, ma
 from edge_se.graph.view import GraphView
 from edge_se.measure.boards import Mode
 
-# What TensorRT fuses into the kernel before it where the shapes are equal: a residual Add into the convolution of one
+# TensorRT fuses these into the kernel before them if the shapes are equal: a residual Add into the convolution of one
 # of its branches, ReLU and Add into an SE scale.
 POINTWISE = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Add", "Mul")
 FREE = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast", "QuantizeLinear", "DequantizeLinear",
@@ -27,7 +27,7 @@ BYTES = {"fp32": 4, "fp16": 2}
 class Kernel:
     """One fused kernel for one image: its work, its traffic and whether its products are INT8.
 
-    `bytes` are those of activations, for each image anew; `weight_bytes` those of constants, once a batch.
+    `bytes` counts activations, for each image; `weight_bytes` counts constants, once a batch.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Estimate:
 def kernels_of(model: onnx.ModelProto, floats: str) -> list[Kernel]:
     """The kernels of a float or Q/DQ graph whose floats are stored as `floats` (fp32 or fp16).
 
-    A batch that is fixed in the graph is divided out: figures are those of one image.
+    Figures are for one image: a batch that is fixed in the graph is divided out.
     """
     view, macs, shapes = GraphView(model), macs_by_node(model), shapes_of(model)
     batch, constants = fixed_batch(model), _constants(model)
@@ -104,7 +104,7 @@ def _is_int8(name: str, view: GraphView) -> bool:
 
 
 def _host(node: onnx.NodeProto, view: GraphView, shapes: dict[str, list[int]]) -> onnx.NodeProto | None:
-    """The node whose kernel takes the pointwise `node` along: the first producer that nothing else reads."""
+    """The node whose kernel includes the pointwise `node`: the first producer that nothing else reads."""
     if node.op_type not in POINTWISE:
         return None
     for name in view.data_inputs(node):

@@ -17,7 +17,7 @@ START_S = 300.0  # the slowest first run, one that compiles
 
 
 def measure_streams(calls: Sequence[Callable[[], object]], plan: TimingPlan, *, batch: int) -> Latencies:
-    """Runs every call in a loop of its own, all from the same moment on; `plan.min_runs` is of all together.
+    """Runs every call in a loop of its own, all from the same moment on. `plan.min_runs` counts runs of all together.
 
     Each call must be safe beside the others and return only when its work is done. Latencies are each stream's own,
     queueing for the processor included; throughput counts the time from the first start to the last end.
@@ -45,7 +45,7 @@ def measure_streams(calls: Sequence[Callable[[], object]], plan: TimingPlan, *, 
         futures = [threads.submit(stream, call) for call in calls]
 
         def work() -> dict[str, Any]:
-            """Only what is timed: power is taken over it, and compilation and warm-up are none of its runs."""
+            """Runs the timed part. Power is sampled during it; compilation and warm-up are not part of it."""
             start.wait(START_S)
             return {"readings": _results(futures)}
 
@@ -67,7 +67,7 @@ def measure_streams(calls: Sequence[Callable[[], object]], plan: TimingPlan, *, 
 
 
 def _results(futures: Sequence[Any]) -> list[list[int]]:
-    """What each stream found; the reason why one failed, not that the others then gave up waiting for it."""
+    """The result of each stream. Raises the error of the stream that failed, not of those that then gave up waiting."""
     failures = [error for future in futures if (error := future.exception()) is not None]
     for error in sorted(failures, key=lambda error: isinstance(error, BrokenBarrierError)):
         raise error

@@ -42,7 +42,7 @@ class TimingPlan:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """As the agent takes it."""
+        """The plan in the form that the agent takes."""
         return {"min_duration": self.min_duration, "min_runs": self.min_runs, "warmup": self.warmup}
 
 
@@ -69,7 +69,7 @@ class Latencies:
 
     @classmethod
     def of(cls, nanoseconds: Any, timed: Mapping[str, Any], batch: int) -> Latencies:
-        """What an agent's `time` answered, here or elsewhere."""
+        """Reads the answer of an agent to `time`, here or on a device."""
         milliseconds = np.asarray(nanoseconds, dtype=np.float64) / 1e6
         aside = {name: timed[f"{name[:-3]}_ns"] / 1e6 for name in ("wall_ms", "to_device_ms", "to_host_ms")
                  if timed.get(f"{name[:-3]}_ns")}
@@ -79,7 +79,7 @@ class Latencies:
 
     @classmethod
     def joined(cls, parts: list[Latencies]) -> Latencies:
-        """The samples of several turns as one; the mean of all runs as `wall_ms`, medians of turns for the copies."""
+        """Joins the samples of several turns. `wall_ms` is the mean of all runs; copies get the median of the turns."""
         beside = {name: float(np.median(values)) for name in ("to_device_ms", "to_host_ms")
                   if (values := [value for part in parts if (value := getattr(part, name)) is not None])}
         waited = [(part.wall_ms, len(part.milliseconds)) for part in parts if part.wall_ms is not None]
@@ -109,13 +109,13 @@ class Latencies:
 
     @property
     def throughput(self) -> float:
-        """Images per second over all samples: one batch at a time, or of all streams together."""
+        """Images per second over all samples: of one batch at a time, or of all streams together."""
         seconds = self.stream_seconds or float(self.milliseconds.sum()) / 1000
         return self.batch * len(self.milliseconds) / seconds
 
     @property
     def seconds_per_inference(self) -> float:
-        """Of one image in the timed windows, with whatever a run waits for: what power is multiplied by."""
+        """Seconds for one image in the timed windows, waits included; power is multiplied by it."""
         if self.window_seconds is None:
             return 1 / self.throughput
         return self.window_seconds / (self.batch * len(self.milliseconds))

@@ -56,7 +56,7 @@ class Options:
     python: str | None = None
 
     def require_possible(self, here: bool) -> None:
-        """Raises EdgeSeError for options that only this machine can follow, or that need a package that is not installed."""
+        """Raises EdgeSeError for options that only this machine can follow, or that need a missing package."""
         for scenario in self.scenarios or ("",):
             if scenario not in SCENARIOS:
                 raise EdgeSeError(f"unknown scenario '{scenario}'", where="--scenario",

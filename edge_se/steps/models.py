@@ -41,7 +41,7 @@ def show_model(name: str) -> dict[str, Any]:
 
 
 def _command(name: str, card: dict[str, Any]) -> str | None:
-    """The command that trains the net as its card says, by its own recipe or a shipped one; None when no recipe fits."""
+    """The command that trains the net as its card says; None when neither its own nor a shipped recipe fits."""
     try:
         epochs, seed, wanted = int(card["epochs"]), int(card["seed"]), card["recipe"]["sha256"]
     except (KeyError, TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""A .json that lists indices into CIFAR-10's training images, as those in calibration/ do."""
+"""A .json with indices into CIFAR-10's training images, such as the files in calibration/."""
 
 from __future__ import annotations
 

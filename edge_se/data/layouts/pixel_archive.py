@@ -23,7 +23,7 @@ def read_archive(path: Path, wanted: Wanted | None = None) -> ImageSet:
             pixels = archive["pixels"]
     except FileNotFoundError as missing:
         raise CalibrationError("no such calibration set", where=path) from missing
-    except Exception as broken:  # zipfile, zlib and numpy each have their own ways to say "broken"
+    except Exception as broken:  # zipfile, zlib and numpy each raise other errors for a broken file
         raise CalibrationError(f"not an .npz with an array 'pixels' ({broken})", where=path) from broken
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3 or not len(pixels):
         raise CalibrationError(f"'pixels' is {pixels.dtype} {pixels.shape}, not uint8 (N, 3, H, W)", where=path)

@@ -33,7 +33,7 @@ class Target:
     """Rules for one form of file; weights are always int8, symmetric, per output channel.
 
     `rules` say what runs it; `edge_se.device.agent.fits` reads them and explains each key. `oldest` names the runtimes
-    whose version matters and the oldest one that is promised. `order` is the place in lists. Of several files that run
+    whose version matters and the oldest one that is promised. `order` sorts lists. Of several files that run
     on a device, the one of the largest `preference` is taken.
     """
 
@@ -58,7 +58,7 @@ class Target:
         """Why `runtime` must not be given this target's files, or None when it runs them.
 
         `machine` is what `platform.machine()` says there, `flags` are those of its processor, `opset` is the file's.
-        What is left out refuses nothing.
+        A condition that is not given refuses nothing.
         """
         from edge_se.device.agent.fits import unfit  # the agent imports numpy
 

@@ -27,7 +27,7 @@ def target_of(name: str) -> Target:
 
 def runs_in(name: str, runtime: str, version: str | None = None, *, machine: str | None = None,
             flags: Iterable[str] = (), opset: int | None = None) -> str | None:
-    """`Target.runs_in` of the target of this name; `any` runs everywhere, and a name that nobody knows nowhere."""
+    """`Target.runs_in` of the target of this name. `any` runs everywhere, an unknown name nowhere."""
     if name == FLOAT:
         return None
     if name not in TARGETS:
@@ -36,7 +36,7 @@ def runs_in(name: str, runtime: str, version: str | None = None, *, machine: str
 
 
 def rules_of(name: str) -> list[Mapping[str, Any]]:
-    """What a device is sent of the target of this name, as JSON takes it; nothing for `any`, which needs no rules."""
+    """The rules of a target that are sent to a device, as JSON; empty for `any`, which needs none."""
     return [dict(rule) for rule in TARGETS[name].rules] if name in TARGETS else []
 
 
