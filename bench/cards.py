@@ -94,7 +94,7 @@ def checked(folder: Path) -> dict[str, Any]:
         raise ArtifactError("tells of another net, number of epochs or seed than its folder's name, or of a net that "
                             "has changed since", where=folder / CARD, fix=FIX)
     if sha256_of(folder / WEIGHTS) != weights:
-        raise ArtifactError("differ from those that their card tells of", where=folder / WEIGHTS, fix=FIX)
+        raise ArtifactError("differ from those that the card describes", where=folder / WEIGHTS, fix=FIX)
     return card
 
 

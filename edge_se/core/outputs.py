@@ -63,7 +63,7 @@ def require_file(path: Path | str | None, kind: Kind, option: str, *, sources: I
     if path.is_dir():
         raise ArtifactError("is a folder", where=path, fix=fix)
     if any(_same(path, source) for source in sources):
-        raise ArtifactError("would be written over while it is what the command reads", where=path, fix=fix)
+        raise ArtifactError("would be overwritten, and the command reads it", where=path, fix=fix)
     if path.is_file() and path.stat().st_size and not kind.is_one(path):
         raise ArtifactError(f"exists and is not {kind.name} of edge-se", where=path, fix=f"{fix}, or move it away")
 
@@ -81,11 +81,11 @@ def require_folder(folder: Path, manifests: dict[str, str], patterns: Sequence[s
         raise ArtifactError("is a file, not a folder", where=folder, fix=fix)
     there = sorted({path for pattern in (*manifests, *patterns) for path in folder.glob(pattern)})
     if taken := next((path for path in there for source in sources if _same(path, source)), None):
-        raise ArtifactError("would be written over while it is what the command reads", where=taken, fix=fix)
+        raise ArtifactError("would be overwritten, and the command reads it", where=taken, fix=fix)
     foreign = [path for path in there if path.name not in manifests or not document(manifests[path.name]).is_one(path)]
     ours = any(path.name in manifests and path not in foreign for path in there)
     if foreign and not ours and not is_unfinished(folder):
-        raise ArtifactError(f"would be written over, and no {' or '.join(manifests)} beside it says that edge-se made "
+        raise ArtifactError(f"would be overwritten, and no {' or '.join(manifests)} beside it says that edge-se made "
                             "it", where=foreign[0], fix=f"{fix}, or move it away")
 
 

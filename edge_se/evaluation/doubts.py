@@ -36,7 +36,7 @@ def doubts(build: Build, artifact: Artifact, reference: Predictions, predictions
                 for name, own in (("FP32", reference), ("INT8", predictions)) if len(own) > 1 and (own == own[0]).all()]
     agreement = float((reference == predictions).mean())
     if agreement < AGREEMENT:
-        reasons.append(f"INT8 and FP32 agree on {100 * agreement:.1f} % of the images only")
+        reasons.append(f"INT8 and FP32 agree on only {100 * agreement:.1f} % of the images")
     if artifact.int8_mac_share == 0:
         reasons.append("nothing in the file runs in INT8: no product of a layer is quantized")
     return reasons + calibration_doubts(build.calibration) + _of_source(build.source)

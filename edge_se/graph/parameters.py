@@ -57,11 +57,11 @@ def parameters_of(model: onnx.ModelProto) -> int:
 
 def _constants(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
     """Initializers and the tensors of Constant nodes."""
-    found = {tensor.name: tensor for tensor in model.graph.initializer}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant" and isinstance(value := attribute(node, "value"), onnx.TensorProto):
-            found[node.output[0]] = value
-    return found
+            constants[node.output[0]] = value
+    return constants
 
 
 def _roots(model: onnx.ModelProto, constants: dict[str, onnx.TensorProto]) -> dict[str, set[str]]:
@@ -88,11 +88,11 @@ def _roots(model: onnx.ModelProto, constants: dict[str, onnx.TensorProto]) -> di
 
 def _near_the_image(model: onnx.ModelProto, constants: dict[str, onnx.TensorProto]) -> set[str]:
     """The image and what is normalised, cut and reordered from it before the first layer."""
-    found = {value.name for value in model.graph.input if value.name not in constants}
+    values = {value.name for value in model.graph.input if value.name not in constants}
     for node in model.graph.node:
-        if node.op_type in POINTWISE and found.intersection(node.input):
-            found.update(node.output)
-    return found
+        if node.op_type in POINTWISE and values.intersection(node.input):
+            values.update(node.output)
+    return values
 
 
 def _reads_parameter(node: onnx.NodeProto, position: int, computes: bool) -> bool:

@@ -196,7 +196,7 @@ def _from_file(path: Path, weights: Path | None, options: SourceOptions) -> Sour
         raise ModelError("the file says its own normalisation", where=path, fix="leave --mean and --std out")
     elif options.labels is not None:
         if metadata.labels not in ((), options.labels):
-            raise ModelError("the file says its own labels, and others", where=path, fix="leave --labels out")
+            raise ModelError("the file has labels of its own, and they differ", where=path, fix="leave --labels out")
         _require_count(options.labels, _classes(whole))
         metadata = replace(metadata, preprocessing=replace(metadata.preprocessing, labels=options.labels))
     write_metadata(proto, replace(metadata, source_sha256=original.sha256,

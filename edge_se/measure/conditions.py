@@ -33,7 +33,7 @@ LOCK = "run `sudo jetson_clocks`"
 MODE = "set one mode with `sudo nvpmodel -m 0`"
 COOL = "cool the board, or run it in a lower power mode (`sudo nvpmodel -q` tells the present one)"
 COOL_HERE = "cool the machine: its fans, its dust, what else runs on it"
-FEED = ("that is too much current, no heat: give the board a stronger supply, or run it in a lower power mode "
+FEED = ("this is too much current, not heat: give the board a stronger supply, or run it in a lower power mode "
         "(`sudo nvpmodel -q` tells the present one)")
 FELL = ("cool the board or give it a stronger supply (temperatures and over-current counters beside it tell which), or "
         "run it in a lower power mode (`sudo nvpmodel -q` tells the present one)")
@@ -133,7 +133,7 @@ def _reasons(before: State, after: State, mode: str | None, locked: bool | None,
         yield ("the GPU's clock was not seen during the run, so it may have fallen unseen; run tegrastats as root, or "
                "let the user read /sys/class/devfreq there")
     if not sampled:
-        yield ("nothing was sampled during the run, for want of a power sensor; compare several runs: throttling may "
+        yield ("nothing was sampled during the run, as there is no power sensor; compare several runs: throttling may "
                "have passed unseen")
 
 

@@ -235,7 +235,7 @@ def _time(entry: dict[str, Any], runs: int | None, where: str) -> tuple[str, flo
 
 
 def _text(entry: dict[str, Any], key: str, where: str, default: str | None = None) -> str:
-    """The value, or `default` for null, which TensorRT 11 writes for unknown. It must be there without `default`."""
+    """The value, or `default` where it is null: TensorRT 11 writes null for what it does not know."""
     value = entry.get(key)
     if value is None and default is not None:
         return default

@@ -121,11 +121,11 @@ def warn(document: Mapping[str, Any], device: str, explain_wanted: bool, progres
                           f"{100 * CV_WARNING:g} %: something else used the machine; compare ratios, not times")
         if not (engine := row.get("engine") or {}).get("kept", True):
             progress.note(f"{label} in {row['backend']}: built while memory was short ({engine['workspace'] >> 20} MiB "
-                          f"of workspace, {engine['skipped_tactics']} tactics skipped): it may be slower than it need "
-                          "be, and is built again next time; end other programs there")
+                          f"of workspace, {engine['skipped_tactics']} tactics skipped): it may be slower than "
+                          "necessary, and is built again next time; end other programs there")
         if row.get("flips_against_onnxruntime"):
             progress.note(f"{label} in {row['backend']}: {row['flips_against_onnxruntime']} of {row['flips_n']} "
-                          "answers are others than onnxruntime's for the same file")
+                          "answers differ from onnxruntime's for the same file")
     if explain_wanted and not any("why" in row for row in document["measurements"]):
         progress.note("nothing to explain: no INT8 engine of TensorRT was measured (recorded ones: `edge-se explain`)")
     if device != "cpu":  # a desktop's floating clocks are known to whoever benches there

@@ -98,7 +98,7 @@ def _models(build: Build) -> dict[str, OnnxModel]:
     if build.find("fp32") is None:
         raise ArtifactError("holds no FP32 file to compare with", where=build.folder, fix="export again")
     if build.labels != cifar10.CLASSES:
-        raise ArtifactError(f"{not_cifar10(build)}, and CIFAR-10's images are what is corrupted", where=build.folder,
+        raise ArtifactError(f"{not_cifar10(build)}, and only CIFAR-10's images are corrupted", where=build.folder,
                             fix="give a build of a CIFAR-10 model; --labels cifar10 of `edge-se export` says that a "
                                 "file is one")
     return {item.file: OnnxModel.read(check_file(build, item), precision=item.precision, target=item.target)

@@ -91,7 +91,7 @@ def finished(cell: Cell, evaluations: Evaluations, folder: Path) -> dict[str, An
         return None
     curve = _curve(folder / LOG)
     if sha256_of(folder / WEIGHTS) != card.weights.sha256:
-        raise ArtifactError("differ from those that their card tells of", where=folder / WEIGHTS, fix=FIX)
+        raise ArtifactError("differ from those that the card describes", where=folder / WEIGHTS, fix=FIX)
     low, high = card.validation.ci95
     figures = [Figure(evaluation="validation", measure="top1", value=card.validation.top1, low=low, high=high,
                       n=card.validation.n)]

@@ -127,7 +127,7 @@ def read_plan(path: Path) -> Plan:
                            curve_start=start, key=_key(spec_of(model), recipe.model_copy(update={"seed": seed}), data))
                       for seed in study.seeds]
     if len({cell.key for cell in cells}) < len(cells):
-        raise EdgeSeError("two of its recipes are the same but for their name", where=path, fix="leave one out")
+        raise EdgeSeError("two of its recipes differ only in their names", where=path, fix="leave one out")
     return Plan(study=study, cells=tuple(cells))
 
 

@@ -63,7 +63,7 @@ def load_checkpoint(path: Path, *, model_name: str, recipe_sha256: str, data_sha
             raise TrainingError(f"belongs to another run: its {name} is {getattr(checkpoint, name)!r}, not {here!r}",
                                 where=path, fix="resume with the same model, recipe and data, or use another --out")
     if not unaltered:  # torch.load does not look at the archive's checksums
-        raise TrainingError("its content is not what was written: its hash differs", where=path,
+        raise TrainingError("its hash differs: it was altered after it was written", where=path,
                             fix="start again without --resume, or in another --out; check the disk")
     return checkpoint
 

@@ -81,5 +81,5 @@ def test_a_bundle_does_not_take_the_place_of_a_folder_of_that_name(here, capsys)
     (here / "out" / "bundle").mkdir(parents=True)
     (here / "out" / "bundle" / "thesis.tex").write_text("mine")
     assert run(*EXPORT, "--model", "model.onnx", "--out", "out", "--bundle") == 2
-    assert "thesis.tex: would be written over" in capsys.readouterr().err
+    assert "thesis.tex: would be overwritten" in capsys.readouterr().err
     assert [path.name for path in (here / "out").rglob("*") if path.is_file()] == ["thesis.tex"]

@@ -74,7 +74,7 @@ def test_a_folder_with_a_manifest_of_ours_may_be_written_to(tmp_path):
                                    {"fp32_onnx": "mine", "manifest_json": '{"schema": "edge-se/bench/1"}'}])
 def test_any_other_folder_with_such_a_name_is_left_alone(tmp_path, files):
     folder_of(tmp_path, **files)
-    with pytest.raises(ArtifactError, match=r"would be written over, and no manifest\.json beside it"):
+    with pytest.raises(ArtifactError, match=r"would be overwritten, and no manifest\.json beside it"):
         require(tmp_path)
 
 

@@ -40,7 +40,7 @@ def test_a_sound_verdict_has_none():
     ({"chance": True}, "by chance"),
     ({"predictions": np.zeros(1000, np.intp), "reference": np.zeros(1000, np.intp)}, "FP32 answers every image with"),
     ({"predictions": np.zeros(1000, np.intp)}, "INT8 answers every image with one class"),
-    ({"predictions": right_on(0.89)}, "agree on 89.0 % of the images only"),
+    ({"predictions": right_on(0.89)}, "agree on only 89.0 % of the images"),
     ({"of_file": artifact(int8_mac_share=0.0)}, "nothing in the file runs in INT8"),
     ({"of_build": build(calibration={"images": 1})}, "one calibration image"),
     ({"of_build": build(calibration={"images": 8, "different": 1})}, "8 calibration images that are all the same"),

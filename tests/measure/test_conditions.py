@@ -83,7 +83,7 @@ def test_throttling_is_seen(after, samples, event):
     assert seen.startswith(event)
     (reason,) = found.uncertified
     assert reason.startswith(f"throttled: {event}")
-    assert ("; that is too much current, no heat: " if event.startswith("oc") else "; cool the board") in reason
+    assert ("; this is too much current, not heat: " if event.startswith("oc") else "; cool the board") in reason
 
 
 @pytest.mark.parametrize(("state", "samples", "advice"), [

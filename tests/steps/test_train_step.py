@@ -191,7 +191,7 @@ def test_sigterm_while_validating_ends_after_a_batch(train, tmp_path, monkeypatc
 def test_a_folder_of_the_users_own_is_left_alone(train, tmp_path, name):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text('{"schema": "mine"}')
-    with pytest.raises(ArtifactError, match=f"{re.escape(name)}: would be written over"):
+    with pytest.raises(ArtifactError, match=f"{re.escape(name)}: would be overwritten"):
         train()
     assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
 

@@ -59,7 +59,7 @@ def test_equal_content_is_an_equal_cell_whatever_it_is_called(write, tmp_path):
     assert [cell.key for cell in other] == [cell.key for cell in first]
     assert [cell.folder for cell in other] == [cell.folder for cell in first]
     assert read_plan(write("seeds =", "epochs = 10\nseeds =", name="as-it-is.toml")).cells[0].key == first[0].key
-    with pytest.raises(EdgeSeError, match="two of its recipes are the same but for their name"):
+    with pytest.raises(EdgeSeError, match="two of its recipes differ only in their names"):
         read_plan(write('["short.toml"]', '["short.toml", "renamed.toml"]', name="twice.toml"))
     assert read_plan(write("seeds = [0, 1]", "seeds = [1, 0]")).cells[1].key == first[0].key
 

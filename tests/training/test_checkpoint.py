@@ -120,7 +120,7 @@ def test_a_flipped_bit_of_a_tensor_is_found(tmp_path, place):
     start = content.index(marked.numpy().tobytes())
     content[start + 101] ^= 1
     path.write_bytes(content)
-    with pytest.raises(TrainingError, match=r"checkpoint\.pt: its content is not what was written: its hash differs"):
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt: its hash differs: it was altered after it was written"):
         load_checkpoint(path, **OWN)
 
 

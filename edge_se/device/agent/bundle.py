@@ -82,7 +82,7 @@ class Bundle:
                              "pip install pillow; on a Jetson: sudo apt install python3-pil") from error
         except ImageError as error:
             raise AgentError("image", f"{path} {error.what}", error.fix) from error
-        except Exception as error:  # numpy raises whatever a broken file makes it stumble over
+        except Exception as error:  # numpy raises many kinds of errors for a broken file
             raise AgentError("image", f"{path} cannot be read as an image ({error})") from error
         if pixels.shape != (3, height, width) or pixels.dtype != np.uint8:
             raise AgentError("image", f"{path}: {pixels.dtype} of shape {pixels.shape} are no pixels of this model",
@@ -104,9 +104,9 @@ class Bundle:
 
 
 def _bundle_manifest(folder: str) -> dict[str, Any]:
-    """bundle.json with every field that `Bundle` uses, in the type that it takes for granted; AgentError otherwise.
+    """bundle.json with every field that `Bundle` uses, types checked; AgentError otherwise.
 
-    `preprocessing` is the value then: the fields of that name with size, mean, std and labels from beside them.
+    `preprocessing` is a `Preprocessing`: the fields of that name, with size, mean, std and labels from beside them.
     """
     try:
         with open(os.path.join(folder, "bundle.json"), "rb") as file:

@@ -17,7 +17,7 @@ _RANGE = (("now", "cur"), ("min", "min"), ("max", "max"))
 
 
 def cpu_folders(root: str = "/") -> dict[str, str]:
-    """The folder of cpufreq of each processor that is on; one that is off keeps its files, with a range of its own."""
+    """The cpufreq folder of each processor that is on. One that is off keeps its files, with another range."""
     return {folder.split("/")[-2]: folder for folder in paths("/sys/devices/system/cpu/cpu[0-9]*/cpufreq", root)
             if read_number(f"{os.path.dirname(folder)}/online", root) != 0}
 
@@ -35,23 +35,23 @@ def gpu_folders(root: str = "/") -> dict[str, str]:
 
 def clocks(root: str = "/") -> dict[str, Clock]:
     """`now`, `min` and `max` in Hz of each processor that is on and of each clock of the GPU."""
-    found: dict[str, Clock] = {}
+    by_name: dict[str, Clock] = {}
     for name, folder in cpu_folders(root).items():
         values = {key: read_number(f"{folder}/scaling_{file}_freq", root) for key, file in _RANGE}
-        found[name] = {key: None if value is None else 1000 * value for key, value in values.items()}
+        by_name[name] = {key: None if value is None else 1000 * value for key, value in values.items()}
     for name, folder in gpu_folders(root).items():
-        found[name] = {key: read_number(f"{folder}/{file}_freq", root) for key, file in _RANGE}
-    return found
+        by_name[name] = {key: read_number(f"{folder}/{file}_freq", root) for key, file in _RANGE}
+    return by_name
 
 
 def governors(root: str = "/") -> dict[str, str | None]:
-    """Of each processor that is on."""
+    """The governor of each processor that is on."""
     return {name: read(folder + "/scaling_governor", root) for name, folder in cpu_folders(root).items()}
 
 
-def locked(found: dict[str, Clock]) -> bool | None:
-    """Whether each clock that inference runs at has its floor at its ceiling; None where no range is told."""
-    counted = [clock for name, clock in found.items() if re.match(r"cpu\d|gpu$", name) or "gpc" in name]
+def locked(by_name: dict[str, Clock]) -> bool | None:
+    """Whether the floor of each clock that matters to inference is its ceiling; None when no range is known."""
+    counted = [clock for name, clock in by_name.items() if re.match(r"cpu\d|gpu$", name) or "gpc" in name]
     ranges = [clock["min"] == clock["max"] for clock in counted if clock["min"] and clock["max"]]
     return all(ranges) if ranges else None
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 def state(root: str = "/") -> dict[str, Any]:
     """Power mode, governors, clocks, temperatures and throttling counters at this moment; None where unknown."""
-    found = clocks(root)
-    return {"power_mode": _power_mode(root), "clocks_locked": locked(found), "governors": governors(root),
-            "clocks_hz": found, "temps_c": temperatures(root), "throttle": throttling(root),
+    clocks_hz = clocks(root)
+    return {"power_mode": _power_mode(root), "clocks_locked": locked(clocks_hz), "governors": governors(root),
+            "clocks_hz": clocks_hz, "temps_c": temperatures(root), "throttle": throttling(root),
             "device": read("/proc/device-tree/model", root), "jetson": is_jetson(root)}
 
 
@@ -30,9 +30,9 @@ def _power_mode(root: str) -> str | None:
             said = subprocess.run([nvpmodel, "-q"], capture_output=True, text=True, timeout=10, check=False).stdout
         except (OSError, subprocess.TimeoutExpired):
             said = ""
-        found = re.search(r"NV Power Mode:\s*(\S+)", said)
-        if found:
-            return found.group(1)
+        match = re.search(r"NV Power Mode:\s*(\S+)", said)
+        if match:
+            return match.group(1)
     return read("/var/lib/nvpmodel/status", root)  # `pmode:0002`
 
 
@@ -43,8 +43,8 @@ def temperatures(root: str) -> dict[str, float]:
 
 def throttling(root: str) -> dict[str, int]:
     """How often each over-current alarm and each processor's throttling has set in since the start."""
-    found = {name: read_number(path, root) for name, path in throttle_files(root).items()}
-    return {name: value for name, value in found.items() if value is not None}
+    counts = {name: read_number(path, root) for name, path in throttle_files(root).items()}
+    return {name: value for name, value in counts.items() if value is not None}
 
 
 def temperature_files(root: str) -> dict[str, str]:
@@ -54,9 +54,9 @@ def temperature_files(root: str) -> dict[str, str]:
 
 
 def read_temperatures(files: dict[str, str], root: str) -> dict[str, float]:
-    """Of those zones that are on: the others read negative."""
-    found = {name: read_number(path, root) for name, path in files.items()}
-    return {name: value / 1000 for name, value in found.items() if value is not None and value > 0}
+    """Degrees Celsius of the zones that are on: the others read negative."""
+    millidegrees = {name: read_number(path, root) for name, path in files.items()}
+    return {name: value / 1000 for name, value in millidegrees.items() if value is not None and value > 0}
 
 
 def throttle_files(root: str) -> dict[str, str]:

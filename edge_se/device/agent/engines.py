@@ -24,16 +24,16 @@ WORKSPACE = 1 << 30  # bytes that a tactic may take while it runs; a quarter of 
 
 
 def builder_gpu(cuda: Cuda) -> dict[str, Any]:
-    """What an engine is tied to: the GPU, the module that it sits on, and its highest clock in this power mode."""
+    """What an engine is tied to: the GPU, its module, and its highest clock in this power mode."""
     return dict(cuda.device(), module=read("/proc/device-tree/model"), ceiling_hz=gpu_ceiling())
 
 
 def engine_of(trt: TensorRt, gpu: dict[str, Any], content: bytes, cache: Cache, *, precision: str, batch: int,
               target: str = "any") -> tuple[bytes, dict[str, Any]]:
-    """The engine of an ONNX file from the cache, or built now; and its key, whether it was cached, and the seconds.
+    """The engine of an ONNX file, from the cache or built now, with its key, whether it was cached, and the seconds.
 
-    One that was built while memory was short is not kept, nor are its timings: TensorRT leaves out kernels that do
-    not fit, so another day's engine may be faster. `skipped_tactics` says how many it left out, `kept` whether the
+    An engine that was built while memory was short is not kept, nor are its timings: TensorRT leaves out kernels that
+    do not fit, so a later build may be faster. `skipped_tactics` says how many it left out, `kept` whether the
     next run finds it. The key holds all that TensorRT times kernels for: every Orin calls its GPU "Orin", whatever its
     processors, memory and clocks.
     """
@@ -70,6 +70,6 @@ def engine_of(trt: TensorRt, gpu: dict[str, Any], content: bytes, cache: Cache, 
 
 
 def _timings_of(trt: TensorRt, tied: list[Any]) -> str:
-    """The file of the kernels' times: of one version on one GPU at one clock, whatever the model."""
+    """The file of the kernels' times, for one version on one GPU at one clock; all models share it."""
     place = hashlib.sha256(json.dumps(tied[6:]).encode()).hexdigest()[:16]
     return f"{trt.name}-{trt.module.__version__}-{place}.timing"

@@ -22,7 +22,7 @@ RUNTIMES = ("tensorrt", "tensorrt_rtx", "onnxruntime")
 
 
 def processor_flags(root: str = "/") -> list[str]:
-    """Instruction sets of this processor; none where it does not tell them."""
+    """Instruction sets of this processor; empty when the system does not list them."""
     flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", read("/proc/cpuinfo", root) or "", re.MULTILINE)
     return flags.group(1).split() if flags else []
 

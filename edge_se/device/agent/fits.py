@@ -1,17 +1,17 @@
 """Which runtime of which version on which processor runs a file: the rules of its target, looked up.
 
 Rules are data: a target owns them (`edge_se.graph.targets`), a bundle carries them, and `open` sends them to a device.
-This one function reads them everywhere. Of the rules of a runtime the first whose conditions all hold decides:
+This one function reads them everywhere. The first rule of a runtime whose conditions all hold decides:
 
     runtime      name of the runtime, as `BACKENDS` has it
-    machine      beginnings, one of which `platform.machine()` has
-    lacks        processor flags, of which there is none
-    before       a version that is newer than the runtime's
+    machine      `platform.machine()` starts with one of these
+    lacks        the processor has none of these flags
+    before       the runtime is older than this version
     opset_from   the file's opset is this one or newer
-    reason       why not, with {version} and {opset} for what is there; None: the file runs
-    as_written   the runtime must not rewrite the file, also where it runs it for its answers alone
+    reason       why the file does not run, with {version} and {opset} filled in; None: it runs
+    as_written   the runtime must not rewrite the file, even when only its answers count
 
-A condition on what is not known does not hold: what nobody knows refuses nothing.
+A condition on an unknown value does not hold, so it refuses nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SHOWN = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT", "openvino": "OpenVI
 
 def unfit(target: str, rules: Iterable[Rule], runtime: str, *, version: str | None = None, machine: str | None = None,
           flags: Iterable[str] = (), opset: int | None = None) -> str | None:
-    """Why a file for `target` is not for `runtime`, or None where it is; without a rule it is not."""
+    """Why `runtime` does not run a file for `target`, or None when it does. Without a rule it does not."""
     if target == FLOAT:
         return None
     own = set(flags)
@@ -53,7 +53,7 @@ def as_written(rules: Iterable[Rule], runtime: str) -> bool:
 
 
 def sound(rules: Any) -> bool:
-    """Whether rules that come from a file are what `unfit` takes for granted."""
+    """Whether rules from a file have the form that `unfit` relies on."""
     kinds: dict[str, Any] = {"runtime": str, "reason": (str, type(None)), "before": str, "opset_from": int,
                              "as_written": bool}
     return isinstance(rules, list) and all(

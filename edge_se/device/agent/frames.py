@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PROTOCOL = 1
-MAGIC = b"edge-se-agent/1\n"  # what comes before it on stdout is a login shell's chatter
+MAGIC = b"edge-se-agent/1\n"  # a login shell may print before it on stdout
 CHUNK, LARGEST = 1 << 20, 1 << 30  # bytes of a file's part, of a frame
 
 
@@ -41,7 +41,7 @@ def write_frame(stream: Any, header: dict[str, Any], payload: bytes = b"") -> No
 
 
 class Pipe:
-    """Standard input without a buffer of its own, so that `select` tells the truth about it."""
+    """Standard input without a buffer, so that `select` sees all that waits."""
 
     def fileno(self) -> int:
         """For `select`."""

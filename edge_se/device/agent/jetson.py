@@ -8,13 +8,13 @@ from .system import read
 
 
 def l4t_version(root: str = "/") -> str | None:
-    """`36.4.3` of `# R36 (release), REVISION: 4.3, ...`, or None where the system does not tell, as in containers."""
-    found = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", read("/etc/nv_tegra_release", root) or "")
-    return "{}.{}".format(*found.groups()) if found else None
+    """`36.4.3` of `# R36 (release), REVISION: 4.3, ...`, or None when the system does not tell, as in containers."""
+    match = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", read("/etc/nv_tegra_release", root) or "")
+    return "{}.{}".format(*match.groups()) if match else None
 
 
 def is_jetson(root: str = "/") -> bool:
-    """Whether the chip is a Tegra, whatever the board calls itself and whoever made its system."""
+    """Whether the chip is a Tegra, also on boards and systems of other makers."""
     return (any(name.startswith("nvidia,tegra") for name in _compatible(root)) or l4t_version(root) is not None
             or "Jetson" in (read("/proc/device-tree/model", root) or ""))
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Lock:
-    """One measurement at a time: two would spoil both. The same session's newcomer ends the one that it lost."""
+    """One measurement at a time: two would spoil both. A session that reconnects ends its own lost process."""
 
     def __init__(self, folder: str, token: str) -> None:
         path = os.path.join(folder, "lock")
@@ -30,7 +30,7 @@ class Lock:
             except OSError:
                 if attempt == 0:
                     self._end_predecessor(token)
-                time.sleep(0.1)  # one whose host has just gone is about to end
+                time.sleep(0.1)  # a process whose host has just gone is about to end
         else:
             raise AgentError("busy", "process {} measures here for someone else".format(self._holder().get("pid")),
                              "wait for it, or end that process")

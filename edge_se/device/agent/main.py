@@ -34,7 +34,7 @@ def main() -> int:
             time.sleep(float(sys.argv[2]))
     elif command == "serve":
         answers = os.fdopen(os.dup(1), "wb")
-        os.dup2(2, 1)  # whatever a runtime prints must not come between the answers
+        os.dup2(2, 1)  # output of a runtime must not come between the answers
         answers.write(MAGIC)
         answers.flush()
         Server(Pipe(), answers).serve()

@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     Rail = tuple[tuple[str, ...], float, str]
 
 # Single-channel monitors by the names that Linux's drivers give them (drivers/hwmon/ina2xx.c and ina238.c): the input
-# of a Thor developer kit lies behind an INA238. Of three channels is the INA3221 alone.
+# of a Thor developer kit lies behind an INA238. Only the INA3221 has three channels.
 SINGLE = ("ina219", "ina220", "ina226", "ina228", "ina230", "ina231", "ina234", "ina237", "ina238", "ina260", "sq52206")
 
 
 def power_sources(root: str = "/") -> list[str]:
     """Where power can be read: tegrastats, ina3221 or another monitor by its chip's name, rapl."""
-    found = ["tegrastats"] if root == "/" and program("tegrastats") else []
+    sources = ["tegrastats"] if root == "/" and program("tegrastats") else []
     files = rail_files(root)
     readable = read_rails(files, root)
-    found += sorted({files[name][2] for name in readable})
-    return found + (["rapl"] if read_counters(counter_files(root), root) else [])
+    sources += sorted({files[name][2] for name in readable})
+    return sources + (["rapl"] if read_counters(counter_files(root), root) else [])
 
 
 def rail_files(root: str) -> dict[str, Rail]:
-    """Of each rail the files whose numbers multiplied by a factor are milliwatts, that factor, and the chip.
+    """For each rail: the files, the factor that turns the product of their numbers into milliwatts, and the chip.
 
-    INA3221: JetPack 5 and later under hwmon (mV, mA), JetPack 4 under iio (mW). Of single-channel ones hwmon tells
-    microwatts. One without a label is a Thor's input, or is told by its chip and place.
+    INA3221: JetPack 5 and later under hwmon (mV, mA), JetPack 4 under iio (mW). For single-channel monitors hwmon
+    tells microwatts. One without a label is the input of a Thor, or gets the name of its chip and position.
     """
     rails: dict[str, Rail] = {}
     labels = paths("/sys/bus/i2c/drivers/ina3221/*/hwmon/hwmon*/in[1-3]_label", root)
@@ -74,5 +74,5 @@ def counter_files(root: str) -> dict[str, tuple[str, int | None]]:
 
 def read_counters(files: dict[str, tuple[str, int | None]], root: str) -> dict[str, int]:
     """Microjoules of each package; reading them usually takes root."""
-    found = {name: read_number(path, root) for name, (path, _) in files.items()}
-    return {name: value for name, value in found.items() if value is not None}
+    microjoules = {name: read_number(path, root) for name, (path, _) in files.items()}
+    return {name: value for name, value in microjoules.items() if value is not None}

@@ -42,12 +42,12 @@ class ImageError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """What happens to an image before a model sees it. Raises ValueError for values that cannot be.
+    """What happens to an image before a model sees it. Raises ValueError for impossible values.
 
     `size` is (height, width). `resize`: "crop" scales the shorter side to size / `share` and takes the centre, "squash"
     scales both sides, "letterbox" scales the longer side and fills up with grey. A pixel is moved to `range`, then
     `mean` is subtracted and `std` divided by, one number a channel in the model's order of channels. uint8 models get
-    pixels as they are. `labels` are the names of the outputs in order; empty where nobody knows them.
+    pixels as they are. `labels` are the names of the outputs in order; empty when unknown.
     """
 
     size: tuple[int, int]
@@ -97,7 +97,7 @@ class Preprocessing:
 
     @property
     def extremes(self) -> tuple[float, float]:
-        """What black and white become before mean and standard deviation."""
+        """The values of black and white before mean and standard deviation."""
         return _RANGES[self.range]
 
     def scale_and_shift(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -113,7 +113,7 @@ class Preprocessing:
         return dict(layout=self.layout, **content)
 
     def beyond(self, *told: str) -> dict[str, Any]:
-        """The fields of the document that neither `told` ones nor what is usual say."""
+        """The fields of the document that are not among the `told` ones and not at their usual values."""
         usual = Preprocessing(size=self.size, mean=self.mean, std=self.std) if self.channels == 3 else None
         return {key: value for key, value in self.document().items()
                 if key not in (*told, "layout") and (usual is None or value != usual.document()[key])}
@@ -149,14 +149,14 @@ def read_pixels(path: Any, how: Preprocessing) -> Pixels:
             return fitted(shown(image), how)
     except ImageError:
         raise
-    except Exception as error:  # Pillow raises whatever its decoders stumble over
+    except Exception as error:  # Pillow raises many kinds of errors for a broken file
         raise ImageError(f"cannot be read as an image ({error})", "remove it, or put it right") from error
 
 
 def shown(image: Picture) -> Picture:
     """As RGB, turned as its EXIF says, 16 bits cut to 8, on white where it is transparent.
 
-    Raises ImageError for kinds of pixels of which nothing says how they look.
+    Raises ImageError for kinds of pixels whose colours are not defined.
     """
     from PIL import Image, ImageOps
 

@@ -35,10 +35,10 @@ def _home() -> str:
 
 
 class Sampler:
-    """Samples in processes of its own, so that the one that measures is left alone; they go on until `stop`.
+    """Takes samples in processes of its own until `stop`, so that the process that measures is not disturbed.
 
-    Clocks and counters of over-current come from /sys whoever tells the power: tegrastats tells the GPU's clock to
-    root alone, and the counters to nobody.
+    Clocks and counters of over-current always come from /sys: tegrastats tells the GPU's clock only to root, and no
+    counters.
     """
 
     def __init__(self, sources: list[str], seconds: float = SAMPLE_S) -> None:
@@ -66,11 +66,11 @@ class Sampler:
         self._first.set()  # it ended
 
     def wait(self, seconds: float) -> None:
-        """Until the first sample, at most so long: a Python takes a while to start, and runs may be short."""
+        """Waits for the first sample, at most so long: a Python takes a while to start, and runs may be short."""
         self._first.wait(seconds)
 
     def take(self, start: float, end: float) -> list[dict[str, Any]]:
-        """Those from `start` to `end` on the monotonic clock, in the order of time; earlier ones are forgotten."""
+        """Samples from `start` to `end` on the monotonic clock, in the order of time; earlier ones are forgotten."""
         taken = [one for one in list(self._samples) if start <= one["t"] <= end]
         self._samples[:] = [one for one in list(self._samples) if one["t"] > end]
         return sorted(taken, key=lambda one: float(one["t"]))
@@ -91,9 +91,9 @@ _SAMPLERS: list[Sampler] = []  # the one of this process, once power was asked f
 
 
 def sampled(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `work` returns, the `power` samples of its timed window and the seconds of that, `window_s`.
+    """The answer of `work`, with the `power` samples of its timed window and its length in seconds, `window_s`.
 
-    Work that tells no `window` counts as a whole.
+    Without a `window` in the answer, all of the work counts.
     """
     sources = power_sources() if not _SAMPLERS else []
     if sources or (is_jetson() and not _SAMPLERS):
@@ -114,7 +114,7 @@ def stop_sampling() -> None:
 
 
 def idle(seconds: float) -> list[dict[str, Any]]:
-    """Samples of a device that does nothing; at once and empty where power cannot be read."""
+    """Samples of an idle device; empty, and at once, when power cannot be read."""
     def rest() -> dict[str, Any]:
         time.sleep(seconds)
         return {}

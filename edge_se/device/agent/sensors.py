@@ -17,10 +17,10 @@ CPUS_EVERY = 5  # samples: reading a processor's clock takes half a millisecond 
 
 
 class Sensors:
-    """The files of /sys, looked up once: to look takes longer than to read, and takes it from what is measured."""
+    """The files of /sys, looked up once: a search takes longer than a reading, and would disturb the measurement."""
 
     def __init__(self, root: str = "/", power: bool = True) -> None:
-        """Without `power` rails and counters are left out, for one who has them from elsewhere."""
+        """Without `power`, rails and counters are left out, because another source tells them."""
         self._root, self._taken = root, 0
         self._rails, self._counters = (rail_files(root), counter_files(root)) if power else ({}, {})
         self._gpu, self._cpus = clock_files(root)

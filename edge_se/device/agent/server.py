@@ -40,7 +40,7 @@ SILENCE_S = 60.0  # the host speaks every five seconds; after this long it is go
 class Server:
     """Answers one request after the other: {"op": ..., ...} with a payload -> {"ok": true, ...} or {"error": ...}.
 
-    A session is replayed by whoever reconnects, so nothing but files and engines outlives the connection.
+    A host that reconnects opens its sessions again, so only files and engines outlive the connection.
     """
 
     def __init__(self, incoming: Any, outgoing: Any) -> None:
@@ -52,7 +52,7 @@ class Server:
         self._tensorrt: dict[str, tuple[TensorRt, Cuda]] = {}
 
     def serve(self) -> None:
-        """Until the host says bye or is gone."""
+        """Serves until the host says bye or is gone."""
         threading.Thread(target=self._listen, daemon=True).start()
         while True:
             request = self._requests.get()
@@ -66,7 +66,7 @@ class Server:
                 return
 
     def _listen(self) -> None:
-        """Until the host is gone; whatever else stops it is answered, and ends the process with its lock."""
+        """Reads until the host is gone. Any other end is answered, and ends the process with its lock."""
         try:
             self._hear()
         except BaseException as error:  # of a thread: nobody else would learn of it, and the host would wait for ever
@@ -94,7 +94,7 @@ class Server:
             waiting = time.monotonic() - heard < SILENCE_S
 
     def _end(self, everything: bool) -> None:
-        """At once: whatever runs now runs for nobody, and may be inside a library for minutes."""
+        """Ends at once: the present work is for nobody, and may be inside a library for minutes."""
         try:
             if self._cache is not None:
                 self._cache.sweep(everything)

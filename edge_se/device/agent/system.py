@@ -33,11 +33,11 @@ def read_number(path: str, root: str = "/") -> int | None:
 
 
 def paths(pattern: str, root: str = "/") -> list[str]:
-    """Files that match, as absolute paths below `root`, which is left out."""
-    found = glob.glob(os.path.join(root, pattern.lstrip("/")))
-    return sorted("/" + os.path.relpath(path, root) for path in found)
+    """Files that match, as absolute paths without `root` in front."""
+    matches = glob.glob(os.path.join(root, pattern.lstrip("/")))
+    return sorted("/" + os.path.relpath(path, root) for path in matches)
 
 
 def program(name: str) -> str | None:
-    """The path of a program, also where the search path of a login over SSH leaves out those of administrators."""
+    """The path of a program. It also looks in administrators' folders, which a login over SSH may not search."""
     return shutil.which(name) or shutil.which(name, path=os.pathsep.join(ADMIN_PATHS))

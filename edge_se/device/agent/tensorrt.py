@@ -41,7 +41,7 @@ class TensorRt:
         return self.name == "tensorrt_rtx" or self.version >= (10,)
 
     def creation_flags(self) -> int:
-        """What `create_network` takes: the flag of this version, 0 where it has none because there is no choice."""
+        """The flags for `create_network`: 0 where this version has no choice and so no flag."""
         flags = self.module.NetworkDefinitionCreationFlag
         name = "STRONGLY_TYPED" if self.strongly_typed else "EXPLICIT_BATCH"
         return 1 << int(getattr(flags, name)) if hasattr(flags, name) else 0
@@ -52,7 +52,7 @@ class TensorRt:
         return [] if self.strongly_typed else wanted
 
     def why_not(self, precision: str, capability: Iterable[int] | None) -> str | None:
-        """Why a GPU of `capability` runs no file of `precision`, or None; which targets run is said by their rules."""
+        """Why a GPU of `capability` runs no file of `precision`, or None. The rules of a target tell the rest."""
         if precision == "int8" and capability is not None and tuple(capability) in ((5, 3), (6, 0), (6, 2)):
             return "this GPU (compute capability {}.{}) has no INT8; deploy FP16".format(*capability)
         return None
@@ -111,7 +111,7 @@ class TensorRt:
 
     @property
     def skipped_tactics(self) -> int:
-        """How many kernels the last build did not try for want of memory, as far as its log tells."""
+        """How many kernels the last build skipped because memory was short, as far as its log tells."""
         skipped = sum("skipping tactic" in message.lower() for message in self._short)
         return max(skipped, len(self._short) - skipped)  # each is announced by a line on what it requests
 
@@ -136,7 +136,7 @@ class TensorRt:
 
 
 def load_tensorrt(name: str) -> TensorRt:
-    """TensorRT or TensorRT for RTX as installed; AgentError when it is not or is too old."""
+    """The installed TensorRT or TensorRT for RTX; AgentError when it is missing or too old."""
     try:
         return TensorRt(__import__(name))
     except ImportError as error:

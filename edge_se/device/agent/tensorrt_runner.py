@@ -55,7 +55,7 @@ class TensorRtRunner:
 
     def run(self, images: Floats) -> Floats:
         """Normalised images (N, 3, H, W) -> logits (N, classes); a last short batch is padded."""
-        batch, found = self.shape[0], []
+        batch, outputs = self.shape[0], []
         for start in range(0, len(images), batch):
             part = images[start : start + batch]
             self._buffers[self._input].host[: len(part)] = part
@@ -63,8 +63,8 @@ class TensorRtRunner:
             self._enqueue()
             self._copy_out()
             self._cuda.call("cudaStreamSynchronize", self._stream)
-            found.append(self._buffers[self._output].host[: len(part)].copy())
-        return np.concatenate(found)
+            outputs.append(self._buffers[self._output].host[: len(part)].copy())
+        return np.concatenate(outputs)
 
     def time(self, images: Floats, plan: dict[str, Any]) -> dict[str, Any]:
         """GPU time in `ns`, between CUDA events around the engine; `wall_ns` and both copies beside it."""
@@ -97,7 +97,7 @@ class TensorRtRunner:
                 "cuda_graph": self._graph is not None, "cuda_graph_note": self.graph_note}
 
     def layers(self) -> Any:
-        """What the engine's inspector tells of its layers."""
+        """The layer information of the engine's inspector."""
         inspector = self._engine.create_engine_inspector()
         return json.loads(inspector.get_engine_information(self._trt.module.LayerInformationFormat.JSON))
 
@@ -126,7 +126,7 @@ class TensorRtRunner:
                 raise AgentError("runtime", f"the engine failed: {self._trt.said()}")
             self._cuda.call("cudaStreamSynchronize", self._stream)
             taken.append(list(spent))
-        # By place in the run, not by name: TensorRT 11 gives several layers one name.
+        # By position in the run, not by name: TensorRT 11 gives several layers one name.
         return [{"name": layer[0][0], "averageMs": sum(spent for _, spent in layer) / runs}
                 for layer in zip(*taken[3:])]
 

@@ -21,7 +21,7 @@ def sample_durations(call: Callable[[], object], min_duration: float, min_runs: 
 def timed(call: Callable[[], object], min_duration: float, min_runs: int, warmup: float) -> dict[str, Any]:
     """The same as `ns`, and the `window` that they fill: [start, end] in seconds of the monotonic clock.
 
-    The window is what energy is taken over: neither compilation nor warm-up lies in it.
+    Energy is taken over the window; compilation and warm-up are outside it.
     """
     _warm_up(call, warmup)
     start = time.monotonic()

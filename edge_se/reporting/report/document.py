@@ -73,7 +73,7 @@ def _missing(builds: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[d
     foreign = [build["name"] for build in builds if not build["cifar10"]]
     if foreign:
         missing.append(("Verdicts, drops by class and flipped images",
-                        f"{', '.join(foreign)} answers with other classes than CIFAR-10's, which these are made with."))
+                        f"{', '.join(foreign)} has other classes than CIFAR-10, whose images these need."))
     if not rows:
         missing.append(("Latencies and Pareto", "Run `edge-se bench --model NAME --out bench.json` and give "
                         "`--bench bench.json`, or keep the file as bench.json in the build's folder."))

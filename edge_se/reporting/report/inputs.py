@@ -159,13 +159,13 @@ class Robustness(Given):
         """Every condition once, the clean one among them, and every file once under each, FP32 the first."""
         files = [item.file for item in self.files]
         if len(set(files)) < len(files) or not self.files or self.files[0].label != "fp32":
-            raise ValueError("its files are not FP32 and others, each once")
+            raise ValueError("its files must be FP32 and others, each once")
         tables: list[Sequence[Answers | Overall]] = [self.overall, *(condition.files for condition in self.conditions)]
         if any([row.file for row in table] != files for table in tables):
-            raise ValueError("its conditions are not each of all its files")
+            raise ValueError("a condition lacks some of its files")
         told = [(item.corruption, item.severity) for item in self.conditions]
         if len(set(told)) < len(told) or [level for _, level in told].count(0) != 1 or told[0][1] != 0:
-            raise ValueError("its conditions are not the clean images and others, each once")
+            raise ValueError("its conditions must be the clean images and others, each once")
         return self
 
 

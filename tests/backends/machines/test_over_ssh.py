@@ -133,7 +133,7 @@ def test_engines_are_built_there_once_and_measured_by_cuda_events(gpu_box, build
     assert row["why"]["kernel_ms"] == pytest.approx(0.31) and row["why"]["comparison"]["speedup"] == pytest.approx(1)
     assert "why" not in rows["fp32", "any", "tensorrt", 2]
     assert row["flips_against_onnxruntime"] > 0  # the stand-in answers nonsense, and that is told
-    assert any(note.startswith("int8.tensorrt in tensorrt: ") and "others than onnxruntime's" in note
+    assert any(note.startswith("int8.tensorrt in tensorrt: ") and "answers differ from onnxruntime's" in note
                for note in notes.notes)
     assert row["engine"]["kept"] and row["engine"]["skipped_tactics"] == 0
     assert not any("memory was short" in note for note in notes.notes)
