@@ -14,7 +14,7 @@ SIGMOIDS = ("Sigmoid", "HardSigmoid")
 def depthwise_swishes(model: onnx.ModelProto) -> list[str]:
     """Outputs of INT8 depthwise convolutions whose swish or hard swish goes into a QuantizeLinear.
 
-    After a ReLU TensorRT 8.5 has the kernel, and so it has without INT8 or without depth: those are left out.
+    TensorRT 8.5 has a kernel after a ReLU, for float and for ordinary convolutions, so these are left out.
     """
     view = GraphView(model)
     swishes = []

@@ -21,7 +21,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """A method of choosing ranges and a placement; `auto`: measured, placement None: by `default_placement`."""
+    """A method of choosing ranges, and a placement. `auto` measures; placement None takes `default_placement`."""
 
     method: str
     placement: str | None
@@ -53,8 +53,7 @@ def best_method(model: OnnxModel, statistics: Statistics, target: Target, placem
                 progress: Progress) -> str:
     """The method whose INT8 logits are nearest to FP32's on `images` (the highest SQNR); the first one of equals.
 
-    No labels are needed, and the calibration images themselves serve: a method has no parameters that it could fit
-    to them.
+    No labels are needed. The calibration images will do: a method has no parameters that could overfit them.
     """
     reference, decibels = logits_of(model, images), dict[str, float]()
     with progress.task(f"choosing a method for {target.name}", len(METHODS)) as advance:

@@ -3,7 +3,8 @@
 The pattern: a bounded function of pools alone that scales what was pooled. Which layers, activations and shapes lie
 between a pool and the bound does not matter: 1 x 1 convolutions, linear layers, Einsum, the 1-D convolution of ECA,
 pools by mean and by maximum (CBAM), of rows and of columns (coordinate attention). A competitive excitation (CMPE-SE)
-reads a pool of the tensor too that the product is added to. CBAM's spatial half is none: it pools over channels.
+reads a pool of the tensor too that the product is added to. The spatial half of
+CBAM is not an excitation: it pools over channels.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ LONGEST = 40  # nodes; a chain that is longer is no excitation
 class Excitation:
     """`squeezes` pool u (and its shortcut), `inner` computes the excitation from them, `scale` multiplies u by it.
 
-    Nodes by the name of their first output; that of u's pool comes first. Where several factors of the same pools
+    Nodes are named by their first output; the pool of u comes first. Where several factors of the same pools
     scale u in turn, `scale` is the first product and `inner` has the nodes of all.
     """
 
@@ -71,7 +72,7 @@ class _Chain:
 
 
 def _chain(factor: str, view: GraphView) -> _Chain | None:
-    """What computes `factor` from pools alone, or None where something else does or nothing bounds it."""
+    """The nodes that compute `factor` from pools alone; None if it needs something else, or nothing bounds it."""
     if not _is_bounded(factor, view):
         return None
     chain = _Chain(inner=[], pooled={})
@@ -105,7 +106,7 @@ def _squeezes(chain: _Chain, scaled: str, scale: onnx.NodeProto, view: GraphView
 
 
 def _is_bounded(name: str, view: GraphView) -> bool:
-    """Whether `name` cannot leave an interval whatever the image: constants shift and stretch it only."""
+    """Whether `name` stays in an interval for every image: constants only shift and stretch it."""
     node = _skip_shapes(name, view)
     if node is None:
         return False
@@ -141,7 +142,7 @@ def _added_to(name: str, view: GraphView) -> str | None:
 
 
 def _behind_shapes(name: str, view: GraphView) -> str:
-    """The tensor whose values `name` has, in whatever shape."""
+    """The tensor whose values `name` has, perhaps in another shape."""
     node = view.producer.get(name)
     while node is not None and node.op_type in ("Reshape", "Flatten", "Identity"):
         name = node.input[0]

@@ -44,9 +44,9 @@ class ExcitationValues:
 
 @dataclass(frozen=True, kw_only=True)
 class Folding:
-    """What was folded, those that depend least on the image, and what that cost on the images that chose it.
+    """The folded excitations, which depend least on the image, and what folding cost on the images that chose them.
 
-    `excitations` has all of the model's, in that order, of which the first `count` are folded. Accuracies are in
+    `excitations` has all of the model, in that order; the first `count` are folded. Accuracies are in
     percent, None without labels; `drop` is against the model as it was trained.
     """
 
@@ -74,9 +74,9 @@ def fold_excitations(model: OnnxModel, images: ImageSet, held_out: ImageSet, *, 
                progress: Progress) -> tuple[OnnxModel, Folding]:
     """`model` with as many excitations folded as lose at most `max_drop_pp` points at confidence 1 - alpha.
 
-    Means are of `images`, the drop is of `held_out` (without labels the share of flips bounds it). They are taken in
-    the order of their deviation; all of them are tried first, then half of what is between what held and what did not.
-    Raises CalibrationError where there is no excitation, or none that may be folded, and for images of the test set.
+    Means are taken on `images`, the drop on `held_out` (without labels the share of flips bounds it). Excitations are
+    folded in the order of their deviation. All are tried first, then the middle between a count that held and one
+    that did not. Raises CalibrationError when no excitation can be folded, and for images of the test set.
     """
     if held_out.split == "test":
         raise CalibrationError("the test set chooses nothing", where=held_out.name,
@@ -115,7 +115,7 @@ def fold_excitations(model: OnnxModel, images: ImageSet, held_out: ImageSet, *, 
 
 
 def _most(total: int, holds: Callable[[int], bool]) -> int:
-    """The largest count that `holds`, all first, then by halves as if fewer were always better; 0 for none."""
+    """The largest count that `holds`, found by halving, as if fewer were always better; 0 when none does."""
     if holds(total):
         return total
     most, least = 0, total
@@ -150,7 +150,7 @@ def excitation_values(model: OnnxModel, images: ImageSet, advance: Callable[[int
 
 
 def folded(model: OnnxModel, values: Sequence[ExcitationValues]) -> OnnxModel:
-    """`model` with these excitations as constants, in the weights of a convolution wherever one is beside them."""
+    """`model` with these excitations as constants, in the weights of a convolution if one is beside them."""
     proto = model.copy()
     for value in values:
         view = GraphView(proto)
@@ -209,7 +209,7 @@ def _multiply_input(proto: onnx.ModelProto, node: onnx.NodeProto, position: int,
 
 
 def _added(proto: onnx.ModelProto, name: str, value: NDArray[np.float32]) -> str:
-    """A new constant, under `name` or the next like it that is free; its name."""
+    """Adds a constant as `name`, or as the next free name like it; returns its name."""
     taken = {item.name for item in proto.graph.initializer} | {out for node in proto.graph.node for out in node.output}
     free = next(text for text in (name, *(f"{name}_{number}" for number in range(len(taken) + 1))) if text not in taken)
     proto.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), free))

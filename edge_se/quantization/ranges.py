@@ -19,7 +19,7 @@ from edge_se.quantization.histograms import Histogram
 from edge_se.quantization.methods import METHODS
 from edge_se.quantization.targets import Activations, is_symmetric
 
-FLOATS_PER_RUN = 64 * 2**20  # 256 MiB of activations at once, whatever the net and the number of images
+FLOATS_PER_RUN = 64 * 2**20  # 256 MiB of activations at once, for every net and number of images
 LARGEST_BATCH = 32
 
 
@@ -46,7 +46,7 @@ class Statistics:
     histograms: dict[str, Histogram]
 
     def ranges(self, method: str, activations: Activations) -> Ranges:
-        """The ranges that `method` chooses for activations stored so."""
+        """The ranges that `method` chooses for activations of this type."""
         if method not in METHODS:
             raise CalibrationError(f"unknown method '{method}'", where="--method", fix=did_you_mean(method, METHODS))
         return Ranges(method=method, model_sha256=self.model_sha256, calibration=self.calibration,
@@ -75,9 +75,9 @@ def collect(model: OnnxModel, images: ImageSet, advance: Callable[[int], None] =
 
 def watched(model: OnnxModel, images: ImageSet, names: Sequence[str] | None = None
             ) -> Iterator[tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]]:
-    """Batches of what the model takes with the tensors `names` of each (None: every float activation), all finite.
+    """Batches of inputs with the tensors `names` of each (None: every float activation), all finite.
 
-    A fixed batch is filled up with copies of its last image: they move no extreme, and who averages leaves them out.
+    A fixed batch is filled up with copies of its last image. They change no extremes; averages must leave them out.
     """
     _require_shape(model, images)
     session, names = _session_with_outputs(model, names)

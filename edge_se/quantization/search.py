@@ -70,8 +70,8 @@ def search(model: OnnxModel, statistics: Statistics, target: Target, images: Ima
            ) -> tuple[Placement, list[Candidate]]:
     """The chosen placement and every candidate.
 
-    Without labels a drop cannot be known, but it cannot exceed the share of flips: that share is kept within the
-    budget then. Raises CalibrationError for images of the test set, and where no candidate is faster than FP32.
+    Without labels the drop is unknown, but it cannot exceed the share of flips, which is then kept within the budget.
+    Raises CalibrationError for images of the test set, and when no candidate is faster than FP32.
     """
     if images.split == "test":
         raise CalibrationError("the test set chooses nothing", where=images.name,
@@ -180,7 +180,7 @@ def _replaced(row: Candidate, **changes: Any) -> Candidate:
 
 
 def log_key(model: OnnxModel, statistics: Statistics, target: Target, images: ImageSet, alpha: float) -> dict[str, Any]:
-    """What the accuracy of a candidate depends on beside its own file, whose hash each row has."""
+    """All that the accuracy of a candidate depends on beside its file, whose hash is in each row."""
     return {"schema": SCHEMA, "model_sha256": model.sha256, "calibration_sha256": statistics.calibration_sha256,
             "target": target.name, "images_sha256": images.sha256, "labelled": images.labels is not None,
             "preprocessing": repr(replace(images.preprocessing, labels=())), "alpha": alpha,

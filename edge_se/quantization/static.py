@@ -28,7 +28,7 @@ SMALLEST_SCALE = 1e-8  # a tensor that was zero on every calibration image still
 
 
 def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placement) -> OnnxModel:
-    """The Q/DQ graph of `model` for `target`; CalibrationError when the ranges are of another graph."""
+    """The Q/DQ graph of `model` for `target`; CalibrationError when the ranges belong to another graph."""
     if ranges.model_sha256 != model.sha256:
         raise CalibrationError("these ranges were collected on another model", where=ranges.calibration,
                                fix="calibrate this model")

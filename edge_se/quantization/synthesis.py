@@ -1,4 +1,4 @@
-"""Calibration images without data: noise, optimised until a trained net's batch norms see what they saw in training.
+"""Calibration images without data: noise, optimised until the batch norms of a trained net see statistics as in training.
 
 ZeroQ (Cai et al., arXiv 2001.00281) for the batch-norm loss, DeepInversion (Yin et al., arXiv 1912.08795) for class
 labels and the smoothness prior.
@@ -79,7 +79,7 @@ class _BatchNormLoss:
             hook.remove()
 
     def loss(self) -> torch.Tensor:
-        """Of the forward pass since the last call."""
+        """The loss of the forward pass since the last call."""
         mean = torch.stack(self._losses).mean()
         self._losses = []
         return mean
@@ -105,7 +105,7 @@ def _total_variation(images: torch.Tensor) -> torch.Tensor:
 
 
 def _pixel_limits(how: Preprocessing) -> tuple[torch.Tensor, torch.Tensor]:
-    """What a net sees of black and white, (1, 3, 1, 1) each."""
+    """The inputs of a net for black and white, (1, 3, 1, 1) each."""
     mean, std, (black, white) = *_normalisation(how), how.extremes
     return (black - mean) / std, (white - mean) / std
 

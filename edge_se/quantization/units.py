@@ -50,7 +50,7 @@ def with_float_units(placement: Placement, units: list[Unit], name: str) -> Plac
 
 
 def only(unit: Unit, model: onnx.ModelProto, placement: Placement) -> Placement:
-    """Everything in float but `unit`: what is lost then is its own doing."""
+    """Everything in float but `unit`, so that the whole loss is its own."""
     others = tuple(node.output[0] for node in model.graph.node if node.output[0] not in unit.nodes)
     return Placement(name=f"only {unit.name}", operators=placement.operators, float_nodes=others, residual_inputs=())
 

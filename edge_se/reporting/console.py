@@ -26,7 +26,7 @@ class ConsoleProgress:
         self._beat: Heartbeat | None = None
         if not quiet and not sys.stderr.isatty():
             self._beat = Heartbeat(sys.stderr)
-            weakref.finalize(self, self._beat.stop)  # the command is over: nobody holds its progress any more
+            weakref.finalize(self, self._beat.stop)  # the command is over: nobody holds its progress
 
     @contextmanager
     def task(self, what: str, total: int) -> Iterator[Advance]:

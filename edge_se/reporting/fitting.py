@@ -1,4 +1,4 @@
-"""Tables that fit a terminal: what a reader can do without is left out, and told with `--wide`."""
+"""Tables that fit a terminal: columns that a reader can do without are left out, and shown with `--wide`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GAP = 2  # between two columns
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """A table of at most WIDTH columns where that could be; `constant`: what is left out and equal in all rows."""
+    """A table of at most WIDTH columns if possible. `constant`: values that were left out and are equal in all rows."""
 
     columns: list[str]
     rows: list[list[str]]
@@ -21,7 +21,7 @@ class Fitted:
 
     @property
     def words(self) -> str:
-        """What is not shown, in one line; empty where all is."""
+        """What is not shown, in one line; empty when all is shown."""
         if not self.left_out:
             return ""
         same = ", ".join(f"{name} {value}" for name, value in self.constant.items())
@@ -37,7 +37,7 @@ def fitted(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int, 
            conditions: Sequence[str] = (), width: int = WIDTH) -> Fitted:
     """The table without as many of the columns `spare`, in their order, as it takes to fit.
 
-    One of the `conditions` is only left out where it is the same in all rows, and is then told in words. The first
+    One of the `conditions` is left out only if it is the same in all rows, and is then told in words. The first
     `left` columns are text.
     """
     kept, out, constant = list(range(len(columns))), list[str](), dict[str, str]()

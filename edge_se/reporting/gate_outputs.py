@@ -41,7 +41,7 @@ def junit(document: dict[str, Any]) -> str:
 
 
 def summary(document: dict[str, Any]) -> str:
-    """A heading, a table of accuracy, one of what stands beside it, and the classes that changed."""
+    """A heading, a table of accuracy, one of the other verdicts, and the classes that changed."""
     rows = [[f"`{row['file']}`", SIGN[row["verdict"]], f"{row['drop_pp']:+.2f}",
              f"{row['ci_pp'][0]:+.2f} to {row['ci_pp'][1]:+.2f}", f"{row['margin_pp']:.2f}",
              f"{row['broken']} / {row['fixed']}", f"{row['n']:,}", f"{row['mcnemar_p']:.3g}"]

@@ -14,9 +14,9 @@ EVERY_S = 10.0
 
 
 class Heartbeat:
-    """Writes lines to `stream`, and where nothing was written for `every_s` seconds what is being done and how far.
+    """Writes lines to `stream`. After `every_s` seconds without a line it writes what is being done, and how far it is.
 
-    A thread of its own writes, since no step promises to report progress in time. It ends with `stop`.
+    Another thread writes, since no step promises to report progress in time. It ends with `stop`.
     """
 
     def __init__(self, stream: TextIO, every_s: float = EVERY_S) -> None:
@@ -47,7 +47,7 @@ class Heartbeat:
             self._doing.remove(item)
 
     def stop(self) -> None:
-        """No further line; does not wait for the thread."""
+        """Stops the lines; does not wait for the thread."""
         self._over.set()
 
     def _beat(self) -> None:

@@ -1,4 +1,4 @@
-"""How a net's training is told: its top-1, and what is shipped of it."""
+"""A net's training in words: its top-1, and what of it is shipped."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from edge_se.reporting.tables import DASH
 
 
 def top1_text(test: float | None, validation: float | None) -> str:
-    """Test top-1; of a card that has none the validation figure, which says so: its images chose the epoch."""
+    """Test top-1. Without it, the validation figure, marked as such, because its images chose the epoch."""
     if test is not None:
         return f"{test:.2f}"
     return DASH if validation is None else f"{validation:.2f} (validation)"
 
 
 def weights_text(weights: bool, card: bool) -> str:
-    """What comes with edge-se of a net's training."""
+    """Which results of a net's training come with edge-se."""
     return "bundled" if weights else "card" if card else "none"

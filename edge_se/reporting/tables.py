@@ -31,7 +31,7 @@ def build_rows(build: Build) -> Rows:
 def measurement_rows(measurements: list[dict[str, Any]]) -> Rows:
     """Measurements of a bench, with the speed-up over FP32 of the same model, backend, batch, threads and scenario.
 
-    What a GPU, a power sensor or an earlier run adds has columns of its own where any row has it.
+    Figures of a GPU, a power sensor or an earlier run get columns if any row has them.
     """
     columns = ["model", "precision", "target", "backend", "batch", "threads", "p50 ms", "p90 ms", "p99 ms", "CV",
                "images/s", "x FP32", "top-1 %", "params", "MFLOPs", "MiB"]
@@ -122,7 +122,7 @@ def markdown(columns: list[str], rows: list[list[str]], left: int = 1) -> str:
 
 
 def explain_rows(document: dict[str, Any]) -> Rows:
-    """Causes of `explain`, the longest first; beside them a baseline's, with compute of all precisions as one."""
+    """Causes of `explain`, the longest first. Beside a baseline, compute of all precisions is one cause."""
     comparison = document["comparison"]
     groups = {item["group"]: item for item in comparison["groups"]} if comparison else {}
     rows = [[CAUSES[item["cause"]], str(item["count"]), f"{item['milliseconds']:.4f}", f"{100 * item['share']:.1f} %",
@@ -152,12 +152,12 @@ def sensitivity_rows(units: list[dict[str, Any]]) -> Rows:
 
 
 def doctor_rows(document: dict[str, Any]) -> Rows:
-    """Checks of `doctor` in their order; what is fine needs no fix."""
+    """Checks of `doctor` in their order; a check that is ok has no fix."""
     return ["check", "found", "status", "fix"], [
         [check["check"], check["found"], check["status"], check["fix"] or DASH] for check in document["checks"]]
 
 
 def job_rows(document: dict[str, Any]) -> Rows:
-    """Jobs of `doctor`: what works here, and what the others lack."""
+    """Jobs of `doctor`: which ones work here, and what the others lack."""
     return ["job", "works", "lacks"], [[job["job"], "yes" if job["works"] else "no", ", ".join(job["lacks"]) or DASH]
                                        for job in document["jobs"]]

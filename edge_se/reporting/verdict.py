@@ -1,4 +1,4 @@
-"""A gate's document in words, and what it says beside accuracy."""
+"""A gate's document in words, with its verdicts beside accuracy."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def explain(document: dict[str, Any]) -> list[str]:
 
 
 def meaning(row: dict[str, Any]) -> str:
-    """What the verdict of a file says."""
+    """The meaning of a file's verdict."""
     if not row.get("fp32_above_chance", True):
         return "FP32 is not better than chance on these images, so nothing was shown"
     return MEANING[row["verdict"]]
@@ -45,7 +45,7 @@ def _notes(row: dict[str, Any]) -> list[str]:
 
 
 def interval_name(document: dict[str, Any]) -> str:
-    """A sequential gate's interval holds at all looks together, so it is wider than that of a single look."""
+    """The interval of a sequential gate holds at all looks together, so it is wider than for a single look."""
     repeated = " repeated" if document.get("design") == "sequential" else ""
     return f"{100 * document['confidence']:g} %{repeated} interval"
 
@@ -70,7 +70,7 @@ def beside(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def words(kind: str, row: dict[str, Any]) -> str:
-    """What such a row found."""
+    """The result in such a row, in words."""
     if "why" in row:
         return str(row["why"])
     if kind == "baseline":

@@ -120,8 +120,9 @@ class Preprocessing:
 
 
 def of_document(content: dict[str, Any]) -> Preprocessing:
-    """What `document` wrote; without the fields that older files lack, what they meant. ValueError, TypeError or
-    KeyError for anything else.
+    """Reads what `document` wrote; fields that older files lack get the values that those files meant.
+
+    Raises ValueError, TypeError or KeyError for anything else.
     """
     values = {field.name: content[field.name] for field in dataclasses.fields(Preprocessing) if field.name in content}
     for key in ("size", "mean", "std", "labels"):

@@ -1,4 +1,4 @@
-"""What the answers of a build's files tell: paired drops and verdicts, drops class by class, images that flipped."""
+"""Results from the answers of a build's files: paired drops and verdicts, drops by class, flipped images."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def files_of(material: Material, margin_pp: float, alpha: float) -> list[dict[st
 
 
 def _accuracy(item: Artifact, given: Predictions | None) -> dict[str, Any]:
-    """As the manifest says (same bytes), else from the predictions."""
+    """Accuracy from the manifest (same bytes), else from the predictions."""
     if item.top1 is not None or given is None:
         return {"top1": item.top1, "top1_ci": list(item.top1_ci) if item.top1_ci else None, "top1_n": item.top1_n}
     n, right = len(given.images), int((given.logits[item.file].argmax(1) == given.images.labels).sum())
@@ -57,13 +57,13 @@ def _drop(given: Predictions, fp32: Artifact, item: Artifact, margin_pp: float, 
 
 
 def worst_of(files: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The INT8 file with the gravest verdict, of these the one whose drop may be largest; None without any."""
+    """The INT8 file with the gravest verdict and, among these, the largest possible drop; None without INT8 files."""
     judged = [row for row in files if row["precision"] == "int8" and row["ci_pp"]]
     return max(judged, key=lambda row: (SEVERITY[row["verdict"]], row["ci_pp"][1]), default=None)
 
 
 def classes_of(material: Material, alpha: float) -> list[dict[str, Any]]:
-    """Per file but FP32 and per class: drop in points with its interval; [] without predictions.
+    """For each file but FP32 and each class: drop in points with its interval; [] without predictions.
 
     Ten classes are ten chances of a false alarm: `significant` goes by exact McNemar tests that are adjusted for all
     classes of the file, never by an interval alone.
@@ -90,7 +90,7 @@ def classes_of(material: Material, alpha: float) -> list[dict[str, Any]]:
 
 
 def gallery_of(material: Material, limit: int = GALLERY) -> dict[str, Any] | None:
-    """At most `limit` images that an INT8 file answers otherwise than FP32, those that most files change first.
+    """At most `limit` images that INT8 and FP32 answer differently; those that most files change come first.
 
     Images are base64 PNGs of the data set's own size. None without predictions.
     """

@@ -96,7 +96,7 @@ def histogram(tensor: dict[str, Any]) -> dict[str, Any]:
 
 
 def unit_bars(units: list[dict[str, Any]]) -> list[float]:
-    """Length of each unit's bar in percent: the longer, the more noise, in dB below the most robust unit."""
+    """Length of each unit's bar in percent. A longer bar is more noise: dB below the most robust unit."""
     values = [unit["sqnr_db"] for unit in units]
     best, worst = max(values), min(values)
     return [round(100 * (best - value) / ((best - worst) or 1.0), 1) for value in values]

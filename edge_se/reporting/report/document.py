@@ -20,7 +20,7 @@ SCHEMA = "edge-se/report/1"
 def report_document(materials: Sequence[Material], *, benches: Sequence[tuple[str, Bench]] = (),
                     sensitivities: Sequence[tuple[str, Sensitivity]] = (),
                     robust: Sequence[tuple[str, Robustness]] = (), margin_pp: float, alpha: float) -> dict[str, Any]:
-    """Everything that a report says. Documents come with the name to call them by.
+    """Everything that a report says. Documents come with a name for messages.
 
     `margin_pp`: percentage points that INT8 may lose; `alpha`: one-sided error rate of a verdict.
     """
@@ -66,7 +66,7 @@ def _sensitivity(given: Sensitivity) -> dict[str, Any]:
 
 
 def _missing(builds: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """What is not in the report, each with one sentence on how to get it."""
+    """The parts that the report lacks, each with one sentence on how to get it."""
     missing = []
     if any(build["judged_on"] is None and build["cifar10"] for build in builds):
         missing.append(("Verdicts, drops by class and flipped images", f"CIFAR-10 is not here: {HOW_TO_GET}."))

@@ -1,4 +1,4 @@
-"""What a report is made of: builds with what is known of them, and documents of other commands."""
+"""The inputs of a report: builds with what is known of them, and documents of other commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge_se.core.whole import Given, first_problem
 from edge_se.data.splits import ImageSet
 from edge_se.quantization.ranges import Statistics
 
-# No clock tells less than a femtosecond, no device more than a year: ratios and charts of altered figures stay finite.
+# Times are between a femtosecond and a year, so that ratios and charts of altered figures stay finite.
 Milliseconds = Annotated[float, Field(ge=1e-12, le=1e12)]
 Decibels = Annotated[float, Field(ge=-1e6, le=1e6)]
 Percent = Annotated[float, Field(ge=-1e-6, le=100 + 1e-6)]
@@ -56,7 +56,7 @@ class Bench(Given):
 
     @property
     def machine(self) -> str:
-        """The device or processor that was measured, as far as the document says."""
+        """The device or processor that was measured, if the document names it."""
         told = self.environment.get("device")
         hardware = self.environment.get("hardware")
         name = told.get("name") if isinstance(told, dict) else None
@@ -124,7 +124,7 @@ class Condition(Given):
 
 
 class Overall(Given):
-    """One file over all corrupted conditions; intervals are null where too few images tell."""
+    """One file over all corrupted conditions; intervals are null when there are too few images."""
 
     file: str
     top1: Percent
@@ -156,7 +156,7 @@ class Robustness(Given):
 
     @model_validator(mode="after")
     def _whole(self) -> Robustness:
-        """Every condition once, the clean one among them, and every file once under each, FP32 the first."""
+        """Checks that every condition is there once, also the clean one, and every file once under each, FP32 first."""
         files = [item.file for item in self.files]
         if len(set(files)) < len(files) or not self.files or self.files[0].label != "fp32":
             raise ValueError("its files must be FP32 and others, each once")
@@ -179,7 +179,7 @@ class Predictions:
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """A build and what is known of it; None for what is not at hand."""
+    """A build and what is known of it; None for unknown parts."""
 
     name: str
     build: Build
@@ -192,7 +192,7 @@ COMMANDS: dict[type[Given], str] = {Bench: "bench", Sensitivity: "sensitivity", 
 
 
 def read_given(kind: type[Kind], source: Path | Mapping[str, Any]) -> Kind:
-    """The document of `kind` in a file, or at hand; EdgeSeError when missing, of another kind or incomplete."""
+    """The document of `kind`, from a file or as given; EdgeSeError when missing, of another kind or incomplete."""
     command = COMMANDS[kind]
     fix = f"give a file that `edge-se {command} --out FILE` wrote"
     where = source if isinstance(source, Path) else command

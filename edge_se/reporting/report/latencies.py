@@ -1,4 +1,4 @@
-"""Measured latencies of a report: which build each belongs to, and who is on the accuracy/latency Pareto front."""
+"""Measured latencies of a report: which build each belongs to, and which are on the accuracy/latency Pareto front."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def rows_of(builds: list[dict[str, Any]], benches: Sequence[tuple[str, Bench]]) 
 def _set_speedups(rows: list[dict[str, Any]]) -> None:
     """`x_fp32`: how many times as fast as FP32 of the same model in the same runtime under the same conditions.
 
-    By the median latency, of throughput by images per second.
+    Compared by the median latency, for throughput by images per second.
     """
     def conditions(row: dict[str, Any]) -> tuple[Any, ...]:
         return tuple(row[key] for key in ("model", "backend", *SAME))
@@ -51,7 +51,7 @@ def _set_speedups(rows: list[dict[str, Any]]) -> None:
 
 
 def pareto_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Groups of comparable latencies whose accuracy is known, each row told whether it is on the front of its group.
+    """Groups of comparable latencies with known accuracy. Each row tells whether it is on the front of its group.
 
     On the front: no other is as accurate and faster, or as fast and more accurate.
     """

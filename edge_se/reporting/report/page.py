@@ -21,7 +21,7 @@ def require_page(where: str = "--html") -> None:
 
 
 def page(document: dict[str, Any]) -> str:
-    """HTML of a report. Everything that comes from outside is escaped; the template marks nothing as safe."""
+    """HTML of a report. All text from outside is escaped; the template marks nothing as safe."""
     require_page()
     from jinja2 import Environment, StrictUndefined
 
@@ -33,7 +33,7 @@ def page(document: dict[str, Any]) -> str:
 
 
 def _worst_classes(build: dict[str, Any]) -> dict[str, Any]:
-    """Classes of the file that decides the verdict, else of the first."""
+    """The classes of the file that decides the verdict, else those of the first file."""
     worst: dict[str, Any] = next((file for file in build["classes"] if file["file"] == build["worst"]),
                                  build["classes"][0])
     return worst

@@ -17,7 +17,7 @@ APART = 1.3  # percent between marks of the same severity, so that whiskers do n
 
 
 def robustness_of(builds: list[dict[str, Any]], documents: Sequence[tuple[str, Robustness]]) -> list[str]:
-    """Sets `robustness` of each build; gives notes on what is left out. Files are known by their SHA-256."""
+    """Sets `robustness` of each build, and returns notes on what is left out. Files are matched by SHA-256."""
     notes = []
     for build in builds:
         build["robustness"] = []

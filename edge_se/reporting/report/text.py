@@ -52,7 +52,7 @@ def escaped(value: str) -> str:
 
 
 def _coded(value: str) -> str:
-    """What stands between backticks becomes code, the rest is escaped."""
+    """Text between backticks becomes code; the rest is escaped."""
     return "".join(f"`{_plain(part)}`" if position % 2 else SPECIAL.sub(r"\\\1", part.replace("\n", " "))
                    for position, part in enumerate(value.split("`")))
 

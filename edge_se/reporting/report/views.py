@@ -123,7 +123,7 @@ def measurements(rows: list[dict[str, Any]]) -> View:
 
 
 def group_name(group: dict[str, Any]) -> str:
-    """What all rows of a Pareto group have in common."""
+    """The conditions that all rows of a Pareto group share."""
     estimated = "ESTIMATE, lower bounds; " if group["estimated"] else ""
     return f"{estimated}{_load(group)}, {group['scenario']}, on {group['machine']}"
 
@@ -161,7 +161,7 @@ def answer(given: dict[str, Any]) -> str:
 
 
 def calibration(build: dict[str, Any]) -> View:
-    """Range of each tensor, what 8 bits cover of it, and how many values are beyond."""
+    """Range of each tensor, the part that 8 bits cover, and how many values are outside."""
     return View(title=f"Ranges of {build['name']}", columns=["tensor", "least", "largest", "INT8 covers", "beyond, %"],
                 rows=[[tensor["name"], f"{tensor['low']:.3g}", f"{tensor['high']:.3g}", covered(tensor),
                        f"{100 * tensor['clipped_share']:.4f}"] for tensor in build["calibration"]["tensors"]])
@@ -182,7 +182,7 @@ def sensitivity(given: dict[str, Any]) -> View:
 
 
 def gates(given: dict[str, Any]) -> str:
-    """How excitations compare with the other units; empty where there are none of either."""
+    """How excitations compare with the other units; empty when either kind is missing."""
     spans = []
     for units in ([unit for unit in given["units"] if (unit["kind"] == "se-gate") == gate] for gate in (True, False)):
         if not units:
