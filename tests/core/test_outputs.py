@@ -32,7 +32,7 @@ def test_our_own_file_may_be_replaced_and_no_other(kind, name, content, tmp_path
     outputs.require_file(path, kind, "--out")  # made by mktemp
     path.write_bytes(content)
     outputs.require_file(path, kind, "--out")
-    with pytest.raises(ArtifactError, match="what the command reads; choose another file with --out"):
+    with pytest.raises(ArtifactError, match="the command reads it; choose another file with --out"):
         outputs.require_file(path, kind, "--out", sources=(None, "se_resnet18", path))
     for foreign in FOREIGN.values():
         path.write_bytes(foreign)
@@ -66,7 +66,7 @@ def test_a_folder_with_a_manifest_of_ours_may_be_written_to(tmp_path):
     require(tmp_path / "new")
     require(folder_of(tmp_path, README_md="mine"))
     require(folder_of(tmp_path, fp32_onnx="ours", manifest_json=json.dumps({"schema": "edge-se/export/1"})))
-    with pytest.raises(ArtifactError, match="what the command reads"):
+    with pytest.raises(ArtifactError, match="the command reads it"):
         require(tmp_path, tmp_path / "fp32.onnx")
 
 
@@ -82,5 +82,5 @@ def test_a_link_to_what_is_read_counts_as_it(tmp_path):
     (tmp_path / "mine.onnx").write_text("mine")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "fp32.onnx").symlink_to(tmp_path / "mine.onnx")
-    with pytest.raises(ArtifactError, match="what the command reads"):
+    with pytest.raises(ArtifactError, match="the command reads it"):
         require(tmp_path / "out", tmp_path / "mine.onnx")
