@@ -1,4 +1,4 @@
-"""Calibration images without data: noise, optimised until the batch norms of a trained net see those of training.
+"""Calibration images without data: noise, optimised until a trained net's batch norms see their training statistics.
 
 ZeroQ (Cai et al., arXiv 2001.00281) for the batch-norm loss, DeepInversion (Yin et al., arXiv 1912.08795) for class
 labels and the smoothness prior.
