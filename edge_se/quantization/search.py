@@ -202,7 +202,7 @@ def _read_log(log: Path | None, key: dict[str, Any]) -> dict[str, Candidate]:
     try:
         rows = TypeAdapter(list[Candidate]).validate_python(document.get("candidates"))
     except ValidationError as invalid:
-        key = ".".join(str(part) for part in invalid.errors()[0]["loc"])
-        raise CalibrationError(f"not a log of candidates ({key or 'candidates'}: {invalid.errors()[0]['msg']})",
+        field = ".".join(str(part) for part in invalid.errors()[0]["loc"])
+        raise CalibrationError(f"not a log of candidates ({field or 'candidates'}: {invalid.errors()[0]['msg']})",
                                where=log, fix="remove it to search anew") from invalid
     return {row.sha256: row for row in rows}
