@@ -196,16 +196,38 @@ def main(arguments: Optional[list[str]] = None) -> None:
         sys.modules["rich"] = None  # type: ignore[assignment]  # to typer it is not installed: plain words, at once
     try:
         code = parser(application(whole=False)).main(args=arguments, prog_name="edge-se", standalone_mode=False)
-    except EdgeSeError as error:
-        sys.stderr.write(f"error: {error}\n")
-        code = USER_ERROR
     except (KeyboardInterrupt, typer.Abort):  # some versions of typer turn an interrupt into this code themselves
         code = INTERRUPTED
     except Exception as error:
-        if not hasattr(error, "show"):  # not a usage error of the parser: a bug keeps its traceback
+        if _follows_an_interrupt(error):
+            code = INTERRUPTED
+        elif isinstance(error, EdgeSeError):
+            sys.stderr.write(f"error: {error}\n")
+            code = USER_ERROR
+        elif hasattr(error, "show"):  # a usage error of the parser
+            error.show()
+            code = USER_ERROR
+        else:  # a bug keeps its traceback
             raise
-        error.show()
-        code = USER_ERROR
     if code == INTERRUPTED:
         sys.stderr.write("interrupted\n")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _follows_an_interrupt(error: BaseException) -> bool:
+    """Whether an interrupt is what the error came from.
+
+    torch.onnx.export that is interrupted while it imports torch._dynamo fails on the missing module and raises an error
+    of its own.
+    """
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        if isinstance(one, KeyboardInterrupt):
+            return True
+        seen.add(id(one))
+        waiting += [one.__cause__, one.__context__]
+    return False

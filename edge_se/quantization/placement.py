@@ -40,11 +40,16 @@ def default_placement(model: onnx.ModelProto) -> str:
     return "ends-float" if share <= ENDS_MAC_SHARE else "se-float"
 
 
-def place(model: onnx.ModelProto, target: Target, name: str | None = None) -> Placement:
-    """The placement of a name (`default_placement` when None); EdgeSeError for an unknown name."""
-    name = name or default_placement(model)
+def require_placement(name: str) -> str:
+    """The name, when it is one of `PLACEMENTS`; EdgeSeError with a suggestion otherwise."""
     if name not in PLACEMENTS:
         raise EdgeSeError(f"unknown placement '{name}'", where="--placement", fix=did_you_mean(name, PLACEMENTS))
+    return name
+
+
+def place(model: onnx.ModelProto, target: Target, name: str | None = None) -> Placement:
+    """The placement of a name (`default_placement` when None); EdgeSeError for an unknown name."""
+    name = require_placement(name or default_placement(model))
     spared = [] if name == "all" else [node for excitation in find_excitations(model) for node in excitation.inner]
     if name == "ends-float":
         spared += ends(model)

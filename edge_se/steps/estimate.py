@@ -58,10 +58,10 @@ def estimates(board: str, *, model: str | Sequence[str] | None = None, batches: 
                 continue
             floats = _floats(artifact, sheet)
             kernels = kernels_of(loaded.proto, floats)
-            for mode in sheet.modes:
-                if artifact.precision == "int8" and mode.int8_tops is None:
-                    progress.note(f"{sheet.name}: {mode.without_int8}; {artifact.file} is left out")
-                    continue
+            modes = [mode for mode in sheet.modes if artifact.precision != "int8" or mode.int8_tops is not None]
+            for reason in dict.fromkeys(mode.without_int8 for mode in sheet.modes if mode not in modes):
+                progress.note(f"{sheet.name}: {reason}; {artifact.file} is left out")
+            for mode in modes:
                 for batch in batches:
                     result = estimate(kernels, mode, floats, batch=batch, launch_us=launch_us)
                     rows.append(_row(name, artifact, sheet.name, mode, result, batch, launch_us) | {"floats": floats})

@@ -30,10 +30,11 @@ from edge_se.graph.counting import count
 from edge_se.graph.metadata import write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source import Source, SourceOptions, load_source
+from edge_se.graph.targets.base import Target
 from edge_se.quantization.chains import NO_KERNEL, depthwise_swishes
 from edge_se.quantization.effort import AUTO, EFFORTS, best_method, effort_of, require_method
 from edge_se.quantization.folding import fold_excitations as fold_excitations_of
-from edge_se.quantization.placement import place
+from edge_se.quantization.placement import place, require_placement
 from edge_se.quantization.ranges import Statistics, collect
 from edge_se.quantization.search import Budget, search
 from edge_se.quantization.sensitivity import between_layers, interleaved_medians
@@ -75,6 +76,9 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     _require_sensible(int8, {"--target": targets, "--method": method, "--placement": placement}, budget)
     chosen = effort_of(effort)
     method, placement = require_method(method or chosen.method), placement or chosen.placement
+    wanted = targets_for(targets, environment.cpu_flags()) if int8 else []
+    if placement is not None and placement != AUTO:
+        require_placement(placement)
     cifar = cifar10.find(data)
     table = Path(calibration) if calibration and is_table(Path(calibration)) else None
     started = time.monotonic()
@@ -94,7 +98,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
         made.append(_fp16(source.model))
     statistics, quantizing = None, None
     if int8:
-        quantizing = _Quantizing(source.model, targets, method, placement)
+        quantizing = _Quantizing(source.model, wanted, method, placement)
         statistics = quantizing.statistics(images, table, progress)
         quantizing.choose_methods(statistics, images, progress)
         if placement == AUTO:
@@ -215,15 +219,14 @@ def _fp16(model: OnnxModel) -> _Made:
 
 
 class _Quantizing:
-    """One Q/DQ graph per target, all from the same statistics. Names are checked before anything takes time."""
+    """One Q/DQ graph per target, all from the same statistics."""
 
-    def __init__(self, model: OnnxModel, targets: Sequence[str] | None, method: str, placement: str | None) -> None:
+    def __init__(self, model: OnnxModel, targets: Sequence[Target], method: str, placement: str | None) -> None:
         self._model, self._share = model, 0.0
         self._failures: list[tuple[str, Exception]] = []
         self.over_budget: list[str] = []  # targets of which no candidate surely keeps accuracy
         named = None if placement == AUTO else placement
-        self._chosen = [(target, place(model.proto, target, named), method)
-                        for target in targets_for(targets, environment.cpu_flags())]
+        self._chosen = [(target, place(model.proto, target, named), method) for target in targets]
 
     def statistics(self, images: ImageSet, table: Path | None, progress: Progress) -> Statistics:
         """Statistics of the calibration images, or those that an earlier run saved in `table`."""

@@ -319,6 +319,21 @@ def test_interrupt_exits_130() -> None:
     assert done.returncode == 130 and done.stderr.strip() == "interrupted"
 
 
+@pytest.mark.parametrize("handler", [
+    "    raise AttributeError('half imported')",
+    "    try:\n            raise AttributeError('half imported')\n"
+    "        except Exception as error:\n            raise RuntimeError('wrapped') from error",
+    "    raise c.EdgeSeError('no such model', where='x', fix='y') from None",
+], ids=["another error", "wrapped", "told as the user's"])
+def test_an_interrupt_that_a_library_turns_into_an_error_exits_130(handler) -> None:
+    code = ("import edge_se.steps.models as m, edge_se.cli.program as c, os, signal, time\n"
+            "def slow():\n    try:\n        os.kill(os.getpid(), signal.SIGINT)\n        time.sleep(10)\n"
+            f"    except KeyboardInterrupt:\n    {handler}\n"
+            "m.list_models = slow\nc.main(['models', 'list'])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, timeout=60)
+    assert done.returncode == 130 and done.stderr.strip() == "interrupted"
+
+
 def test_synthesize_writes_a_set_that_calibrates(tmp_path, capsys, monkeypatch, tiny_onnx) -> None:
     weights = Path(__file__).parents[2] / "models" / "se_resnet18" / "weights.safetensors"
     out = tmp_path / "synthetic.npz"

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from edge_se.core.artifacts import read_build
-from edge_se.core.errors import ArtifactError, CalibrationError
+from edge_se.core.errors import ArtifactError, CalibrationError, EdgeSeError
 from edge_se.steps.export import export
 from edge_se.steps.verify import verify
 
@@ -125,3 +125,10 @@ def test_a_calibration_table_of_another_graph_is_refused(tiny, tiny_plain_onnx, 
     other.write_bytes(tiny_plain_onnx.content)
     with pytest.raises(CalibrationError, match="another graph"):
         export(str(other), int8=True, calibration=str(tmp_path / "a" / "calibration.npz"), out=tmp_path / "b")
+
+
+@pytest.mark.parametrize("options", [{"targets": ["foo"]}, {"targets": ["cpu", "tensort"]}, {"placement": "se_float"},
+                                     {"method": "maxmin"}, {"effort": "best"}])
+def test_a_wrong_name_is_refused_before_the_model_is_read(options, tmp_path) -> None:
+    with pytest.raises(EdgeSeError, match=r"unknown (target|placement|method|effort)"):
+        export(tmp_path / "missing.onnx", int8=True, **options)
