@@ -14,6 +14,7 @@ from bench.tables import (
     devices,
     estimates,
     gate_errors,
+    grouped,
     nets,
     referee,
     se_cost,
@@ -247,7 +248,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "folded-final": se_folding.final_table, "folded-times": se_folding.times_table,
     "training-speed": training_speed.speed_table,
     "nets": nets.nets_table, "zoo-export": nets.exports_table, "over-ssh": devices.over_ssh_table,
-    "arm64": devices.arm64_table}
+    "arm64": devices.arm64_table, "grouped": grouped.grouped_table}
 
 
 def _models_with(kind: str) -> list[str]:

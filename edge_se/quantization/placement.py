@@ -8,7 +8,7 @@ import onnx
 
 from edge_se.core.errors import EdgeSeError, did_you_mean
 from edge_se.graph.counting import macs_by_node
-from edge_se.graph.view import GraphView
+from edge_se.graph.view import GraphView, attribute
 from edge_se.quantization.excitations import find_excitations
 from edge_se.quantization.targets import WEIGHTED, Target
 
@@ -31,6 +31,7 @@ class Placement:
     operators: tuple[str, ...]
     float_nodes: tuple[str, ...]        # by the name of their first output
     residual_inputs: tuple[tuple[str, str], ...]  # (output of the Add, name of its residual input)
+    narrow_groups: tuple[str, ...] = ()  # float nodes between Q/DQ that the runtime must not quantize by itself
 
 
 def default_placement(model: onnx.ModelProto) -> str:
@@ -55,10 +56,25 @@ def place(model: onnx.ModelProto, target: Target, name: str | None = None) -> Pl
         spared += ends(model)
     if target.quantized_outputs:
         spared += attention(model)
+    narrow = [name for name in narrow_groups(model, target.narrow_group) if name not in spared]
     operators = target.operators if name != "conv-only" else (*WEIGHTED, "Relu", "Clip")
     residual = () if not target.quantized_residuals or name == "conv-only" else tuple(residual_inputs(model))
     return Placement(name=name, operators=operators if target.quantized_outputs else WEIGHTED,
-                     float_nodes=tuple(spared), residual_inputs=residual)
+                     float_nodes=(*spared, *narrow), residual_inputs=residual, narrow_groups=tuple(narrow))
+
+
+def narrow_groups(model: onnx.ModelProto, most: int) -> list[str]:
+    """Convolutions with groups of at most `most` input channels, by their first output; depthwise ones are left out.
+
+    A depthwise convolution makes one channel of each one; with more outputs it runs as a grouped one does.
+    """
+    view, narrow = GraphView(model), []
+    for node in model.graph.node:
+        weight = view.constant(node.input[1]) if node.op_type == "Conv" else None
+        groups = attribute(node, "group", 1)
+        if weight is not None and groups != 1 and weight.shape[1] <= most and weight.shape[:2] != (groups, 1):
+            narrow.append(node.output[0])
+    return narrow
 
 
 def attention(model: onnx.ModelProto) -> list[str]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -18,7 +18,7 @@ from edge_se.graph.metadata import write_metadata
 from edge_se.graph.names import NeutralNames
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import checked, raise_opset, sort_topologically
-from edge_se.graph.view import GraphView
+from edge_se.graph.view import GraphView, attribute
 from edge_se.quantization.pixels import without_ties
 from edge_se.quantization.placement import Placement
 from edge_se.quantization.ranges import Ranges
@@ -46,6 +46,8 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
     proto = quantizer.model.model
     for output, name in placement.residual_inputs:
         _quantize_residual_input(proto, output, name, ranges.bounds[name])
+    for output in placement.narrow_groups:
+        _keep_float(proto, output)
     sort_topologically(proto)
     proto.producer_name, proto.producer_version, proto.ir_version = "edge-se", "", model.proto.ir_version
     if target.half_floats:
@@ -59,7 +61,8 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
 def _renamed(ranges: Ranges, placement: Placement, names: NeutralNames) -> tuple[Ranges, Placement]:
     return (replace(ranges, bounds={names[name]: bounds for name, bounds in ranges.bounds.items()}),
             replace(placement, float_nodes=tuple(names[name] for name in placement.float_nodes),
-                    residual_inputs=tuple((names[add], names[name]) for add, name in placement.residual_inputs)))
+                    residual_inputs=tuple((names[add], names[name]) for add, name in placement.residual_inputs),
+                    narrow_groups=tuple(names[name] for name in placement.narrow_groups)))
 
 
 @contextmanager
@@ -138,6 +141,33 @@ def _quantize_residual_input(proto: onnx.ModelProto, output: str, name: str, bou
     proto.graph.node.append(helper.make_node("DequantizeLinear", [quantized.output[0], *quantized.input[1:]],
                                              [restored], f"{restored}_DequantizeLinear"))
     add.input[position] = restored
+
+
+def _keep_float(proto: onnx.ModelProto, output: str) -> None:
+    """Gives the float convolution that makes `output` a DequantizeLinear of its own with a scale for each channel.
+
+    All channels have the same scale, so the values are as before. With one scale for the whole tensor onnxruntime
+    quantizes the weights between DequantizeLinear and QuantizeLinear by itself, with one scale for all of them (its
+    WeightBiasQuantization), and runs the INT8 kernel after all.
+    """
+    view = GraphView(proto)
+    node = view.producer[output]
+    weight, shared = view.constant(node.input[1]), view.producer.get(node.input[0])
+    if weight is None or shared is None or shared.op_type != "DequantizeLinear":
+        return
+    channels = weight.shape[1] * cast(int, attribute(node, "group", 1))
+    names = [f"{output}_input_scale", f"{output}_input_zero_point"]
+    for name, source in zip(names, shared.input[1:]):
+        value = view.constant(source)
+        if value is None or value.size != 1:
+            return
+        proto.graph.initializer.append(numpy_helper.from_array(np.repeat(value.reshape(1), channels), name))
+    own = f"{output}_input"
+    proto.graph.node.append(helper.make_node("DequantizeLinear", [shared.input[0], *names[:len(shared.input) - 1]],
+                                             [own], f"{own}_DequantizeLinear", axis=1))
+    if view.only_consumer(node.input[0]) is node:
+        proto.graph.node.remove(shared)
+    node.input[0] = own
 
 
 def _before_quantization(name: str, view: GraphView) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 
@@ -45,8 +45,7 @@ def units_of(model: onnx.ModelProto, target: Target) -> list[Unit]:
 def with_float_units(placement: Placement, units: list[Unit], name: str) -> Placement:
     """`placement` with `units` left in float too."""
     more = tuple(node for unit in units for node in unit.nodes)
-    return Placement(name=name, operators=placement.operators, residual_inputs=placement.residual_inputs,
-                     float_nodes=tuple(dict.fromkeys((*placement.float_nodes, *more))))
+    return replace(placement, name=name, float_nodes=tuple(dict.fromkeys((*placement.float_nodes, *more))))
 
 
 def only(unit: Unit, model: onnx.ModelProto, placement: Placement) -> Placement:

@@ -105,6 +105,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
             held_out = _held_out(source, images, cifar)
             quantizing.search(statistics, held_out, budget, out or BUILDS / source.name, progress)
         made += quantizing.models(statistics)
+        quantizing.tell_of_groups(progress)
     _warn_of_old_versions(made, progress)
     if chosen is not EFFORTS["quick"]:
         _warn_of_slow(made, progress)
@@ -257,6 +258,14 @@ class _Quantizing:
                 progress.note(f"no placement for {target.name} surely loses at most {budget.max_drop_pp:g} points: the "
                               "most accurate one was taken")
             self._chosen[position] = (target, chosen, method)
+
+    def tell_of_groups(self, progress: Progress) -> None:
+        """Tells how many grouped convolutions each target leaves in float, and why."""
+        for target, chosen, _ in self._chosen:
+            if count_of := len(chosen.narrow_groups):
+                progress.note(f"int8.{target.name}.onnx: {count_of} grouped convolution{'s' * (count_of > 1)} "
+                              f"(2 to {target.narrow_group} channels a group, or depthwise with more outputs) "
+                              "stay FP32: INT8 takes longer there in onnxruntime")
 
     def models(self, statistics: Statistics) -> list[_Made]:
         """The INT8 models. The seconds of each include its share of calibration."""

@@ -49,6 +49,7 @@ class Target:
     oldest: Mapping[str, str] = field(default_factory=dict)
     weight_bits: int = 8           # 7: weights within -64..64
     half_floats: bool = False      # what is not INT8 is FP16
+    narrow_group: int = 0          # convolutions with groups of at most so many channels stay float; not depthwise ones
     opset: int = OPSET
     order: int = 100
     preference: int = 0
