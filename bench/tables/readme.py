@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.tables import (
+    counts,
     devices,
     estimates,
     gate_errors,
@@ -235,7 +236,8 @@ FIGURES: dict[str, Callable[[], str]] = {
     "headline": headline,
     "accuracy": accuracy_table, "latency": latency_table, "speedup": speedup_table, "transcript": transcript,
     "weights": weights_table, "peers": peers_table, "ablation": ablation_table, "memory": memory_table,
-    "foreign": foreign_table, "targets": targets_table, "placements": placements_table, "efforts": efforts_table,
+    "counts": counts.counts_text, "foreign": foreign_table, "targets": targets_table, "placements": placements_table,
+    "efforts": efforts_table,
     "estimate-sentence": estimates.error_sentence, "estimate-figures": estimates.figures_table,
     "estimate-errors": estimates.error_table, "estimate-nets": estimates.ratios_table,
     "estimate-kernels": estimates.kernels_table, "estimate-speedups": estimates.speedups_table,

@@ -2,14 +2,9 @@
 
 import pytest
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
+from bench.counts import compared
 from edge_se.data.torchvision_import import torchvision
-from edge_se.graph.counting import count
-from edge_se.graph.foreign import normalised
-from edge_se.graph.onnx_model import OnnxModel
-from edge_se.graph.parameters import parameters_of
 
 PLAIN = {"init_weights": False, "aux_logits": False}
 FAMILIES = {
@@ -33,30 +28,10 @@ def convnext():
 SMALL = {"vit": (32, transformer), "convnext": (64, convnext)}
 
 
-def tables(net):
-    """MACs that torch spends on what no image changes: Swin V2's position biases, by a small network from a table."""
-    return sum(layer.in_features * layer.out_features * module.relative_coords_table.numel() // 2
-               for module in net.modules() if hasattr(module, "cpb_mlp")
-               for layer in module.cpb_mlp if isinstance(layer, torch.nn.Linear))
-
-
 def check(net, size, path):
-    net = net.eval()
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # its fused kernels are not counted
-    try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-            net(torch.zeros(1, 3, size, size))
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-    torch.onnx.export(net, (torch.zeros(1, 3, size, size),), str(path), dynamo=False, opset_version=17,
-                      training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False, input_names=["x"],
-                      dynamic_axes={"x": {0: "n"}})  # batch norms stay
-    model = OnnxModel.read(path)
-    assert parameters_of(model.proto) == sum(parameter.numel() for parameter in net.parameters())
-    assert 2 * count(normalised(model, path)).macs == counter.get_total_flops() - 2 * tables(net)
+    row = compared(net, size, path)
+    assert row["params"] == row["params_torch"]
+    assert row["macs"] == row["macs_torch"] - row["macs_of_tables"]
 
 
 @pytest.mark.parametrize("name", SMALL)
