@@ -57,8 +57,7 @@ def row_of(name: str) -> dict[str, Any]:
     options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     row: dict[str, Any] = {"model": name, "size": None, "params": None, "params_torch": None, "macs": None,
                            "macs_torch": None, "macs_of_tables": None, "why_not": None}
-    with torch.device("meta"):
-        params = sum(parameter.numel() for parameter in torchvision.models.get_model(name, **options).parameters())
+    params = next(iter(torchvision.models.get_model_weights(name))).meta["num_params"]
     if 4 * params >= LARGEST:
         return row | {"params_torch": params, "why_not": "larger than the 2 GiB that an ONNX file in one piece holds"}
     net = torchvision.models.get_model(name, weights=None, **options)

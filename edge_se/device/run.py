@@ -13,4 +13,5 @@ try:
     for path in sys.argv[1:]:
         print(f"{path}: {bundle.label(bundle.run(bundle.read_image(path))[0])}")
 except AgentError as error:
-    sys.exit(f"error: {error}")
+    sys.stderr.write(f"error: {error}\n")
+    sys.exit(2)  # as edge-se ends where a user can mend something

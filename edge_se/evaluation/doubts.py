@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from edge_se.core.artifacts import Artifact, Build
 
 AGREEMENT = 0.9  # of predictions: below it INT8 is hardly the same net, whatever its accuracy
+AGREES = "INT8 and FP32 agree on only {:.1f} % of the images"
+NOTHING = "nothing in the file runs in INT8: no product of a layer is quantized"
 Predictions = NDArray[np.intp]
 
 
@@ -36,10 +38,21 @@ def doubts(build: Build, artifact: Artifact, reference: Predictions, predictions
                 for name, own in (("FP32", reference), ("INT8", predictions)) if len(own) > 1 and (own == own[0]).all()]
     agreement = float((reference == predictions).mean())
     if agreement < AGREEMENT:
-        reasons.append(f"INT8 and FP32 agree on only {100 * agreement:.1f} % of the images")
+        reasons.append(AGREES.format(100 * agreement))
     if artifact.int8_mac_share == 0:
-        reasons.append("nothing in the file runs in INT8: no product of a layer is quantized")
+        reasons.append(NOTHING)
     return reasons + calibration_doubts(build.calibration) + _of_source(build.source)
+
+
+def doubts_of(artifact: Artifact) -> list[str]:
+    """Doubts about an INT8 file of which no more is known than what `export` measured."""
+    reasons = []
+    if artifact.agreement_with_fp32 < 100 * AGREEMENT:
+        reasons.append(f"{AGREES.format(artifact.agreement_with_fp32)}: try --placement auto and --method auto, and "
+                       "check that the calibration images are prepared as the model wants them")
+    if artifact.int8_mac_share == 0:
+        reasons.append(NOTHING)
+    return reasons
 
 
 def calibration_doubts(calibration: dict[str, Any] | None) -> list[str]:

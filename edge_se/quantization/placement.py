@@ -44,7 +44,8 @@ def default_placement(model: onnx.ModelProto) -> str:
 def require_placement(name: str) -> str:
     """The name, when it is one of `PLACEMENTS`; EdgeSeError with a suggestion otherwise."""
     if name not in PLACEMENTS:
-        raise EdgeSeError(f"unknown placement '{name}'", where="--placement", fix=did_you_mean(name, PLACEMENTS))
+        raise EdgeSeError(f"unknown placement '{name}'", where="--placement",
+                          fix=did_you_mean(name, (*PLACEMENTS, "auto")))  # `auto` chooses among them
     return name
 
 

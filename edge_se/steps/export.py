@@ -23,7 +23,7 @@ from edge_se.data import cifar10, splits
 from edge_se.data.preprocessing import CIFAR10
 from edge_se.data.splits import ImageSet
 from edge_se.evaluation.accuracy import flips, logits_of, top1
-from edge_se.evaluation.doubts import calibration_doubts
+from edge_se.evaluation.doubts import calibration_doubts, doubts_of
 from edge_se.evaluation.parity import parity
 from edge_se.evaluation.statistics import wilson_interval
 from edge_se.graph.counting import count
@@ -111,6 +111,10 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
         _warn_of_slow(made, progress)
     judged = splits.load("test", cifar) if cifar and accuracy and source.is_cifar10 else images
     artifacts = _measured(made, judged, progress)
+    for item in artifacts:
+        if item.precision == "int8" and not source.is_untrained:
+            for doubt in doubts_of(item):
+                progress.note(f"{item.file}: {doubt}")
     if source.is_untrained:
         progress.note(UNTRAINED)
     elif not source.is_cifar10:

@@ -63,7 +63,7 @@ def test_bench_in_torch_takes_fp32_alone(bench):
 
 
 def test_bench_all_takes_every_runtime_and_says_why_others_cannot(bench, monkeypatch):
-    monkeypatch.setattr(torch_backend.shutil, "which", lambda name: None)  # compiling is slow
+    monkeypatch.setattr(torch_backend.shutil, "which", lambda name, **_: None)  # compiling is slow
     document, notes = bench("--backend", "all")
     found = [(row["precision"], row["target"], row["backend"]) for row in document["measurements"]]
     assert [item[2] for item in found if item[0] == "fp32" and item[2] != "openvino"] == ["onnxruntime", "torch"]

@@ -149,7 +149,7 @@ def test_images_that_cannot_be_shown_are_refused_by_name_here_and_there(bundle, 
 def test_without_pillow_it_says_so(bundle, bare_python, tmp_path):
     (tmp_path / "image.png").write_bytes(b"")
     done = run(bundle, bare_python, tmp_path / "image.png")
-    assert done.returncode == 1 and "reading image files needs Pillow" in done.stderr
+    assert done.returncode == 2 and "reading image files needs Pillow" in done.stderr
 
 
 def test_what_is_in_it(bundle, build):
@@ -225,11 +225,11 @@ def test_damage_is_one_message(bundle, bare_python):
     model = bundle / "int8.cpu.onnx"
     model.write_bytes(model.read_bytes()[:-1] + b"#")
     done = run(bundle, bare_python)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "int8.cpu.onnx was altered: its SHA-256 is not the bundle's; copy it again" in done.stderr
     (bundle / "bundle.json").write_text("{")
     done = run(bundle, bare_python)
-    assert done.returncode == 1 and "holds no readable bundle.json" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "holds no readable bundle.json" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(("key", "value"), [
@@ -255,10 +255,10 @@ def test_a_file_that_is_missing_and_images_that_are_none_are_one_message(bundle,
     for name, says in (("text.npy", "cannot be read as an image"), ("none.npy", "cannot be read as an image"),
                        ("small.npy", "give uint8 of shape (3, 32, 32)")):
         done = run(bundle, bare_python, tmp_path / name)
-        assert done.returncode == 1 and says in done.stderr and "Traceback" not in done.stderr
+        assert done.returncode == 2 and says in done.stderr and "Traceback" not in done.stderr
     (bundle / "int8.cpu.onnx").unlink()
     done = run(bundle, bare_python)
-    assert done.returncode == 1 and "int8.cpu.onnx cannot be read" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "int8.cpu.onnx cannot be read" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_class_without_a_name_is_told_by_its_number(bundle):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge_se.core.artifacts import Artifact, Build
-from edge_se.evaluation.doubts import above_chance, doubts
+from edge_se.evaluation.doubts import above_chance, doubts, doubts_of
 
 LABELS = (np.arange(1000) % 10).astype(np.uint8)
 RIGHT = LABELS.astype(np.intp)
@@ -70,3 +70,14 @@ def test_guessing_the_most_frequent_label_is_chance_too():
     assert (constant == labels).mean() > 0.6
     assert not above_chance(constant, labels, 10, 0.025)
     assert not above_chance(np.zeros(4, np.intp), np.zeros(4, np.uint8), 10, 0.025)
+
+
+@pytest.mark.parametrize(("changes", "says"), [
+    ({}, []), ({"agreement_with_fp32": 90.0}, []),
+    ({"agreement_with_fp32": 36.2}, ["INT8 and FP32 agree on only 36.2 % of the images: try --placement auto"]),
+    ({"int8_mac_share": 0.0}, ["nothing in the file runs in INT8"]),
+    ({"agreement_with_fp32": 0.0, "int8_mac_share": 0.0}, ["agree on only 0.0 %", "nothing in the file"]),
+])
+def test_what_export_measured_raises_doubts_of_its_own(changes, says):
+    told = doubts_of(artifact(**changes))
+    assert len(told) == len(says) and all(part in line for part, line in zip(says, told))

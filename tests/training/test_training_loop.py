@@ -102,7 +102,7 @@ def test_the_best_epoch_is_of_the_last_resolution_and_its_state_is_what_was_scor
 
 def test_only_epochs_at_the_last_resolution_are_chosen_from(tmp_path, monkeypatch):
     scores = iter([90.0, 50.0, 60.0])
-    monkeypatch.setattr(loop._Run, "_validate", lambda run, resolution: next(scores))
+    monkeypatch.setattr(loop._Run, "_validate", lambda run, resolution, interrupts: next(scores))
     assert run(tmp_path).best_epoch == 3
 
 
@@ -110,7 +110,7 @@ def test_the_chosen_state_is_not_trained_on(tmp_path, monkeypatch):
     chosen = {}
     for best, scores in ((2, [0.0, 60.0, 50.0]), (3, [0.0, 50.0, 60.0])):
         rest = iter(scores)
-        monkeypatch.setattr(loop._Run, "_validate", lambda run, resolution, rest=rest: next(rest))
+        monkeypatch.setattr(loop._Run, "_validate", lambda run, resolution, interrupts, rest=rest: next(rest))
         chosen[best] = run(tmp_path)
         assert chosen[best].best_epoch == best
     assert not torch.equal(chosen[2].state["fc.weight"], chosen[3].state["fc.weight"])
