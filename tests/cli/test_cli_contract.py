@@ -89,7 +89,7 @@ BAD_INPUT = {
     "export: mean of the zoo": (["export", "--model", "se_resnet18", "--mean", "0,0,0"], "leave --mean out"),
     "export: labels of the zoo": (["export", "--model", "se_resnet18", "--labels", "cifar10"], "leave --labels out"),
     "export: missing labels": (["export", "--model", "{tiny}", "--labels", "no.txt"], "--labels no.txt"),
-    "export: other labels": (["export", "--model", "{tiny}", "--labels", "{garbage}.toml"], "its own labels"),
+    "export: other labels": (["export", "--model", "{tiny}", "--labels", "{garbage}.toml"], "labels of its own"),
     "export: mean to 255": (["export", "--model", "{tiny}", "--mean", "123.7,116.3,103.5"],
                             "--mean: 123.7,116.3,103.5 is of pixels from 0 to 255"),
     "export: std of zero": (["export", "--model", "{tiny}", "--std", "0.2,0,0.2"], "--std: 0.2,0,0.2 cannot be"),

@@ -57,7 +57,7 @@ def test_a_file_that_says_its_own_is_believed(tiny_onnx, tmp_path):
     path = with_labels(tiny_onnx, tmp_path / "own.onnx", names)
     assert load_source(path, None).metadata.labels == names
     assert load_source(path, None, SourceOptions(labels=names)).metadata.labels == names
-    with pytest.raises(EdgeSeError, match="its own labels"):
+    with pytest.raises(EdgeSeError, match="labels of its own"):
         load_source(path, None, SourceOptions(labels=CLASSES))
 
 

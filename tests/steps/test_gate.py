@@ -112,11 +112,11 @@ def test_what_passes_without_doubt_has_no_note(built, known, capsys, tmp_path):
     known(constant)
     document = gate(str(built), max_drop=95)
     assert document["verdict"] == "pass"
-    assert any("agree on 10.0 %" in note for note in document["notes"])
+    assert any("agree on only 10.0 %" in note for note in document["notes"])
     with pytest.raises(SystemExit):
         main(["gate", "--model", str(built), "--max-drop", "95", "--quiet", "--summary", str(tmp_path / "s.md")])
-    assert "note: INT8 and FP32 agree on 10.0 %" in capsys.readouterr().out
-    assert "agree on 10.0 %" in (tmp_path / "s.md").read_text()
+    assert "note: INT8 and FP32 agree on only 10.0 %" in capsys.readouterr().out
+    assert "agree on only 10.0 %" in (tmp_path / "s.md").read_text()
 
 
 def test_a_clear_verdict_stops_early(built, known):
