@@ -202,7 +202,8 @@ def sabotaged(tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_good_model_passes(environment, cifar, tmp_path) -> None:
-    code, outputs, summary, output = run_steps(tmp_path, environment, data=os.environ["EDGE_SE_DATA"])
+    code, outputs, summary, output = run_steps(tmp_path, environment, data=os.environ["EDGE_SE_DATA"],
+                                               sequential="true")
     assert code == 0, output
     assert outputs["verdict"] == "pass" and float(outputs["drop"]) < 0.5
     assert "se_resnet18: ✅ pass" in summary and "::notice" in output
