@@ -7,11 +7,9 @@ from bench.counts import compared
 from edge_se.data.torchvision_import import torchvision
 
 PLAIN = {"init_weights": False, "aux_logits": False}
-FAMILIES = {
-    "alexnet": (224, {}), "squeezenet1_1": (64, {}), "mobilenet_v2": (64, {}), "mobilenet_v3_small": (64, {}),
-    "mnasnet0_5": (64, {}), "shufflenet_v2_x0_5": (64, {}), "regnet_x_400mf": (64, {}), "regnet_y_400mf": (64, {}),
-    "resnet18": (64, {}), "efficientnet_b0": (64, {}), "googlenet": (64, PLAIN), "densenet121": (64, {}),
-    "resnext50_32x4d": (64, {}), "inception_v3": (96, PLAIN), "swin_t": (64, {}), "swin_v2_t": (64, {}),
+FAMILIES = {  # one of each kind of operator; bench/counts.py takes all
+    "mobilenet_v3_small": (64, {}), "shufflenet_v2_x0_5": (64, {}), "regnet_y_400mf": (64, {}),
+    "efficientnet_b0": (64, {}), "googlenet": (64, PLAIN), "densenet121": (64, {}), "swin_v2_t": (64, {}),
 }
 
 
