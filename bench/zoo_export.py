@@ -50,7 +50,7 @@ from edge_se.nets.zoo import MODELS, spec_of
 from edge_se.quantization.excitations import find_excitations
 from edge_se.quantization.sensitivity import sqnr_db
 from edge_se.reporting.console import ConsoleProgress, print_table
-from edge_se.steps.export import ENLARGED
+from edge_se.steps.export_images import ENLARGED
 from edge_se.studies.plan import digest
 
 RESULTS, SCHEMA = Path(__file__).parent / "results", "edge-se/zoo-export/1"

@@ -5,6 +5,7 @@ import pytest
 from edge_se.core.artifacts import read_build
 from edge_se.core.errors import CalibrationError, EdgeSeError
 from edge_se.steps import export as step
+from edge_se.steps import export_files
 
 
 @pytest.mark.parametrize("failure", [CalibrationError("no", where="here", fix="do that"), RuntimeError("a bug")])
@@ -15,8 +16,8 @@ def test_the_others_are_written(tmp_path, tiny_onnx, calibration_npz, monkeypatc
             raise failure
         return original(model, ranges, target, placement)
 
-    original = step.quantize
-    monkeypatch.setattr(step, "quantize", quantize)
+    original = export_files.quantize
+    monkeypatch.setattr(export_files, "quantize", quantize)
     monkeypatch.delenv("EDGE_SE_DATA", raising=False)
     (tmp_path / "tiny.onnx").write_bytes(tiny_onnx.content)
     says = r"int8\.\w+\.onnx was not made \(no\).*do that" if isinstance(failure, EdgeSeError) and len(failing) == 1 \

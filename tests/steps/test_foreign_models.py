@@ -94,6 +94,7 @@ def test_a_fixed_batch_of_one_and_own_normalisation(tmp_path, pictures):
 
 def test_ten_classes_at_32_pixels_are_judged_by_agreement_alone(tiny_onnx, tmp_path, monkeypatch):
     """Their own data set may be any; CIFAR-10's test images must not even be read."""
+    from edge_se.data import calibration as calibration_sets
     from edge_se.steps import export as module
 
     proto = tiny_onnx.copy()
@@ -101,7 +102,7 @@ def test_ten_classes_at_32_pixels_are_judged_by_agreement_alone(tiny_onnx, tmp_p
     (tmp_path / "mine.onnx").write_bytes(proto.SerializeToString())
     read, notes = [], []
     monkeypatch.setattr(module.cifar10, "find", lambda data: "at hand")
-    monkeypatch.setattr(module.splits, "load", lambda split, cifar: read.append(split) or module.calibration_sets.load(
+    monkeypatch.setattr(module.splits, "load", lambda split, cifar: read.append(split) or calibration_sets.load(
         "synthetic-256", None).first(8))
 
     class Progress(type(SILENT)):

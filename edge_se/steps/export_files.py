@@ -1,0 +1,136 @@
+"""The graphs that an export writes: with folded excitations, in FP16, in INT8 for each target."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edge_se.backends.base import Device
+from edge_se.backends.table import first_that_runs
+from edge_se.core.errors import EdgeSeError, ModelError
+from edge_se.core.progress import Progress
+from edge_se.data.splits import ImageSet
+from edge_se.graph.metadata import write_metadata
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.source import Source
+from edge_se.graph.targets.base import Target
+from edge_se.quantization.effort import AUTO, best_method
+from edge_se.quantization.folding import fold_excitations
+from edge_se.quantization.placement import place
+from edge_se.quantization.ranges import Statistics, collect
+from edge_se.quantization.search import Budget, search
+from edge_se.quantization.static import quantize
+from edge_se.quantization.table import read_table
+
+FOLDED = "folded"
+
+
+def with_folded_excitations(source: Source, images: ImageSet, held_out: ImageSet, budget: Budget,
+                              progress: Progress) -> Source:
+    """`source` with a graph of its own name; no net computes quite what that does."""
+    if source.is_untrained:
+        raise ModelError("excitations of random weights are not those of a trained net", where="--fold-excitations",
+                         fix="leave --untrained or --fold-excitations out")
+    model, folding = fold_excitations(source.model, images, held_out, max_drop_pp=budget.max_drop_pp,
+                                         alpha=budget.alpha, progress=progress)
+    name, proto, told = f"{source.name}-{FOLDED}", model.copy(), folding.document()
+    # The parameters of the net are no longer those of the graph, which are counted then.
+    write_metadata(proto, replace(source.metadata, model=name, params=None))
+    low, high = told["ci_pp"]
+    progress.note(f"{told['folded']} of {len(told['gates'])} excitations folded: {told['drop_pp']:+.2f} points lost "
+                  f"({low:+.2f} to {high:+.2f}), {told['flips']} flips on {told['n']:,} images of {told['held_out']}")
+    return replace(source, name=name, model=OnnxModel.of(proto), origin=source.origin | {"gates": told},
+                   reference=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A graph, how it was quantized and the seconds that making it took."""
+
+    model: OnnxModel
+    seconds: float
+    placement: str | None = None
+    method: str | None = None
+
+
+def fp16_of(model: OnnxModel) -> Made:
+    """The graph with FP16 weights and activations."""
+    from edge_se.graph.fp16 import to_fp16
+
+    started = time.monotonic()
+    return Made(model=to_fp16(model), seconds=time.monotonic() - started)
+
+
+class Quantizing:
+    """One Q/DQ graph per target, all from the same statistics."""
+
+    def __init__(self, model: OnnxModel, targets: Sequence[Target], method: str, placement: str | None) -> None:
+        self._model, self._share = model, 0.0
+        self._failures: list[tuple[str, Exception]] = []
+        self.over_budget: list[str] = []  # targets of which no candidate surely keeps accuracy
+        named = None if placement == AUTO else placement
+        self._chosen = [(target, place(model.proto, target, named), method) for target in targets]
+
+    def statistics(self, images: ImageSet, table: Path | None, progress: Progress) -> Statistics:
+        """Statistics of the calibration images, or those that an earlier run saved in `table`."""
+        if table:
+            return read_table(table, self._model, images.preprocessing)
+        started = time.monotonic()
+        with progress.task(f"calibrating on {images.name}", len(images)) as advance:
+            collected = collect(self._model, images, advance)
+        self._share = (time.monotonic() - started) / len(self._chosen)
+        return collected
+
+    def choose_methods(self, statistics: Statistics, images: ImageSet, progress: Progress) -> None:
+        """Replaces the method `auto` of each target by the one that is nearest to FP32 on `images`."""
+        self._chosen = [(target, chosen, method if method != AUTO else
+                         best_method(self._model, statistics, target, chosen, images, progress))
+                        for target, chosen, method in self._chosen]
+
+    def search(self, statistics: Statistics, held_out: ImageSet, budget: Budget, folder: Path,
+               progress: Progress) -> None:
+        """Replaces each target's placement by the one that the search chose; the log goes to `folder`."""
+        for position, (target, _, method) in enumerate(self._chosen):
+            runnable = OnnxModel(content=self._model.content, precision="int8", target=target.name)
+            backend, _ = first_that_runs(runnable, Device())
+            chosen, rows = search(self._model, statistics, target, held_out, method=method, backend=backend,
+                                  budget=budget, log=folder / f"candidates.{target.name}.json", progress=progress)
+            if not any(row.within_budget for row in rows):
+                self.over_budget.append(target.name)
+                progress.note(f"no placement for {target.name} surely loses at most {budget.max_drop_pp:g} points: the "
+                              "most accurate one was taken")
+            self._chosen[position] = (target, chosen, method)
+
+    def tell_of_groups(self, progress: Progress) -> None:
+        """Tells how many grouped convolutions each target leaves in float, and why."""
+        for target, chosen, _ in self._chosen:
+            if count_of := len(chosen.narrow_groups):
+                progress.note(f"int8.{target.name}.onnx: {count_of} grouped convolution{'s' * (count_of > 1)} "
+                              f"(2 to {target.narrow_group} channels a group, or depthwise with more outputs) "
+                              "stay FP32: INT8 takes longer there in onnxruntime")
+
+    def models(self, statistics: Statistics) -> list[Made]:
+        """The INT8 models. The seconds of each include its share of calibration."""
+        made = []
+        for target, chosen, method in self._chosen:
+            started = time.monotonic()
+            try:
+                quantized = quantize(self._model, statistics.ranges(method, target.activations), target, chosen)
+            except Exception as error:  # `raise_failure` tells of it when the files of the others are written
+                self._failures.append((target.name, error))
+                continue
+            made.append(Made(model=quantized, placement=chosen.name, method=method,
+                              seconds=self._share + time.monotonic() - started))
+        if not made:
+            raise self._failures[0][1]
+        return made
+
+    def raise_failure(self, folder: Path) -> None:
+        """Raises what the first target without a file failed with, if one did: the exit code tells of it."""
+        for name, error in self._failures:
+            if isinstance(error, EdgeSeError):
+                raise type(error)(f"int8.{name}.onnx was not made ({error.what}); the other files are in {folder}",
+                                  where=error.where, fix=error.fix) from error
+            raise error
