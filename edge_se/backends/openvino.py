@@ -29,7 +29,7 @@ def installed() -> bool:
 
 
 @cache
-def _core() -> Any:
+def core() -> Any:
     """One `Core` for the life of the process, ready for several threads.
 
     On processors with AMX each `Core` sets its own signal stack, and restores the earlier one when it is deleted. When
@@ -66,13 +66,13 @@ class OpenVino(Backend):
         """Compiles any ONNX file; FP32 runs in FP32, never silently in bfloat16."""
         if not installed():
             raise UnavailableError("OpenVINO is not installed", where="--backend openvino", fix=INSTALL)
-        core = _core()
+        own = core()
         try:
-            graph = core.read_model(model.content)
+            graph = own.read_model(model.content)
         except Exception as error:  # openvino raises RuntimeError and its own classes
             raise ModelError(f"OpenVINO cannot load it ({str(error).strip().splitlines()[-1]})", where=model.file_name,
                              fix="export again") from error
-        yield _Session(core, graph, device)
+        yield _Session(own, graph, device)
 
 
 class _Session(Session):

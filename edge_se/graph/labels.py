@@ -43,6 +43,8 @@ def _foreign(view: GraphView, target: Target, halves: bool) -> str | None:
         return f"its activations are {' and '.join(sorted(types))}"
     if target.activations in ("int8-symmetric", "by-sign") and any(point.any() for point in points):
         return "its activations have a zero point"
+    if target.activations == "by-sign" and _signed_behind_relu(view):
+        return "its activations behind a ReLU are int8"
     constants = [value for value in map(view.constant, _dequantized(view)) if value is not None]
     integers = any(value.dtype == np.int32 for value in constants)
     if integers and not target.quantized_bias:
@@ -67,6 +69,14 @@ def _zero_points(view: GraphView) -> Iterator[NDArray[np.generic]]:
             point = view.constant(node.input[2])
             if point is not None:
                 yield point
+
+
+def _signed_behind_relu(view: GraphView) -> bool:
+    """Whether a tensor that is never below zero is quantized as one that is."""
+    return any(node.op_type == "QuantizeLinear" and len(node.input) > 2
+               and (maker := view.producer.get(node.input[0])) is not None and maker.op_type == "Relu"
+               and (point := view.constant(node.input[2])) is not None and point.dtype == np.int8
+               for node in view.graph.node)
 
 
 def _has_float_bias(view: GraphView) -> bool:

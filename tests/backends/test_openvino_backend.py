@@ -55,6 +55,16 @@ def test_why_not(tiny_onnx, target, kind, reason):
 
 
 @installed
+def test_convolutions_with_float_biases_run_in_int8(tiny_build):
+    build = tiny_build("float_biases", accuracy=False, targets=["openvino"])
+    compiled = module.core().compile_model(module.core().read_model(build.folder / "int8.openvino.onnx"), "CPU")
+    told = [(node.get_rt_info()["layerType"].astype(str), node.get_rt_info()["runtimePrecision"].astype(str))
+            for node in compiled.get_runtime_model().get_ops()]
+    types = [precision for kind, precision in told if kind == "Convolution"]
+    assert sum(precision in ("u8", "i8") for precision in types) >= 10
+
+
+@installed
 def test_files_for_openvino_go_to_openvino_and_others_to_onnxruntime(tiny_onnx):
     names = {target: getattr(first_that_runs(OnnxModel(content=tiny_onnx.content, target=target), Device())[0],
                              "name", None) for target in ("any", "cpu", "openvino", "tensorrt")}

@@ -43,6 +43,9 @@ def test_int8_is_near_fp32_and_excitations_are_float(source, statistics, run_onn
     of_excitations = {tensor.data_type == onnx.TensorProto.INT8 for tensor in model.proto.graph.initializer
                 if ".se." in tensor.name and len(tensor.dims) == 4}
     assert of_excitations == {placement == "all"}
+    integers = any(tensor.data_type == onnx.TensorProto.INT32 and tensor.name.endswith("_quantized")
+                   for tensor in model.proto.graph.initializer)
+    assert integers == (target == "cpu")
 
 
 def test_an_excitation_is_one_unit_named_after_its_module(source):

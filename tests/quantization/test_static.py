@@ -115,6 +115,17 @@ def test_openvino_is_symmetric_int8_below_zero_and_uint8_elsewhere(quantized, st
     assert "uint8" in kinds
 
 
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_biases_for_openvino_are_floats_that_f16_holds(quantized, placement):
+    """OpenVINO at f16 converts an int32 bias to FP16 before it scales it: above 65504 it saturates."""
+    view = GraphView(quantized("openvino", placement).proto)
+    assert {value.dtype.name for _, value in dequantized_constants(view)} == {"int8"}
+    biases = [constant(view, node.input[2]) for node in view.graph.node
+              if node.op_type in ("Conv", "Gemm") and len(node.input) > 2]
+    assert biases and {bias.dtype.name for bias in biases} == {"float32"}
+    assert max(float(np.abs(bias).max()) for bias in biases) < 65504
+
+
 def test_without_vnni_weights_have_7_bits(quantized):
     for target, bound in (("cpu", 127), ("cpu-avx2", 64)):
         values = [value for _, value in dequantized_constants(GraphView(quantized(target).proto))

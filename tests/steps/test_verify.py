@@ -3,7 +3,9 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 from edge_se.cli import main
 from edge_se.core.errors import ArtifactError
@@ -74,6 +76,17 @@ def test_an_empty_manifest(build):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"artifacts": []}))
     with pytest.raises(ArtifactError, match="no file is in it"):
         verify(build)
+
+
+def test_int32_biases_for_openvino_are_named(whole):
+    """Files of before: they saturate where OpenVINO computes in f16."""
+    model = OnnxModel.read(whole / "int8.openvino.onnx").copy()
+    weights = next(item for item in model.graph.initializer if item.name.endswith("_quantized"))
+    bias = numpy_helper.from_array(np.zeros(4, np.int32), "old_bias_quantized")
+    scale = next(node.input[1] for node in model.graph.node if weights.name in node.input)
+    model.graph.initializer.append(bias)
+    model.graph.node.insert(0, helper.make_node("DequantizeLinear", [bias.name, scale], ["old_bias"]))
+    assert mislabelled(model, "int8", "openvino") == "its biases are int32"
 
 
 def test_every_file_fits_its_own_label(whole):

@@ -3,13 +3,15 @@
 from edge_se.graph.targets.base import WEIGHTED, Target
 
 TARGET = Target(
-    name="openvino", order=40, runs_on="OpenVINO on x86", activations="by-sign", quantized_bias=True,
+    name="openvino", order=40, runs_on="OpenVINO on x86", activations="by-sign", quantized_bias=False,
     quantized_outputs=False, operators=WEIGHTED,
     reasons=(
         "OpenVINO runs tensors that go below zero fastest as symmetric int8 (no zero point to subtract) and the others "
         "as uint8; onnxruntime has no kernels for the mixture",
         "only what a layer reads is quantized: OpenVINO fuses activations, SE scales and residual adds into the "
         "convolution before them, and Q/DQ between them would break that",
+        "float biases: at f16, which GPU and Arm plugins choose by themselves, OpenVINO makes int32 ones FP16 before "
+        "it scales them, and they saturate at 65504",
     ),
     rules=(
         {"runtime": "openvino", "reason": None},
