@@ -65,7 +65,7 @@ def exact():
 
 def answers(made, level, saved=""):
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level, options.log_severity_level = level, 3  # 2 says that a saved graph is for this machine
+    options.graph_optimization_level, options.log_severity_level = level, 3  # a saved graph warns
     if saved:
         options.optimized_model_filepath = saved
     session = onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])

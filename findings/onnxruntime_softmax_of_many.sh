@@ -2,14 +2,15 @@
 # onnxruntime's integer Softmax loses what a Softmax between Q/DQ pairs holds, where probabilities are nearly uniform.
 #
 # Version   onnxruntime 1.31.1 (x86-64), onnx 1.23.2, OpenVINO 2026.4.1
-# Behaviour DequantizeLinear -> Softmax -> QuantizeLinear becomes QLinearSoftmax at the default optimization level, which
-#           computes from a table of integers. Where the largest probability is not far above 1 / tokens, a good part of
-#           the probabilities becomes 0 at a scale of that probability / 255. Attention over 196 tokens that is nearly uniform,
-#           as that of untrained and of early layers is, is destroyed. Nothing is logged.
+# Behaviour DequantizeLinear -> Softmax -> QuantizeLinear becomes QLinearSoftmax at the default optimization level,
+#           which computes from a table of integers. Where the largest probability is not far above 1 / tokens, many of
+#           the probabilities becomes 0 at a scale of that probability / 255. Attention over 196 tokens that is nearly
+#           uniform, as that of untrained and of early layers is, is destroyed. Nothing is logged.
 # Output    196 tokens, largest probability 0.0070: 54.2 dB as written, 3.0 dB by default, 54.2 dB in OpenVINO
 #           zeros: 0.0% as written, 42.8% by default; nodes ['QuantizeLinear', 'QLinearSoftmax', 'DequantizeLinear']
 # Expected  That a fused operator keeps to the scale of its QuantizeLinear within a step.
-# What to do  Leave Softmax out of the Q/DQ graph for onnxruntime. Compare the file with its own run under ORT_DISABLE_ALL before you blame the calibration.
+# What to do  Leave Softmax out of the Q/DQ graph for onnxruntime. Compare the file with its own run under
+#           ORT_DISABLE_ALL before you blame the calibration.
 #
 # Exits 0 while this is so, 1 when it has changed.
 set -e
@@ -46,7 +47,7 @@ file = os.path.join(os.environ["FOLDER"], "optimized.onnx")
 
 def answers(level, saved=""):
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level, options.log_severity_level = level, 3  # 2 says that a saved graph is for this machine
+    options.graph_optimization_level, options.log_severity_level = level, 3  # a saved graph warns
     if saved:
         options.optimized_model_filepath = saved
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -33,7 +33,8 @@ core = openvino.Core()
 def model(kind):
     """A convolution, its ReLU folded into the unsigned pair behind it."""
     steps, middle = (255, 128) if kind == np.uint8 else (65535, 32768)
-    numbers = {"w": weights, "xs": np.float32(9 / steps), "xz": kind(middle), "ys": np.float32(5 / steps), "yz": kind(0)}
+    numbers = {"w": weights, "xs": np.float32(9 / steps), "xz": kind(middle), "ys": np.float32(5 / steps),
+               "yz": kind(0)}
     node, float32 = helper.make_node, TensorProto.FLOAT
     graph = helper.make_graph(
         [node("QuantizeLinear", ["x", "xs", "xz"], ["xq"]), node("DequantizeLinear", ["xq", "xs", "xz"], ["xd"]),
@@ -53,7 +54,8 @@ for kind in (np.uint8, np.uint16):
     content = model(kind)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    right = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]).run(None, {"x": images})[0]
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    right = session.run(None, {"x": images})[0]
     found = core.compile_model(core.read_model(content), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(images)[0]
     decibels = 10 * np.log10((right**2).sum() / max(((right - found) ** 2).sum(), 1e-12))
     print(f"{kind.__name__}: smallest output {right.min():.2f} in onnxruntime, {found.min():.2f} in OpenVINO "
