@@ -26,7 +26,7 @@ from bench.tables import readme
 from edge_se.core import environment
 from edge_se.core.files import write_json
 from edge_se.data import calibration
-from edge_se.data.splits import ImageSet
+from edge_se.data.images import Images
 from edge_se.data.torchvision_import import torchvision
 from edge_se.graph.counting import count
 from edge_se.graph.export import to_onnx
@@ -68,14 +68,14 @@ def main() -> None:
     readme.main()
 
 
-def nets() -> dict[str, Callable[[], tuple[OnnxModel, ImageSet]]]:
+def nets() -> dict[str, Callable[[], tuple[OnnxModel, Images]]]:
     """The bundled nets with their weights, others of another size with random ones; each with calibration images."""
     wide, small = (64, 128, 256, 512), (16, 32, 64)
     specs = {"resnet20, 32 px": ModelSpec(name="resnet20", blocks=(3, 3, 3), widths=small),
              "se_resnet18, stem 3/2, 64 px": ModelSpec(name="se_stem3", stem="paper3s2", attention="se", input_size=64),
              "resnet18, half width, 64 px": ModelSpec(name="half", widths=(32, 64, 128, 256), input_size=64),
              "resnet18, stem 7/2, 224 px": ModelSpec(name="stem7", stem="imagenet7", widths=wide, input_size=224)}
-    chosen: dict[str, Callable[[], tuple[OnnxModel, ImageSet]]] = {
+    chosen: dict[str, Callable[[], tuple[OnnxModel, Images]]] = {
         name: partial(bundled, name) for name in readme.MODELS}
     chosen |= {name: partial(random_net, spec) for name, spec in specs.items()}
     for name, size in (("mobilenet_v2", 32), ("mobilenet_v2", 224), ("mobilenet_v3_small", 224), ("resnet50", 224)):
@@ -83,19 +83,19 @@ def nets() -> dict[str, Callable[[], tuple[OnnxModel, ImageSet]]]:
     return chosen
 
 
-def bundled(name: str) -> tuple[OnnxModel, ImageSet]:
+def bundled(name: str) -> tuple[OnnxModel, Images]:
     return load_source(name, None).model, calibration.load(calibration.SYNTHETIC, None).first(64)
 
 
-def random_net(spec: ModelSpec) -> tuple[OnnxModel, ImageSet]:
+def random_net(spec: ModelSpec) -> tuple[OnnxModel, Images]:
     return exported(build(spec), spec.input_size)
 
 
-def torchvision_net(name: str, size: int) -> tuple[OnnxModel, ImageSet]:
+def torchvision_net(name: str, size: int) -> tuple[OnnxModel, Images]:
     return exported(torchvision.models.get_model(name, weights=None, num_classes=10), size)
 
 
-def exported(net: nn.Module, size: int) -> tuple[OnnxModel, ImageSet]:
+def exported(net: nn.Module, size: int) -> tuple[OnnxModel, Images]:
     """Random weights, batch norms that have seen the pictures: speed does not depend on what a net has learned."""
     torch.manual_seed(0)
     images = pictures(size)
@@ -109,7 +109,7 @@ def exported(net: nn.Module, size: int) -> tuple[OnnxModel, ImageSet]:
     return OnnxModel.of(to_onnx(net, ModelMetadata(model="random"), size)), images
 
 
-def judged_net(name: str, model: OnnxModel, images: ImageSet, figures: dict[str, Any], seconds: float,
+def judged_net(name: str, model: OnnxModel, images: Images, figures: dict[str, Any], seconds: float,
                progress: ConsoleProgress) -> Iterator[dict[str, Any]]:
     """One row per runtime, precision and batch."""
     graphs, counts = files(model, images), count(model.proto)

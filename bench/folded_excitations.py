@@ -29,6 +29,7 @@ from edge_se.core.errors import CalibrationError, EdgeSeError
 from edge_se.core.files import read_json, write_json
 from edge_se.core.progress import Progress
 from edge_se.data import calibration, cifar10, splits
+from edge_se.data.images import Images as AnyImages
 from edge_se.data.splits import ImageSet
 from edge_se.evaluation.accuracy import drop_from, logits_of, top1
 from edge_se.evaluation.statistics import median_ratio
@@ -70,7 +71,7 @@ class Net:
 class Images:
     """What the excitations are averaged over, what everything is judged on, what final figures are of."""
 
-    calibration: ImageSet
+    calibration: AnyImages
     validation: ImageSet
     test: ImageSet
 
@@ -158,7 +159,7 @@ def accuracies(net: Net, images: Images, progress: Progress) -> dict[str, Any]:
     return row | ({"final": against(net.model, chosen, images.test, images.calibration)} if net.bundled else {})
 
 
-def against(trained: OnnxModel, without: OnnxModel, images: ImageSet, shown: ImageSet) -> dict[str, Any]:
+def against(trained: OnnxModel, without: OnnxModel, images: ImageSet, shown: AnyImages) -> dict[str, Any]:
     """Top-1 of a net as it was trained, and what it loses folded, in INT8, and folded in INT8."""
     reference, target, alpha = logits_of(trained, images), RUNTIMES["onnxruntime"], Budget().alpha
     assert images.labels is not None
@@ -172,14 +173,14 @@ def in_points(drop: dict[str, Any]) -> dict[str, Any]:
     return {"drop_pp": 100 * drop["drop"], "ci_pp": [100 * drop["low"], 100 * drop["high"]], "flips": drop["flips"]}
 
 
-def int8_of(model: OnnxModel, target: str, shown: ImageSet) -> OnnxModel:
+def int8_of(model: OnnxModel, target: str, shown: AnyImages) -> OnnxModel:
     """As `export --int8` makes it."""
     statistics = collect(model, shown)
     return quantize(model, statistics.ranges(METHOD, TARGETS[target].activations), TARGETS[target],
                     place(model.proto, TARGETS[target]))
 
 
-def times(net: Net, shown: ImageSet, repeats: int, progress: Progress) -> dict[str, Any]:
+def times(net: Net, shown: AnyImages, repeats: int, progress: Progress) -> dict[str, Any]:
     """INT8 of the net as trained, with all excitations folded, and of the plain one; ratios of each repeat."""
     assert net.plain is not None
     constants = folded(net.model, excitation_values(net.model, shown))

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_se.backends.base import Device, Session
 from edge_se.backends.table import AUTOMATIC
 from edge_se.core import environment
+from edge_se.data.images import Images
 from edge_se.data.splits import ImageSet
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.boards import Figure, Mode
@@ -157,7 +158,7 @@ def runtimes() -> list[str]:
     return [name for name, backend in AUTOMATIC.items() if backend.missing() is None]
 
 
-def files(model: OnnxModel, images: ImageSet, placement: str | None = None) -> Files:
+def files(model: OnnxModel, images: Images, placement: str | None = None) -> Files:
     """The FP32 graph and each runtime's own INT8 graph; the ranges are extremes, since no choice of them costs time."""
     statistics = collect(model, images)
     int8 = {backend: quantize(model, statistics.ranges("minmax", target.activations), target,

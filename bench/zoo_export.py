@@ -40,7 +40,7 @@ from edge_se.core.cards import has_weights, weights_of
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.files import read_json, sha256_of, write_json
 from edge_se.data import calibration
-from edge_se.data.splits import ImageSet
+from edge_se.data.images import Images
 from edge_se.device.agent import AgentError, TensorRt, load_tensorrt
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.graph.onnx_model import OnnxModel
@@ -145,13 +145,13 @@ def opened(build: Build, artifact: Artifact | None) -> OnnxModel:
     return OnnxModel.read(check_file(build, artifact), precision=artifact.precision, target=artifact.target)
 
 
-def images_of(spec: ModelSpec) -> ImageSet:
+def images_of(spec: ModelSpec) -> Images:
     """Those that `export` calibrated on."""
     images = calibration.load(None, None)
     return images if spec.input_size == 32 else calibration.enlarged(images.first(ENLARGED), preprocessing_of(spec))
 
 
-def run_once(backend: str, model: OnnxModel, images: ImageSet, reference: Any) -> dict[str, Any]:
+def run_once(backend: str, model: OnnxModel, images: Images, reference: Any) -> dict[str, Any]:
     """How near a file's logits in its own runtime are to those of FP32, or why it does not run there."""
     assert model.metadata is not None
     normalised = images.seen_by(model.metadata.preprocessing)

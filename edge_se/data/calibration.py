@@ -9,6 +9,8 @@ import numpy as np
 from edge_se.core.assets import asset
 from edge_se.core.errors import CalibrationError, did_you_mean
 from edge_se.data.cifar10 import Cifar10
+from edge_se.data.dataset import open_dataset
+from edge_se.data.images import Images
 from edge_se.data.layout import Wanted, layout_of, layouts
 from edge_se.data.preprocessing import CIFAR10, Preprocessing
 from edge_se.data.splits import ImageSet
@@ -23,7 +25,7 @@ def bundled() -> list[str]:
     return sorted(path.stem for path in folder.iterdir() if path.suffix == ".npz" or "calib" in path.stem)
 
 
-def load(name: str | None, cifar: Cifar10 | None, how: Preprocessing = CIFAR10) -> ImageSet:
+def load(name: str | None, cifar: Cifar10 | None, how: Preprocessing = CIFAR10) -> Images:
     """A bundled set by its name, else the images at a path, in any layout of `edge_se.data.layouts`.
 
     `how` is what the model does to an image. Without a name: 512 class-balanced CIFAR-10 training images where the
@@ -40,15 +42,17 @@ def load(name: str | None, cifar: Cifar10 | None, how: Preprocessing = CIFAR10) 
         known = f"{', '.join(layout.about for layout in layouts()[:-1])} or {layouts()[-1].about}"
         raise CalibrationError(f"unknown calibration set '{name}'",
                                fix=f"{did_you_mean(str(name), bundled())}, or give {known}")
+    if layout.calibration is None:
+        return open_dataset(path).calibration(how)
     return layout.calibration(path, Wanted(preprocessing=how, cifar=cifar))
 
 
-def enlarged(images: ImageSet, how: Preprocessing) -> ImageSet:
+def enlarged(images: Images, how: Preprocessing) -> ImageSet:
     """`images` at the size of `how`, each pixel repeated; to run a net of another size, not to judge it."""
-    (height, width), (rows, columns) = images.pixels.shape[2:], how.size
+    (_, height, width), (rows, columns) = images.shape, how.size
     down, right = np.arange(rows) * height // rows, np.arange(columns) * width // columns
-    labels, pixels = images.labels, images.pixels[:, :, down][..., right]
-    return ImageSet(name=f"{images.name}-at-{rows}", split=images.split, pixels=pixels, labels=labels,
+    pixels = np.concatenate(list(images.pixel_batches(len(images))))[:, :, down][..., right]
+    return ImageSet(name=f"{images.name}-at-{rows}", split=images.split, pixels=pixels, labels=None,
                     preprocessing=how)
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from edge_se.core.errors import CalibrationError
 from edge_se.data import layouts as package
 from edge_se.data.cifar10 import Cifar10
+from edge_se.data.contents import Contents
+from edge_se.data.images import Images
 from edge_se.data.preprocessing import CIFAR10, Preprocessing
-from edge_se.data.splits import ImageSet
 
 LIMIT = 512  # images; ranges do not move beyond
 
@@ -32,14 +33,17 @@ class Layout:
     """One way in which images lie on a disk.
 
     `tells` says whether a path looks like it, without reading images. `calibration` returns images to set ranges from,
-    RGB at the size of the model, and raises CalibrationError or DataError when they cannot be used. A `general` layout
-    is asked after the others.
+    RGB at the size of the model, and raises CalibrationError or DataError when they cannot be used. `dataset` returns
+    the labelled images of each split; None for a layout without labels. A layout has one of the two or both: without
+    `calibration`, ranges are set from the training images of the data set. A `general` layout is asked after the
+    others.
     """
 
     name: str
     about: str  # what a user gives, for messages: "a folder of images"
     tells: Callable[[Path], bool]
-    calibration: Callable[[Path, Wanted], ImageSet]
+    calibration: Callable[[Path, Wanted], Images] | None = None
+    dataset: Callable[[Path], Contents] | None = None
     general: bool = False
 
 

@@ -18,6 +18,7 @@ from edge_se.core.assets import asset
 from edge_se.core.errors import DataError, did_you_mean
 from edge_se.core.files import read_json
 from edge_se.data.cifar10 import Cifar10, Source
+from edge_se.data.images import HASH_BYTES, Images, Labels, hash_of_pixels
 from edge_se.data.preprocessing import CIFAR10, Preprocessing, tensor
 
 SCHEMA = "edge-se/indices/1"
@@ -26,8 +27,8 @@ SPLITS = {"train": "cifar10-train45k", "validation": "cifar10-val5k", "test": "c
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageSet:
-    """Images of one named split: RGB uint8 (N, 3, H, W), labels (N,) or None when unlabelled.
+class ImageSet(Images):
+    """Images that are held: RGB uint8 (N, 3, H, W), labels (N,) or None when unlabelled.
 
     `preprocessing` is that of the model that sees them. The pixels have its size already.
     """
@@ -46,17 +47,35 @@ class ImageSet:
         """Hash of the pixels and labels in order."""
         return images_sha256(self.pixels, self.labels)
 
-    def batches(self, size: int) -> Iterator[NDArray[np.float32]]:
-        """Inputs of the model, `size` images at once and in order; the last batch may be shorter."""
-        for start in range(0, len(self), size):
-            yield tensor(self.pixels[start : start + size], self.preprocessing)
+    @property
+    def hashes(self) -> NDArray[np.uint8]:
+        """(N, 32): of each image's pixels."""
+        digests = b"".join(hash_of_pixels(image) for image in self.pixels)
+        return np.frombuffer(digests, np.uint8).reshape(len(self), HASH_BYTES)
 
-    def fits(self, shape: Sequence[int | None]) -> bool:
-        """Whether a model that takes (channels, height, width), None for any, takes these images."""
-        return all(size is None or size == have for size, have in zip(shape, self.pixels.shape[1:]))
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """That of the pixels."""
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
+
+    def pixel_batches(self, size: int) -> Iterator[NDArray[np.uint8]]:
+        """Parts of the pixels."""
+        for start in range(0, len(self), size):
+            yield self.pixels[start : start + size]
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """One of the pixels."""
+        pixels: NDArray[np.uint8] = self.pixels[index]
+        return pixels
+
+    def take(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> ImageSet:
+        """Copies of those at these places."""
+        places = np.asarray(indices, np.int64)
+        return replace(self, pixels=self.pixels[places], labels=None if self.labels is None else self.labels[places])
 
     def first(self, count: int) -> ImageSet:
-        """The first `count` images."""
+        """The first `count` images, not copied."""
         return replace(self, pixels=self.pixels[:count], labels=None if self.labels is None else self.labels[:count])
 
     def seen_by(self, how: Preprocessing) -> ImageSet:
@@ -155,3 +174,14 @@ def balanced(labels: NDArray[np.uint8], count: int, seed: int,
     drawn = [random.choice(among[labels[among] == label], size=share, replace=False)
              for label, share in zip(classes, shares)]
     return np.sort(np.concatenate(drawn))
+
+def drawn(labels: Labels, limit: int, seed: int) -> NDArray[np.int64]:
+    """At most `limit` places, ascending: an equal share of every class as far as it has images."""
+    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    random, left, chosen = np.random.default_rng(seed), limit, []
+    # The smallest classes first, so that what they lack is shared by the others.
+    for position, places in enumerate(sorted(classes, key=len)):
+        share = min(len(places), -(-left // (len(classes) - position)))
+        chosen.append(random.choice(places, share, replace=False))
+        left -= share
+    return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)

@@ -18,7 +18,8 @@ from edge_se.core import environment
 from edge_se.core.assets import cache_dir
 from edge_se.core.errors import EdgeSeError, ModelError
 from edge_se.core.files import write_bytes
-from edge_se.data.splits import ImageSet, filled
+from edge_se.data.images import Images, Labels
+from edge_se.data.splits import filled
 from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
 from edge_se.graph.onnx_model import OnnxModel
 
@@ -37,7 +38,7 @@ class Drop:
     flips: int
 
 
-def logits_of(model: OnnxModel, images: ImageSet, advance: Advance = lambda images: None) -> NDArray[np.float32]:
+def logits_of(model: OnnxModel, images: Images, advance: Advance = lambda images: None) -> NDArray[np.float32]:
     """(N, classes) in the order of `images`, by onnxruntime on all processors.
 
     A file that names its preprocessing gets that, whatever `images` says.
@@ -59,7 +60,7 @@ def logits_of(model: OnnxModel, images: ImageSet, advance: Advance = lambda imag
     return logits
 
 
-def top1(logits: NDArray[np.float32], labels: NDArray[np.uint8]) -> float:
+def top1(logits: NDArray[np.float32], labels: Labels) -> float:
     """Top-1 accuracy in percent."""
     return 100.0 * float((logits.argmax(1) == labels).mean())
 
@@ -69,7 +70,7 @@ def flips(logits: NDArray[np.float32], reference: NDArray[np.float32]) -> int:
     return int((logits.argmax(1) != reference.argmax(1)).sum())
 
 
-def drop_from(reference: NDArray[np.float32], logits: NDArray[np.float32], labels: NDArray[np.uint8] | None,
+def drop_from(reference: NDArray[np.float32], logits: NDArray[np.float32], labels: Labels | None,
               alpha: float) -> Drop:
     """The paired drop and Tango's interval of it at confidence 1 - 2 alpha.
 
@@ -85,7 +86,7 @@ def drop_from(reference: NDArray[np.float32], logits: NDArray[np.float32], label
     return Drop(n=paired.n, drop=paired.drop, low=low, high=high, flips=flipped)
 
 
-def _compute(model: OnnxModel, images: ImageSet, advance: Advance) -> NDArray[np.float32]:
+def _compute(model: OnnxModel, images: Images, advance: Advance) -> NDArray[np.float32]:
     _require_shape(model, images)
     parts = []
     with OnnxRuntime().open(model, Device()) as session:
@@ -95,14 +96,14 @@ def _compute(model: OnnxModel, images: ImageSet, advance: Advance) -> NDArray[np
     return np.concatenate(parts)
 
 
-def _require_shape(model: OnnxModel, images: ImageSet) -> None:
+def _require_shape(model: OnnxModel, images: Images) -> None:
     if not images.fits(model.input_shape[1:]):
-        raise ModelError(f"takes images of {model.input_shape[1:]}, {images.name} has {images.pixels.shape[1:]}",
+        raise ModelError(f"takes images of {model.input_shape[1:]}, {images.name} has {images.shape}",
                          where=model.file_name, fix="evaluate on images of the model's own size")
 
 
-def _key(model: OnnxModel, images: ImageSet) -> str:
-    parts = (model.sha256, model.target, images.sha256, repr(replace(images.preprocessing, labels=())),
+def _key(model: OnnxModel, images: Images) -> str:
+    parts = (model.sha256, model.target, images.key, repr(replace(images.preprocessing, labels=())),
              str(environment.version_of("onnxruntime")), *environment.cpu_flags())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_se.data.images import Labels
 from edge_se.evaluation.statistics import Paired, holm, mcnemar_p, pair
 
 
@@ -22,7 +23,7 @@ class ClassDrop:
     significant: bool
 
 
-def class_drops(reference: NDArray[np.intp], candidate: NDArray[np.intp], labels: NDArray[np.uint8],
+def class_drops(reference: NDArray[np.intp], candidate: NDArray[np.intp], labels: Labels,
                 names: Sequence[str], level: float) -> list[ClassDrop]:
     """Classes in order, from predictions and labels (N,).
 

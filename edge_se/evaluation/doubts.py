@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_se.core.artifacts import Artifact, Build
+from edge_se.data.images import Labels
 
 AGREEMENT = 0.9  # of predictions: below it INT8 is hardly the same net, whatever its accuracy
 AGREES = "INT8 and FP32 agree on only {:.1f} % of the images"
@@ -15,7 +16,7 @@ NOTHING = "nothing in the file runs in INT8: no product of a layer is quantized"
 Predictions = NDArray[np.intp]
 
 
-def above_chance(predictions: Predictions, labels: NDArray[np.uint8], classes: int, alpha: float) -> bool:
+def above_chance(predictions: Predictions, labels: Labels, classes: int, alpha: float) -> bool:
     """Whether predictions are right more often than guesses, by the exact binomial test at one-sided alpha.
 
     A guess is right once in `classes`, or as often as the most frequent label.

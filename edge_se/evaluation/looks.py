@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge_se.core.artifacts import Artifact, Build, check_file
 from edge_se.core.progress import Progress
-from edge_se.data.splits import ImageSet
+from edge_se.data.images import Images, Labels
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.evaluation.classes import ClassDrop, class_drops
 from edge_se.evaluation.doubts import above_chance, doubts
@@ -78,7 +78,7 @@ class _Seen:
         return np.concatenate(self.parts)
 
 
-def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: ImageSet, schedule: tuple[Look, ...],
+def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Images, schedule: tuple[Look, ...],
              rule: Rule, progress: Progress) -> list[Outcome]:
     """The outcome of every candidate, in their order. With several looks the images are shuffled."""
     seen = {item.file: _Seen(artifact=item, model=OnnxModel.read(
@@ -87,7 +87,7 @@ def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Ima
     decided: dict[str, Outcome] = {}
     start = 0
     for look in schedule:
-        part = test if look.n - start == len(test) else _part(test, order[start : look.n])
+        part = test if look.n - start == len(test) else test.take(order[start : look.n])
         start = look.n
         open_ = [seen[item.file] for item in candidates if item.file not in decided]
         for one in (seen[fp32.file], *open_):
@@ -105,7 +105,7 @@ def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Ima
     return [decided[item.file] for item in candidates]
 
 
-def _judged(one: _Seen, reference: Predictions, labels: NDArray[np.uint8], look: Look, rule: Rule,
+def _judged(one: _Seen, reference: Predictions, labels: Labels, look: Look, rule: Rule,
             build: Build) -> Outcome:
     """Nothing is shown when FP32 is no better than chance, whatever the counts say."""
     predictions, fp32_top1 = one.predictions, 100 * float((reference == labels).mean())
@@ -119,11 +119,6 @@ def _judged(one: _Seen, reference: Predictions, labels: NDArray[np.uint8], look:
                    classes=class_drops(reference, predictions, labels, build.labels, level), class_level=level,
                    history=one.history, above_chance=above,
                    notes=doubts(build, one.artifact, reference, predictions, chance=not above))
-
-
-def _part(test: ImageSet, indices: NDArray[np.int64]) -> ImageSet:
-    assert test.labels is not None
-    return replace(test, pixels=test.pixels[indices], labels=test.labels[indices])
 
 
 def _figures(judgement: Judgement) -> dict[str, Any]:

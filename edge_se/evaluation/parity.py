@@ -9,14 +9,14 @@ import numpy as np
 from edge_se.backends.base import Device
 from edge_se.backends.onnxruntime import OnnxRuntime
 from edge_se.core.errors import ModelError
-from edge_se.data.splits import ImageSet
+from edge_se.data.images import Images
 from edge_se.graph.source import Source
 
 TORCH_TOLERANCE = 1e-3  # of logits of order 10: float32 sums in another order, batch norm folded
 PARITY_IMAGES = 64
 
 
-def parity(source: Source, images: ImageSet) -> dict[str, Any]:
+def parity(source: Source, images: Images) -> dict[str, Any]:
     """How far the graph is from its net on `images`; {} for a file, which has no net. ModelError when it is too far."""
     if source.reference is None:
         return {}

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_se.data.images import Labels
+
 
 @dataclass(frozen=True, kw_only=True)
 class Paired:
@@ -27,7 +29,7 @@ class Paired:
         return (self.broken - self.fixed) / self.n
 
 
-def pair(reference: NDArray[np.intp], candidate: NDArray[np.intp], labels: NDArray[np.uint8]) -> Paired:
+def pair(reference: NDArray[np.intp], candidate: NDArray[np.intp], labels: Labels) -> Paired:
     """Counts from predicted classes and labels, each (N,)."""
     was_right, is_right = reference == labels, candidate == labels
     return Paired(n=len(labels), broken=int((was_right & ~is_right).sum()), fixed=int((~was_right & is_right).sum()))

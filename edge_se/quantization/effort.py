@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edge_se.core.errors import CalibrationError, did_you_mean
 from edge_se.core.progress import Progress
-from edge_se.data.splits import ImageSet
+from edge_se.data.images import Images
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.methods import METHODS
@@ -49,7 +49,7 @@ def require_method(name: str) -> str:
     return name
 
 
-def best_method(model: OnnxModel, statistics: Statistics, target: Target, placement: Placement, images: ImageSet,
+def best_method(model: OnnxModel, statistics: Statistics, target: Target, placement: Placement, images: Images,
                 progress: Progress) -> str:
     """The method whose INT8 logits are nearest to FP32's on `images` (the highest SQNR); the first one of equals.
 

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 
 from edge_se.core.errors import CalibrationError
 from edge_se.core.progress import Progress
-from edge_se.data.splits import ImageSet
+from edge_se.data.images import Images
 from edge_se.evaluation.accuracy import Drop, drop_from, logits_of, top1
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import checked, remove_unused_initializers, remove_unused_nodes
@@ -70,7 +70,7 @@ class Folding:
                 "ci_pp": [100 * self.drop.low, 100 * self.drop.high], "flips": self.drop.flips}
 
 
-def fold_excitations(model: OnnxModel, images: ImageSet, held_out: ImageSet, *, max_drop_pp: float, alpha: float,
+def fold_excitations(model: OnnxModel, images: Images, held_out: Images, *, max_drop_pp: float, alpha: float,
                progress: Progress) -> tuple[OnnxModel, Folding]:
     """`model` with as many excitations folded as lose at most `max_drop_pp` points at confidence 1 - alpha.
 
@@ -125,7 +125,7 @@ def _most(total: int, holds: Callable[[int], bool]) -> int:
     return most
 
 
-def excitation_values(model: OnnxModel, images: ImageSet, advance: Callable[[int], None] = lambda images: None
+def excitation_values(model: OnnxModel, images: Images, advance: Callable[[int], None] = lambda images: None
                       ) -> list[ExcitationValues]:
     """Every excitation of `model` on `images`, in graph order."""
     excitations, view = find_excitations(model.proto), GraphView(model.proto)

@@ -12,8 +12,9 @@ import onnx
 from numpy.typing import NDArray
 
 from edge_se.core.errors import CalibrationError, did_you_mean
+from edge_se.data.images import Images
 from edge_se.data.preprocessing import Preprocessing
-from edge_se.data.splits import ImageSet, filled
+from edge_se.data.splits import filled
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.histograms import Histogram
 from edge_se.quantization.methods import METHODS
@@ -54,7 +55,7 @@ class Statistics:
                               for name, histogram in self.histograms.items()})
 
 
-def collect(model: OnnxModel, images: ImageSet, advance: Callable[[int], None] = lambda images: None) -> Statistics:
+def collect(model: OnnxModel, images: Images, advance: Callable[[int], None] = lambda images: None) -> Statistics:
     """Runs `images` through the FP32 graph in one pass; `advance` hears of each batch.
 
     Memory does not grow with the number of images, unlike with onnxruntime's entropy and percentile calibrators
@@ -73,7 +74,7 @@ def collect(model: OnnxModel, images: ImageSet, advance: Callable[[int], None] =
                       histograms=histograms)
 
 
-def watched(model: OnnxModel, images: ImageSet, names: Sequence[str] | None = None
+def watched(model: OnnxModel, images: Images, names: Sequence[str] | None = None
             ) -> Iterator[tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]]:
     """Batches of inputs with the tensors `names` of each (None: every float activation), all finite.
 
@@ -120,9 +121,9 @@ def _batch_size(model: OnnxModel) -> int:
     return max(1, min(LARGEST_BATCH, FLOATS_PER_RUN // max(1, floats)))
 
 
-def _require_shape(model: OnnxModel, images: ImageSet) -> None:
+def _require_shape(model: OnnxModel, images: Images) -> None:
     if not images.fits(model.input_shape[1:]):
-        raise CalibrationError(f"images are {images.pixels.shape[1:]}, the model takes {model.input_shape[1:]}",
+        raise CalibrationError(f"images are {images.shape}, the model takes {model.input_shape[1:]}",
                                where=images.name,
                                fix="give --calibration with images of the model's own size")
 

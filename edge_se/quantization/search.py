@@ -22,7 +22,7 @@ from edge_se.core import environment
 from edge_se.core.errors import CalibrationError
 from edge_se.core.files import read_json, write_json
 from edge_se.core.progress import Progress
-from edge_se.data.splits import ImageSet
+from edge_se.data.images import Images
 from edge_se.evaluation.accuracy import drop_from, logits_of
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.placement import PLACEMENTS, Placement, place
@@ -65,7 +65,7 @@ class Candidate:
     chosen: bool = False
 
 
-def search(model: OnnxModel, statistics: Statistics, target: Target, images: ImageSet, *, method: str,
+def search(model: OnnxModel, statistics: Statistics, target: Target, images: Images, *, method: str,
            backend: Backend | None, budget: Budget, log: Path | None, progress: Progress
            ) -> tuple[Placement, list[Candidate]]:
     """The chosen placement and every candidate.
@@ -108,7 +108,7 @@ def search(model: OnnxModel, statistics: Statistics, target: Target, images: Ima
     return kept[next(index for index, row in enumerate(candidates) if row.chosen)], candidates
 
 
-def _plans(model: OnnxModel, statistics: Statistics, target: Target, images: ImageSet, method: str,
+def _plans(model: OnnxModel, statistics: Statistics, target: Target, images: Images, method: str,
            ends: float | None, progress: Progress) -> list[tuple[Placement, list[Unit]]]:
     """Named placements first: they are there when the time runs out."""
     named: list[tuple[Placement, list[Unit]]] = [(place(model.proto, target, name), []) for name in PLACEMENTS]
@@ -121,7 +121,7 @@ def _plans(model: OnnxModel, statistics: Statistics, target: Target, images: Ima
     return named + restored
 
 
-def _costliest(model: OnnxModel, statistics: Statistics, target: Target, images: ImageSet, method: str,
+def _costliest(model: OnnxModel, statistics: Statistics, target: Target, images: Images, method: str,
                ends: float | None, progress: Progress) -> list[Unit]:
     """Layers by SQNR of the logits when quantized alone, worst first; empty when the time ran out."""
     ranges = statistics.ranges(method, target.activations)
@@ -138,7 +138,7 @@ def _costliest(model: OnnxModel, statistics: Statistics, target: Target, images:
     return [unit for _, unit in sorted(zip(costs, units), key=lambda item: item[0])]
 
 
-def _accuracy(graph: OnnxModel, placement: Placement, units: list[Unit], reference: Any, images: ImageSet,
+def _accuracy(graph: OnnxModel, placement: Placement, units: list[Unit], reference: Any, images: Images,
               budget: Budget, progress: Progress) -> Candidate:
     with progress.task(f"evaluating {placement.name}", len(images)) as advance:
         logits = logits_of(graph, images, advance)
@@ -179,7 +179,7 @@ def _replaced(row: Candidate, **changes: Any) -> Candidate:
     return Candidate(**(asdict(row) | changes))
 
 
-def log_key(model: OnnxModel, statistics: Statistics, target: Target, images: ImageSet, alpha: float) -> dict[str, Any]:
+def log_key(model: OnnxModel, statistics: Statistics, target: Target, images: Images, alpha: float) -> dict[str, Any]:
     """All that the accuracy of a candidate depends on beside its file, whose hash is in each row."""
     return {"schema": SCHEMA, "model_sha256": model.sha256, "calibration_sha256": statistics.calibration_sha256,
             "target": target.name, "images_sha256": images.sha256, "labelled": images.labels is not None,

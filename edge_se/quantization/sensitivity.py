@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edge_se.backends.base import Backend, Device, Session
 from edge_se.core.progress import Progress
-from edge_se.data.splits import ImageSet
+from edge_se.data.images import Images
 from edge_se.evaluation.accuracy import flips, logits_of
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.timing import TimingPlan
@@ -40,7 +40,7 @@ class UnitSensitivity:
     brings_ms: float | None
 
 
-def sensitivity(model: OnnxModel, statistics: Statistics, target: Target, images: ImageSet, *, method: str,
+def sensitivity(model: OnnxModel, statistics: Statistics, target: Target, images: Images, *, method: str,
                 backend: Backend | None, progress: Progress) -> list[UnitSensitivity]:
     """One entry per unit in graph order; times only where `backend` runs files of this target."""
     units, ranges = units_of(model.proto, target), statistics.ranges(method, target.activations)

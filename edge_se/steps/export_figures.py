@@ -9,7 +9,7 @@ from typing import Any
 
 from edge_se.core.artifacts import Artifact
 from edge_se.core.progress import Progress
-from edge_se.data.splits import ImageSet
+from edge_se.data.images import Images
 from edge_se.evaluation.accuracy import flips, logits_of, top1
 from edge_se.evaluation.statistics import wilson_interval
 from edge_se.graph.counting import count
@@ -18,7 +18,7 @@ from edge_se.quantization.table import FILE as TABLE
 from edge_se.steps.export_files import Made
 
 
-def measured(made: Sequence[Made], images: ImageSet, progress: Progress) -> tuple[Artifact, ...]:
+def measured(made: Sequence[Made], images: Images, progress: Progress) -> tuple[Artifact, ...]:
     """Accuracy (when the images are labelled test images) and agreement with FP32 of each graph."""
     reference, artifacts = None, []
     for item in made:
@@ -34,7 +34,7 @@ def measured(made: Sequence[Made], images: ImageSet, progress: Progress) -> tupl
     return tuple(artifacts)
 
 
-def _artifact(item: Made, images: ImageSet, flipped: int) -> Artifact:
+def _artifact(item: Made, images: Images, flipped: int) -> Artifact:
     model, counts = item.model, count(item.model.proto)
     params = model.metadata.params if model.metadata and model.metadata.params else counts.params
     return Artifact(
@@ -46,14 +46,14 @@ def _artifact(item: Made, images: ImageSet, flipped: int) -> Artifact:
         seconds=round(item.seconds, 3))
 
 
-def described(statistics: Statistics, table: bytes, images: ImageSet | None, *, method: str, effort: str,
+def described(statistics: Statistics, table: bytes, images: Images | None, *, method: str, effort: str,
               over_budget: Sequence[str]) -> dict[str, Any]:
     """What calibrated the INT8 files, for the manifest. `images` is None where a table of an earlier run did.
 
     `over_budget` names the targets of which no placement surely keeps accuracy.
     """
     # A table does not tell how many calibration images differ.
-    different = len({image.tobytes() for image in images.pixels}) if images else 0
+    different = images.different if images else 0
     seen = {"different": different} if images and different != len(images) else {}
     return {"name": statistics.calibration, "images": statistics.images, "sha256": statistics.calibration_sha256,
             "split": statistics.split, "method": method, "table": TABLE,

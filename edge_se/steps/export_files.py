@@ -11,7 +11,7 @@ from edge_se.backends.base import Device
 from edge_se.backends.table import first_that_runs
 from edge_se.core.errors import EdgeSeError, ModelError
 from edge_se.core.progress import Progress
-from edge_se.data.splits import ImageSet
+from edge_se.data.images import Images
 from edge_se.graph.metadata import write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source import Source
@@ -27,7 +27,7 @@ from edge_se.quantization.table import read_table
 FOLDED = "folded"
 
 
-def with_folded_excitations(source: Source, images: ImageSet, held_out: ImageSet, budget: Budget,
+def with_folded_excitations(source: Source, images: Images, held_out: Images, budget: Budget,
                               progress: Progress) -> Source:
     """`source` with a graph of its own name; no net computes quite what that does."""
     if source.is_untrained:
@@ -73,7 +73,7 @@ class Quantizing:
         named = None if placement == AUTO else placement
         self._chosen = [(target, place(model.proto, target, named), method) for target in targets]
 
-    def statistics(self, images: ImageSet, table: Path | None, progress: Progress) -> Statistics:
+    def statistics(self, images: Images, table: Path | None, progress: Progress) -> Statistics:
         """Statistics of the calibration images, or those that an earlier run saved in `table`."""
         if table:
             return read_table(table, self._model, images.preprocessing)
@@ -83,13 +83,13 @@ class Quantizing:
         self._share = (time.monotonic() - started) / len(self._chosen)
         return collected
 
-    def choose_methods(self, statistics: Statistics, images: ImageSet, progress: Progress) -> None:
+    def choose_methods(self, statistics: Statistics, images: Images, progress: Progress) -> None:
         """Replaces the method `auto` of each target by the one that is nearest to FP32 on `images`."""
         self._chosen = [(target, chosen, method if method != AUTO else
                          best_method(self._model, statistics, target, chosen, images, progress))
                         for target, chosen, method in self._chosen]
 
-    def search(self, statistics: Statistics, held_out: ImageSet, budget: Budget, folder: Path,
+    def search(self, statistics: Statistics, held_out: Images, budget: Budget, folder: Path,
                progress: Progress) -> None:
         """Replaces each target's placement by the one that the search chose; the log goes to `folder`."""
         for position, (target, _, method) in enumerate(self._chosen):

@@ -11,7 +11,7 @@ from edge_se.core.errors import ArtifactError, EdgeSeError
 from edge_se.core.outputs import document, require_file
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import cifar10, splits
-from edge_se.data.splits import ImageSet
+from edge_se.data.images import Images
 from edge_se.evaluation import baseline as baselines
 from edge_se.evaluation.gate import SEVERITY
 from edge_se.evaluation.limits import latency_verdicts, size_verdicts, worst
@@ -107,7 +107,7 @@ def _against(old: baselines.Rights, results: list[Outcome], path: Path | None) -
     return rows
 
 
-def _write_baseline(path: Path | None, build: Build, test: ImageSet, results: list[Outcome],
+def _write_baseline(path: Path | None, build: Build, test: Images, results: list[Outcome],
                     progress: Progress) -> None:
     """Writes the baseline, unless accuracy failed: a build that fails against FP32 is no baseline."""
     if any(outcome.judgement.verdict == "fail" for outcome in results):

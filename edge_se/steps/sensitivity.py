@@ -13,8 +13,8 @@ from edge_se.core.errors import ArtifactError
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import calibration as calibration_sets
 from edge_se.data import cifar10, splits
+from edge_se.data.images import Images
 from edge_se.data.preprocessing import CIFAR10, Preprocessing
-from edge_se.data.splits import ImageSet
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.ranges import Statistics, collect
 from edge_se.quantization.sensitivity import sensitivity as measure_units
@@ -45,7 +45,7 @@ def sensitivity(model: PathLike | None = None, *, target: str = "cpu", method: s
     how = loaded.metadata.preprocessing if loaded.metadata else CIFAR10
     method = _method(build, target) if method is None else method
     if cifar and _is_cifar10(build, how) and calibration is None:
-        judged = splits.load("validation", cifar).seen_by(how)
+        judged: Images = splits.load("validation", cifar).seen_by(how)
     else:
         judged = _calibration_images(build, calibration, cifar, how)
     judged = judged.first(images)
@@ -74,7 +74,7 @@ def _is_cifar10(build: Build, how: Preprocessing) -> bool:
 
 
 def _calibration_images(build: Build, named: PathLike | None, cifar: cifar10.Cifar10 | None,
-                        how: Preprocessing) -> ImageSet:
+                        how: Preprocessing) -> Images:
     """Those that are named, else those of the build where they are still what it was calibrated on."""
     if named is not None:
         return calibration_sets.load(str(named), cifar, how)

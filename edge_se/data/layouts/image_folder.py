@@ -1,48 +1,84 @@
-"""A folder of image files: class folders or flat."""
+"""A folder of image files: split folders with class folders, class folders alone, or flat.
+
+As torchvision's ImageFolder and Ultralytics' classification sets have them. What is hidden (`.x`) is no image.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from edge_se.core.errors import CalibrationError
+from edge_se.core.errors import CalibrationError, DataError
+from edge_se.data.contents import TEST, TRAIN, VALIDATION, WHOLE, Contents, split_called
 from edge_se.data.layout import Layout, Wanted
-from edge_se.data.preprocessing import read_image
-from edge_se.data.splits import ImageSet
+from edge_se.data.lazy_images import LazyImages
+from edge_se.data.records import Records
+from edge_se.data.splits import drawn
 from edge_se.device.agent.preprocess import SUFFIXES
 
+_SPLITS = (TRAIN, VALIDATION, TEST)
 
-def calibration(folder: Path, wanted: Wanted) -> ImageSet:
-    """Up to `limit` images, as many of each class folder as can be.
 
-    Raises CalibrationError when there are none or one cannot be read.
+def dataset(folder: Path) -> Contents:
+    """Its splits by name, else its class folders; DataError where images lie in no class folder."""
+    parts = {split_called(part.name): part for part in _folders(folder) if split_called(part.name) in _SPLITS}
+    own = split_called(folder.resolve().name)
+    parts = parts or {own if own in _SPLITS else WHOLE: folder}
+    found = {split: {part.name: part for part in _folders(path)} for split, path in parts.items()}
+    classes = tuple(sorted({name for names in found.values() for name in names}))
+    if not classes:
+        raise DataError("holds no folder for each class: nothing says what the images show", where=folder,
+                        fix="put the images of each class into a folder of its name, below train/ and test/ or alone")
+    numbers = {name: number for number, name in enumerate(classes)}
+
+    def records(split: str) -> Records:
+        files = [(path, numbers[name]) for name in sorted(found[split]) for path in images_in(found[split][name])]
+        return _records([path for path, _ in files], [number for _, number in files])
+
+    return Contents(classes=classes, splits={split: partial(records, split) for split in parts})
+
+
+def calibration(folder: Path, wanted: Wanted) -> LazyImages:
+    """Up to `limit` images, as many of each folder as can be; of train/ where there is one.
+
+    Raises CalibrationError when there are none.
     """
-    files = _chosen(folder, wanted.limit, wanted.seed)
-    pixels = np.empty((len(files), 3, *wanted.preprocessing.size), np.uint8)
-    for position, path in enumerate(files):
-        pixels[position] = read_image(path, wanted.preprocessing)
-    return ImageSet(name=folder.resolve().name, split="calibration", pixels=pixels, labels=None,
-                    preprocessing=wanted.preprocessing)
-
-
-def _chosen(folder: Path, limit: int, seed: int) -> list[Path]:
-    """Files in order of their path; with more than `limit`, an equal share of every folder, drawn by `seed`."""
-    by_folder: dict[Path, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
-            by_folder.setdefault(path.parent, []).append(path)
-    if not by_folder:
-        raise CalibrationError(f"holds no image ({', '.join(SUFFIXES)})", where=folder,
+    train = next((part for part in _folders(folder) if split_called(part.name) == TRAIN), folder)
+    files = [Path(file) for file in images_in(train)]
+    if not files:
+        raise CalibrationError(f"holds no image ({', '.join(SUFFIXES)})", where=train,
                                fix="give a folder of images, flat or with one folder per class")
-    random, left, chosen = np.random.default_rng(seed), limit, []
-    # The smallest folders first, so that what they lack is shared by the others.
-    for position, files in enumerate(sorted(by_folder.values(), key=len)):
-        share = min(len(files), -(-left // (len(by_folder) - position)))
-        chosen += [files[index] for index in random.choice(len(files), share, replace=False)]
-        left -= share
-    return sorted(chosen)
+    folders = {parent: number for number, parent in enumerate(dict.fromkeys(file.parent for file in files))}
+    chosen = drawn(np.array([folders[file.parent] for file in files]), wanted.limit, wanted.seed)
+    return LazyImages(name=folder.resolve().name, split="calibration", preprocessing=wanted.preprocessing, labels=None,
+                      records=_records([str(files[place]) for place in chosen], [0] * len(chosen)))
+
+
+def images_in(folder: Path) -> Iterator[str]:
+    """Paths of the image files below, in order."""
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            if entry.is_symlink() and folder.resolve().is_relative_to(Path(entry.path).resolve()):
+                continue  # a link to where it is leads nowhere
+            yield from images_in(Path(entry.path))
+        elif entry.name.lower().endswith(SUFFIXES):
+            yield entry.path
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _records(files: list[str], labels: list[int]) -> Records:
+    return Records(labels=np.array(labels, np.int32), read=lambda index: Path(files[index]).read_bytes(),
+                   name=lambda index: files[index])
 
 
 LAYOUT = Layout(name="image folder", about="a folder of images", tells=Path.is_dir, calibration=calibration,
-                general=True)
+                dataset=dataset, general=True)

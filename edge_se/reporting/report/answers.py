@@ -105,7 +105,7 @@ def gallery_of(material: Material, limit: int = GALLERY) -> dict[str, Any] | Non
     order = [int(index) for index in np.lexsort((-confidence, -counts)) if counts[index]]
     return {"images": given.images.name, "flipped": len(order), "shown": [
         {"index": index, "label": _name(material, None if given.images.labels is None else given.images.labels[index]),
-         "png": _png(given.images.pixels[index]), "fp32": _answer(material, chances[fp32.file][index]),
+         "png": _png(given.images.image(index)), "fp32": _answer(material, chances[fp32.file][index]),
          "int8": [{"file": item.label, **_answer(material, chances[item.file][index])}
                   for item, differs in zip(int8, changed[:, index]) if differs]}
         for index in order[:limit]]}

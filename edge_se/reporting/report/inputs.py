@@ -15,7 +15,7 @@ from edge_se.core.artifacts import Build
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.files import read_json
 from edge_se.core.whole import Given, first_problem
-from edge_se.data.splits import ImageSet
+from edge_se.data.images import Images
 from edge_se.quantization.ranges import Statistics
 
 # Times are between a femtosecond and a year, so that ratios and charts of altered figures stay finite.
@@ -173,7 +173,7 @@ class Robustness(Given):
 class Predictions:
     """Logits (N, classes) of each file of a build on the labelled `images`."""
 
-    images: ImageSet
+    images: Images
     logits: dict[str, NDArray[np.float32]]
 
 

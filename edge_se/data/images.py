@@ -1,0 +1,102 @@
+"""What every step asks of images: `Images`, held as pixels (`ImageSet`) or decoded as needed (`LazyImages`).
+
+Nothing here knows how they lie on a disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_se.data.preprocessing import Preprocessing, tensor
+
+Labels = NDArray[np.integer[Any]]
+Own = TypeVar("Own", bound="Images")
+HASH_BYTES = 32
+
+
+class Images(ABC):
+    """Images of one named split in a fixed order, with the preprocessing of the model that sees them.
+
+    `labels` are (N,) indices of the model's outputs, None when nothing says them.
+    """
+
+    name: str
+    split: str
+    labels: Labels | None
+    preprocessing: Preprocessing
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def sha256(self) -> str:
+        """What the images and labels are, in order, as a hexadecimal hash."""
+
+    @property
+    @abstractmethod
+    def hashes(self) -> NDArray[np.uint8]:
+        """(N, 32): the hash of each image's content, which is the same in every set that holds it."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of every image's pixels."""
+
+    @abstractmethod
+    def pixel_batches(self, size: int) -> Iterator[NDArray[np.uint8]]:
+        """Pixels (n, channels, height, width), `size` images at once and in order; the last batch may be shorter."""
+
+    @abstractmethod
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """The pixels (channels, height, width) of one image."""
+
+    @abstractmethod
+    def take(self: Own, indices: Sequence[int] | NDArray[np.integer[Any]]) -> Own:
+        """The images at these places, in this order."""
+
+    @abstractmethod
+    def seen_by(self: Own, how: Preprocessing) -> Own:
+        """The same images for another model."""
+
+    @property
+    def key(self) -> str:
+        """What the pixels depend on beside the preprocessing, for caches of what was computed from them."""
+        return self.sha256
+
+    @property
+    def skipped(self) -> int:
+        """How many broken images were left out of it."""
+        return 0
+
+    def batches(self, size: int) -> Iterator[NDArray[np.float32]]:
+        """Inputs of the model, `size` images at once and in order; the last batch may be shorter."""
+        for pixels in self.pixel_batches(size):
+            yield tensor(pixels, self.preprocessing)
+
+    def fits(self, shape: Sequence[int | None]) -> bool:
+        """Whether a model that takes (channels, height, width), None for any, takes these images."""
+        return all(size is None or size == have for size, have in zip(shape, self.shape))
+
+    def first(self: Own, count: int) -> Own:
+        """The first `count` images."""
+        return self.take(np.arange(min(count, len(self))))
+
+    @property
+    def different(self) -> int:
+        """How many of the images differ in content."""
+        return len(np.unique(self.hashes, axis=0))
+
+
+def hash_of_pixels(pixels: NDArray[np.uint8]) -> bytes:
+    """SHA-256 of one image (1 or 3, height, width) as RGB at its own size, however it is stored."""
+    whole = np.broadcast_to(pixels, (3, *pixels.shape[1:]))
+    digest = hashlib.sha256(f"{pixels.shape[1]}x{pixels.shape[2]}:".encode())
+    digest.update(np.ascontiguousarray(whole.transpose(1, 2, 0)).tobytes())
+    return digest.digest()

@@ -1,0 +1,151 @@
+"""Images as they lie on a disk: what a layout gives, before anything is decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_se.core.environment import cpu_count
+from edge_se.core.errors import DataError
+from edge_se.data.images import HASH_BYTES, hash_of_pixels
+from edge_se.data.preprocessing import Preprocessing
+from edge_se.device.agent.preprocess import ImageError, fitted, read_pixels, shown
+
+Content = bytes | NDArray[np.uint8]  # an image file, or pixels (1 or 3, height, width)
+Result = TypeVar("Result")
+SMALL = 256 * 256  # pixels: lossless images up to here are hashed by their pixels
+_LOSSLESS = (b"\x89PNG", b"BM", b"P5", b"P6")
+_CHUNK = 8         # images that one job of a thread handles
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """Images in a fixed order: `read(index)` is the content of one, `name(index)` says where it is, for messages.
+
+    Both are called from several threads. `labels` are (N,), numbers of the layout's own classes.
+    """
+
+    labels: NDArray[np.int32]
+    read: Callable[[int], Content]
+    name: Callable[[int], str]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> Records:
+        """Those at these places, in this order."""
+        places, read, name = np.asarray(indices, np.int64), self.read, self.name
+        return replace(self, labels=self.labels[places], read=lambda index: read(int(places[index])),
+                       name=lambda index: name(int(places[index])))
+
+    def pixels(self, index: int, how: Preprocessing) -> NDArray[np.uint8]:
+        """RGB (3, height, width) of one image at the size of `how`; DataError, with its name, when it is broken."""
+        try:
+            return decoded(self.read(index), how)
+        except (ImageError, OSError, ValueError) as error:
+            raise self.broken(index, error) from error
+
+    def broken(self, index: int, error: Exception) -> DataError:
+        """The message about an image that cannot be used."""
+        what = error.what if isinstance(error, ImageError) else f"cannot be read ({error})"
+        return DataError(what, where=self.name(index),
+                         fix="remove it or put it right; --skip-broken leaves such images out and counts them")
+
+    def hashes(self, lenient: bool = False) -> NDArray[np.uint8]:
+        """(N, 32) SHA-256 of each content; DataError, with its name, for one that cannot be read.
+
+        When `lenient` its name is hashed instead: whoever decodes it meets the error.
+        """
+        def one(index: int) -> bytes:
+            try:
+                return content_hash(self.read(index))
+            except (OSError, ValueError) as error:
+                if lenient:
+                    return hashlib.sha256(self.name(index).encode()).digest()
+                raise self.broken(index, error) from error
+
+        digests = b"".join(in_order(one, len(self)))
+        return np.frombuffer(digests, np.uint8).reshape(len(self), HASH_BYTES)
+
+    def whole(self, how: Preprocessing) -> NDArray[np.int64]:
+        """The places of the images that can be decoded; every one is."""
+        def fine(index: int) -> bool:
+            try:
+                self.pixels(index, how)
+            except DataError:
+                return False
+            return True
+
+        return np.flatnonzero(np.fromiter(in_order(fine, len(self)), np.bool_, len(self)))
+
+
+def decoded(content: Content, how: Preprocessing) -> NDArray[np.uint8]:
+    """RGB (3, height, width) at the size of `how`. Pixels that have this size are taken as they are. ImageError."""
+    if isinstance(content, bytes):
+        return read_pixels(io.BytesIO(content), how)
+    whole = np.broadcast_to(content, (3, *content.shape[1:]))
+    if content.shape[1:] == how.size:
+        return np.ascontiguousarray(whole)
+    from PIL import Image
+
+    return fitted(Image.fromarray(np.ascontiguousarray(whole.transpose(1, 2, 0))), how)
+
+
+def content_hash(content: Content) -> bytes:
+    """SHA-256 of an image: of its pixels where they are stored without loss and few, else of the file's bytes.
+
+    So a small image is the same one as PNG, in an array and in CIFAR-10's own files.
+    """
+    if isinstance(content, bytes):
+        pixels = _small_lossless(content) if content.startswith(_LOSSLESS) else None
+        if pixels is None:
+            return hashlib.sha256(content).digest()
+        content = pixels
+    return hash_of_pixels(content)
+
+
+def _small_lossless(content: bytes) -> NDArray[np.uint8] | None:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.width * image.height > SMALL:
+                return None
+            pixels: NDArray[np.uint8] = np.asarray(shown(image), np.uint8).transpose(2, 0, 1)
+            return pixels
+    except Exception:  # a broken file has the hash of its bytes; decoding it says what is wrong
+        return None
+
+
+def in_order(job: Callable[[int], Result], count: int) -> Iterator[Result]:
+    """`job(0)` to `job(count - 1)`, made by a few threads a bounded way ahead of who takes them."""
+    def chunk(start: int) -> list[Result]:
+        return [job(index) for index in range(start, min(start + _CHUNK, count))]
+
+    threads = workers()
+    if threads == 1 or count <= _CHUNK:
+        for index in range(count):
+            yield job(index)
+        return
+    starts = iter(range(0, count, _CHUNK))
+    with ThreadPoolExecutor(threads, thread_name_prefix="images") as pool:
+        waiting = [pool.submit(chunk, start) for _, start in zip(range(4 * threads), starts)]
+        try:
+            while waiting:
+                yield from waiting.pop(0).result()
+                waiting += [pool.submit(chunk, start) for _, start in zip(range(1), starts)]
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def workers() -> int:
+    """Threads that decode."""
+    return max(1, min(8, cpu_count()))
