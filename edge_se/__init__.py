@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from edge_se.core.errors import EdgeSeError
-    from edge_se.graph.source import SourceOptions
+    from edge_se.graph.source_options import SourceOptions
     from edge_se.quantization.search import Budget
     from edge_se.steps.bench import Options as BenchOptions
     from edge_se.steps.bench import bench
@@ -39,7 +39,7 @@ _API = {  # name -> (module, attribute)
     "study": ("edge_se.studies.study", "study"),
     "BenchOptions": ("edge_se.steps.bench", "Options"),
     "Budget": ("edge_se.quantization.search", "Budget"),
-    "SourceOptions": ("edge_se.graph.source", "SourceOptions"),
+    "SourceOptions": ("edge_se.graph.source_options", "SourceOptions"),
     "StudyOptions": ("edge_se.studies.study", "Options"),
     "EdgeSeError": ("edge_se.core.errors", "EdgeSeError"),
 }

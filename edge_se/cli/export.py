@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from edge_se.cli import pixels
 from edge_se.cli.options import (
     Data,
     Json,
     Out,
     Quiet,
     Wide,
-    channel_values,
     names,
     print_fitted,
     printed_as_json,
@@ -60,9 +60,10 @@ def export(model: Annotated[str, typer.Option(
                     "allows on held-out images. Writes build/NAME-folded.")] = False,
            data: Data = None, out: Out = None,
            accuracy: Annotated[bool, typer.Option(help="Measure accuracy on the test set.")] = True,
-           mean: Annotated[Optional[str], typer.Option(help="Of the pixels / 255, R,G,B, for a model from elsewhere. "
-                                                            "Default: CIFAR-10's at 32 px, else ImageNet's.")] = None,
-           std: Annotated[Optional[str], typer.Option(help="The same for the standard deviation.")] = None,
+           preprocessing: pixels.Preprocessing = None, mean: pixels.Mean = None, std: pixels.Std = None,
+           range_: pixels.Range = None, colour: pixels.Colour = None, axes: pixels.Axes = None,
+           resize: pixels.Resize = None, crop_share: pixels.CropShare = None,
+           interpolation: pixels.Interpolation = None, antialias: pixels.Antialias = None,
            input_size: Annotated[Optional[int], typer.Option(
                min=8, help="Of a torchvision model; default 224.")] = None,
            labels: Annotated[Optional[str], typer.Option(
@@ -75,13 +76,13 @@ def export(model: Annotated[str, typer.Option(
                "--bundle", help="Also write a folder that runs on a device without edge-se.")] = False,
            wide: Wide = False, json: Json = False, quiet: Quiet = False) -> None:
     """Write ONNX files per precision and target, each verified and measured."""
-    from edge_se.data.preprocessing import labels_of
-    from edge_se.graph.source import SourceOptions
     from edge_se.quantization.search import Budget
     from edge_se.steps.export import export as step
 
-    given = SourceOptions(mean=channel_values(mean, "--mean"), std=channel_values(std, "--std"), input_size=input_size,
-                          labels=None if labels is None else labels_of(labels))
+    given = pixels.source_options(
+        mean=mean, std=std, input_size=input_size, labels=labels, preprocessing=preprocessing, range=range_,
+        colour=colour, axes=axes, resize=resize, crop_share=crop_share, interpolation=interpolation,
+        antialias=antialias)
     build = step(model, weights=weights, fp16=fp16, int8=int8, targets=names(target, "--target"),
                  calibration=calibration, effort=effort, method=method, placement=placement, data=data, out=out,
                  accuracy=accuracy,

@@ -83,15 +83,16 @@ def build_names(value: Optional[str]) -> Optional[list[str]]:
 
 
 def channel_values(value: Optional[str], option: str) -> Optional[tuple[float, ...]]:
-    """Three numbers, one per channel."""
+    """One number for every channel, or one for each of three."""
     if value is None:
         return None
     try:
         numbers = tuple(float(part) for part in value.split(","))
     except ValueError:
         numbers = ()
-    if len(numbers) != 3:
-        raise EdgeSeError(f"'{value}' is not three numbers", where=option, fix="give one per channel: 0.5,0.5,0.5")
+    if len(numbers) not in (1, 3):
+        raise EdgeSeError(f"'{value}' is neither one number nor three", where=option,
+                          fix="give one per channel: 0.5,0.5,0.5")
     return numbers
 
 

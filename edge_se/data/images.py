@@ -81,8 +81,10 @@ class Images(ABC):
             yield tensor(pixels, self.preprocessing)
 
     def fits(self, shape: Sequence[int | None]) -> bool:
-        """Whether a model that takes (channels, height, width), None for any, takes these images."""
-        return all(size is None or size == have for size, have in zip(shape, self.shape))
+        """Whether a model that takes `shape`, in the order of its axes and None for any, takes these images."""
+        how, (_, height, width) = self.preprocessing, self.shape
+        own = (how.channels, height, width) if how.axes == "NCHW" else (height, width, how.channels)
+        return all(size is None or size == have for size, have in zip(shape, own))
 
     def first(self: Own, count: int) -> Own:
         """The first `count` images."""

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from edge_se.core.errors import CalibrationError, EdgeSeError, UnavailableError
 from edge_se.data.cifar10 import CLASSES, MEAN, STD
-from edge_se.device.agent.preprocess import ImageError, Preprocessing, read_pixels, tensor
+from edge_se.data.presets import IMAGENET_MEAN, IMAGENET_STD
+from edge_se.device.agent.preprocess import RANGES, ImageError, Preprocessing, read_pixels, tensor
 
 __all__ = ["CIFAR10", "Preprocessing", "assumed", "labels_of", "read_image", "require_normalisation", "tensor"]
 
 CIFAR10 = Preprocessing(size=(32, 32), mean=MEAN, std=STD, labels=CLASSES)
 _CIFAR10_SIDE = 32
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def assumed(size: tuple[int, int], labels: tuple[str, ...] = ()) -> Preprocessing:
@@ -31,22 +31,33 @@ def whose(how: Preprocessing) -> str:
     return "CIFAR-10" if how.mean == MEAN else "ImageNet"
 
 
-def require_normalisation(mean: tuple[float, ...] | None, std: tuple[float, ...] | None) -> None:
-    """Raises EdgeSeError, which names the option, unless both fit pixels from 0 to 1. None: not given."""
+def require_normalisation(mean: tuple[float, ...] | None, std: tuple[float, ...] | None, scale: str = "0-1",
+                          where: str = "") -> None:
+    """Raises EdgeSeError, which names the option, unless both fit pixels of the range `scale`. None: not given.
+
+    `where` comes before the option, where a file says it.
+    """
+    low, high = RANGES[scale]
     for option, values in (("--mean", mean), ("--std", std)):
         if values is None:
             continue
-        shown = ",".join(f"{value:g}" for value in values)
+        shown, place = ",".join(f"{value:g}" for value in values), where + (option.lstrip("-") if where else option)
         if not all(abs(value) < float("inf") for value in values):  # NaN is not
-            raise EdgeSeError(f"{shown} holds what is no number", where=option, fix="give one number per channel")
-        if max(values) > 1:
+            raise EdgeSeError(f"{shown} holds what is no number", where=place, fix="give one number per channel")
+        if max(values) > high:
             fixed = ",".join(f"{value / 255:.4g}" for value in values)
-            raise EdgeSeError(f"{shown} is of pixels from 0 to 255; here they are from 0 to 1", where=option,
-                              fix=f"divide by 255: {option} {fixed}")
-        if min(values) < 0 or (option == "--std" and min(values) == 0):
-            least = "above 0" if option == "--std" else "from 0 to 1"
+            raise EdgeSeError(f"{shown} is of pixels from 0 to 255; here they are from {low:g} to {high:g}",
+                              where=place, fix=f"divide by 255: {option} {fixed}" if scale == "0-1" else
+                              "give --range 0-255, or the numbers for this range")
+        if high == 255 and max(values) <= 1 and set(values) not in ({0.0}, {1.0}):
+            fixed = ",".join(f"{value * 255:.6g}" for value in values)
+            raise EdgeSeError(f"{shown} is of pixels from 0 to 1; here they are from 0 to 255", where=place,
+                              fix=f"multiply by 255: {option} {fixed}, or leave --range 0-255 out")
+        least = 0.0 if option == "--std" else low
+        if min(values) < least or (option == "--std" and min(values) == 0):
+            said = "above 0" if option == "--std" else f"from {low:g} to {high:g}"
             raise EdgeSeError(f"{shown} cannot be: a {'standard deviation' if option == '--std' else 'mean'} of pixels "
-                              f"is {least}", where=option, fix="give what the model was trained with")
+                              f"is {said}", where=place, fix="give what the model was trained with")
 
 
 def labels_of(told: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from edge_se.core.errors import ModelError
+from edge_se.graph.image_input import image_facts
 from edge_se.graph.onnx_model import OnnxModel, image_input
 from edge_se.graph.rewrites import hide_constants, prepare, remove_unused_initializers, remove_unused_nodes
 from edge_se.graph.shape_arithmetic import resolve_shapes
@@ -21,15 +22,15 @@ QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul
 SEPARATE = 1e-2  # of the largest logit: more than rounding between a batch of two and two batches of one
 
 
-def normalised(model: OnnxModel, path: Path) -> onnx.ModelProto:
+def normalised(model: OnnxModel, path: Path, axes: str | None = None) -> onnx.ModelProto:
     """The classifier in `model` in float32, its constants, batch norms and sizes folded, and its squeezes rewritten.
 
     The batch stays dynamic if the graph really takes more than one image, else it becomes 1. Raises ModelError when
-    it is not a float image classifier with one input and one output, or holds what cannot be quantized; the message
-    names the node and the reason.
+    it is not an image classifier with one input and one output, or holds what cannot be quantized; the message names
+    the node and the reason. `axes` is what the user says of the input's, None for nothing.
     """
     proto = upgraded(model.copy(), path)
-    _refuse_what_cannot_be_handled(proto, path)
+    _refuse_what_cannot_be_handled(proto, path, axes)
     hide_constants(proto)  # onnxruntime folds no constant that a caller may override
     resolved = resolve_shapes(proto, path) if _control_flow(proto) else 0  # what it takes to choose a branch
     folded = basic(proto, path)
@@ -45,7 +46,7 @@ def normalised(model: OnnxModel, path: Path) -> onnx.ModelProto:
     return prepare(folded)
 
 
-def _refuse_what_cannot_be_handled(proto: onnx.ModelProto, path: Path) -> None:
+def _refuse_what_cannot_be_handled(proto: onnx.ModelProto, path: Path, axes: str | None) -> None:
     for node in proto.graph.node:
         if node.op_type in QUANTIZED:
             raise ModelError("is quantized already", where=f"{path}: {node_label(node)}",
@@ -53,14 +54,14 @@ def _refuse_what_cannot_be_handled(proto: onnx.ModelProto, path: Path) -> None:
         if node.domain not in ("", "ai.onnx"):
             raise ModelError(f"operator of the custom domain '{node.domain}'", where=f"{path}: {node_label(node)}",
                              fix="export the model with standard ONNX operators")
-    shape = tuple(dim.dim_value or None for dim in image_input(proto).type.tensor_type.shape.dim)
-    batch, channels, height, width = (size if size and size > 0 else None for size in shape)
-    if channels != 3 or not height or not width:
-        raise ModelError(f"input of shape {(batch, channels, height, width)}: three channels and a fixed height and "
-                         "width are needed", where=path,
-                         fix="export with a fixed NCHW image size (the batch may be dynamic)")
-    if (batch or 1) * channels * height * width > LARGEST_INPUT:
-        raise ModelError(f"input of shape {(batch, channels, height, width)} is larger than 1 GiB", where=path,
+    image = image_facts(proto, axes, path)
+    batch, (height, width) = image.batch, image.size
+    if not height or not width:
+        shown = (batch, *((image.channels, *image.size) if image.axes == "NCHW" else (*image.size, image.channels)))
+        raise ModelError(f"input of shape {shown}: a fixed height and width are needed", where=path,
+                         fix="export with a fixed image size (the batch may be dynamic)")
+    if (batch or 1) * image.channels * height * width > LARGEST_INPUT:
+        raise ModelError(f"input of {batch or 1} images of {height}x{width} is larger than 1 GiB", where=path,
                          fix="export with a dynamic batch")
     if len(proto.graph.output) != 1:
         names = ", ".join(value.name for value in proto.graph.output)

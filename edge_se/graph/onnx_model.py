@@ -86,7 +86,7 @@ class OnnxModel:
 
     @cached_property
     def input_shape(self) -> tuple[int | None, ...]:
-        """(batch, 3, height, width); None where dynamic."""
+        """(batch, channels, height, width), or with the channels last; None where dynamic."""
         dims = image_input(self.proto).type.tensor_type.shape.dim
         return tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims)
 
@@ -107,7 +107,7 @@ def opset_of(proto: onnx.ModelProto) -> int:
 
 
 def image_input(proto: onnx.ModelProto) -> onnx.ValueInfoProto:
-    """The one input of a graph, constants aside; ModelError unless it is one float32 batch of images."""
+    """The one input of a graph, constants aside; ModelError unless it is one batch of images, float32 or uint8."""
     constants = {initializer.name for initializer in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in constants]
     if len(inputs) != 1:
@@ -115,7 +115,7 @@ def image_input(proto: onnx.ModelProto) -> onnx.ValueInfoProto:
                          fix="export the classifier alone")
     image: onnx.ValueInfoProto = inputs[0]
     tensor = image.type.tensor_type
-    if tensor.elem_type != onnx.TensorProto.FLOAT or len(tensor.shape.dim) != 4:
-        raise ModelError("must be float32 of shape (batch, channels, height, width)", where=f"input '{image.name}'",
-                         fix="export with an NCHW float32 image input")
+    if tensor.elem_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8) or len(tensor.shape.dim) != 4:
+        raise ModelError("must be float32 or uint8 of shape (batch, channels, height, width) or (batch, height, width, "
+                         "channels)", where=f"input '{image.name}'", fix="export with such an image input")
     return image

@@ -14,11 +14,13 @@ from edge_se.core.cards import weights_of
 from edge_se.core.errors import ModelError, UnavailableError, did_you_mean
 from edge_se.core.files import sha256_of
 from edge_se.data.cifar10 import CLASSES
-from edge_se.data.preprocessing import CIFAR10, Preprocessing, assumed, require_normalisation, whose
+from edge_se.data.preprocessing import CIFAR10, Preprocessing, assumed
 from edge_se.graph.foreign import normalised
+from edge_se.graph.image_input import ImageInput, image_facts
 from edge_se.graph.metadata import ModelMetadata, write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.parameters import parameters_of
+from edge_se.graph.source_options import SourceOptions, axes_told, option_of, preprocessing_told
 from edge_se.graph.upgrading import upgraded
 from edge_se.nets.spec import ModelSpec
 from edge_se.nets.zoo import build, spec_of
@@ -26,28 +28,13 @@ from edge_se.nets.zoo import build, spec_of
 if TYPE_CHECKING:
     from torch import nn
 
+__all__ = ["Source", "SourceOptions", "load_source", "preprocessing_of"]
+
 TORCHVISION = "torchvision:"
 UNTRAINED = "untrained"
 TORCHVISION_SIZE = 224
 
 Reference = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceOptions:
-    """What the user tells about a model that does not tell it itself.
-
-    None: `mean` and `std` (of pixels from 0 to 1, one number a channel) by the model's size, `input_size` 224 for
-    torchvision's models. Without `labels` nobody knows what the outputs are, and no data set tells the accuracy.
-    """
-
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    input_size: int | None = None
-    labels: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        require_normalisation(self.mean, self.std)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +65,8 @@ class Source:
     @property
     def is_cifar10(self) -> bool:
         """Whether CIFAR-10 tells its accuracy."""
-        return self.metadata.labels == CLASSES and self.model.input_shape[1:] == (3, 32, 32)
+        how = self.metadata.preprocessing
+        return how.labels == CLASSES and how.size == CIFAR10.size
 
 
 def load_source(model: str, weights: Path | None, options: SourceOptions | None = None,
@@ -93,7 +81,7 @@ def load_source(model: str, weights: Path | None, options: SourceOptions | None 
     if model.startswith(TORCHVISION) and not untrained:
         return _from_torchvision(model.removeprefix(TORCHVISION), weights, options)
     if options != SourceOptions():
-        option = next(f"--{name.replace('_', '-')}" for name, value in vars(options).items() if value is not None)
+        option = next(option_of(name) for name, value in vars(options).items() if value is not None)
         raise ModelError("a net of the zoo brings its own size, normalisation and labels", where=option,
                          fix=f"leave {option} out")
     return _untrained(model, weights) if untrained else _from_zoo(model, weights)
@@ -156,7 +144,9 @@ def _from_torchvision(name: str, weights: Path | None, options: SourceOptions) -
         raise ModelError(f"does not fit torchvision's {name} ({str(error).splitlines()[-1].strip()})", where=weights,
                          fix="give the state dict of this very model") from error
     size = options.input_size or TORCHVISION_SIZE
-    how, assumption = _told(options, (size, size), classes)
+    _require_count(options.labels, classes)
+    image = ImageInput(axes="NCHW", channels=3, size=(size, size), batch=None, dtype="float32")
+    how, assumption = preprocessing_told(options, image, labels=options.labels or ())
     metadata = ModelMetadata(model=name, preprocessing=how, source_sha256=sha256_of(weights), params=_params(net))
     source = _from_net(net, metadata, size, {"kind": "torchvision", "weights": weights.name})
     return replace(source, assumption=assumption)
@@ -181,19 +171,21 @@ def _from_file(path: Path, weights: Path | None, options: SourceOptions) -> Sour
     if weights is not None:
         raise ModelError("an ONNX file brings its own weights", where="--weights", fix="leave --weights out")
     original = OnnxModel.read(path)
-    proto = normalised(original, path)
-    whole = OnnxModel.of(proto)
     metadata, assumption = original.metadata, None
-    height, width = whole.input_shape[2:]
-    assert height and width  # `normalised` refuses others
+    axes = metadata.preprocessing.axes if metadata else axes_told(options)
+    proto = normalised(original, path, axes)
+    whole, image = OnnxModel.of(proto), image_facts(proto, axes, path)
     if options.input_size is not None:
+        height, width = image.size
         raise ModelError(f"the file fixes its size at {height}x{width}", where=f"--input-size {options.input_size}",
                          fix="leave --input-size out, or export the model at that size")
     if metadata is None:
-        how, assumption = _told(options, (height, width), _classes(whole))
+        _require_count(options.labels, _classes(whole))
+        how, assumption = preprocessing_told(options, image, labels=options.labels or ())
         metadata = ModelMetadata(model=path.stem, preprocessing=how)
-    elif options.mean or options.std:
-        raise ModelError("the file says its own normalisation", where=path, fix="leave --mean and --std out")
+    elif given := options.of_preprocessing():
+        listed = " and ".join(map(option_of, given))
+        raise ModelError("the file says its own normalisation", where=path, fix=f"leave {listed} out")
     elif options.labels is not None:
         if metadata.labels not in ((), options.labels):
             raise ModelError("the file has labels of its own, and they differ", where=path, fix="leave --labels out")
@@ -209,19 +201,6 @@ def preprocessing_of(spec: ModelSpec) -> Preprocessing:
     """What a net of the zoo was trained with; its ten classes at 32 pixels are CIFAR-10's."""
     how = assumed((spec.input_size, spec.input_size))
     return replace(how, labels=CLASSES) if (spec.classes, how.size) == (len(CLASSES), CIFAR10.size) else how
-
-
-def _told(options: SourceOptions, size: tuple[int, int], classes: int | None) -> tuple[Preprocessing, str | None]:
-    """The preprocessing of the user, else the usual one for the size, and one line that tells what was assumed."""
-    _require_count(options.labels, classes)
-    usual = assumed(size, options.labels or ())
-    how = replace(usual, mean=options.mean or usual.mean, std=options.std or usual.std)
-    missing = [f"{option} {','.join(map(str, value))}" for option, given, value in
-               (("--mean", options.mean, usual.mean), ("--std", options.std, usual.std)) if given is None]
-    if not missing:
-        return how, None
-    return how, (f"assumed {' '.join(missing)}: {whose(usual)}'s, by the size of {size[0]}x{size[1]}, since the model "
-                 "does not say its normalisation. Give what it was trained with if that is another.")
 
 
 def _require_count(labels: tuple[str, ...] | None, classes: int | None) -> None:

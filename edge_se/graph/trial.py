@@ -17,9 +17,12 @@ from edge_se.graph.onnx_model import image_input
 Array = NDArray[Any]
 
 
-def random_images(proto: onnx.ModelProto, count: int) -> NDArray[np.float32]:
-    """`count` images of seeded normal noise in the size of the graph's input; 1 for a dynamic height or width."""
-    sizes = [dim.dim_value or 1 for dim in image_input(proto).type.tensor_type.shape.dim][1:]
+def random_images(proto: onnx.ModelProto, count: int) -> Array:
+    """`count` images of seeded noise in the size and type of the graph's input; 1 for a dynamic height or width."""
+    tensor = image_input(proto).type.tensor_type
+    sizes = [dim.dim_value or 1 for dim in tensor.shape.dim][1:]
+    if tensor.elem_type == onnx.TensorProto.UINT8:
+        return np.random.default_rng(0).integers(0, 256, (count, *sizes), dtype=np.uint8)
     return np.random.default_rng(0).standard_normal((count, *sizes), dtype=np.float32)
 
 
@@ -42,7 +45,7 @@ def session_of(proto: onnx.ModelProto, path: Path, *, optimized: Path | None = N
         raise _refusal("load", error, path) from error
 
 
-def outputs_of(session: Any, images: NDArray[np.float32], path: Path, names: Sequence[str] | None = None
+def outputs_of(session: Any, images: Array, path: Path, names: Sequence[str] | None = None
                ) -> list[Array]:
     """The outputs of the session for `images`: all, or those named. ModelError when it cannot run them."""
     try:

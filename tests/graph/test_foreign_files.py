@@ -88,8 +88,8 @@ def without_size(graph):
     graph.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
 
 
-def with_one_channel(graph):
-    graph.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1
+def with_two_channels(graph):
+    graph.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 2
 
 
 def of_old_opset(graph):
@@ -103,8 +103,8 @@ def with_an_unknown_operator(graph):
 @pytest.mark.parametrize(("change", "message"), [
     (with_two_outputs, r"has 2 outputs \(y, c\); a classifier has one; export the logits alone"),
     (with_a_custom_domain, "GlobalAveragePool node 'p': operator of the custom domain 'com.mine'"),
-    (without_size, "three channels and a fixed height and width are needed"),
-    (with_one_channel, "three channels and a fixed height and width are needed"),
+    (without_size, "a fixed height and width are needed"),
+    (with_two_channels, "one or three channels are needed, first .NCHW. or last .NHWC."),
     (of_old_opset, "opset 6 .*; export it with opset 13 or later"),
     (with_an_unknown_operator, "onnxruntime cannot load it"),
 ])

@@ -25,10 +25,10 @@ NO_CROP_BELOW = 64  # small images are used whole
 LETTERBOX_GREY = 114  # the usual colour of the bars
 _SHOWN = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 _FILTERS = {"bilinear": 2, "bicubic": 3}  # Pillow's numbers; their names moved between its versions
-_RANGES = {"0-1": (0.0, 1.0), "0-255": (0.0, 255.0), "-1-1": (-1.0, 1.0)}
-_CHOICES = {"resize": ("crop", "squash", "letterbox"), "interpolation": tuple(_FILTERS),
+RANGES = {"0-1": (0.0, 1.0), "0-255": (0.0, 255.0), "-1-1": (-1.0, 1.0)}
+CHOICES = {"resize": ("crop", "squash", "letterbox"), "interpolation": tuple(_FILTERS),
             "colour": ("RGB", "BGR", "grey"), "axes": ("NCHW", "NHWC"), "dtype": ("float32", "uint8"),
-            "range": tuple(_RANGES)}
+            "range": tuple(RANGES)}
 LARGEST = 2**16  # pixels of a side
 
 
@@ -66,7 +66,7 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if not self.share:
             object.__setattr__(self, "share", CROP_SHARE if min(self.size) >= NO_CROP_BELOW else 1.0)
-        for name, choices in _CHOICES.items():
+        for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError("{} {!r} is none of {}".format(name, getattr(self, name), ", ".join(choices)))
         if not all(0 < side < LARGEST for side in self.size):
@@ -98,7 +98,7 @@ class Preprocessing:
     @property
     def extremes(self) -> tuple[float, float]:
         """The values of black and white before mean and standard deviation."""
-        return _RANGES[self.range]
+        return RANGES[self.range]
 
     def scale_and_shift(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(channels,) each: a model gets pixel * scale + shift."""
