@@ -30,8 +30,10 @@ INCONCLUSIVE = 3  # exit code where no placement of `auto` surely keeps accuracy
 
 def export(model: Annotated[str, typer.Option(
                autocompletion=completion.models,
-               help="A name from `edge-se models list`, FILE.onnx, or torchvision:NAME with --weights.")],
-           weights: Annotated[Optional[Path], typer.Option(help="safetensors; default: the bundled ones.")] = None,
+               help="A name from `edge-se models list`, FILE.onnx, torchvision:NAME[.TAG] or timm:NAME[.TAG].")],
+           weights: Annotated[Optional[Path], typer.Option(
+               help="safetensors or a state dict; default: the bundled ones, or those that the library downloads.")] =
+           None,
            fp16: Annotated[bool, typer.Option("--fp16", help="Also write FP16.")] = False,
            int8: Annotated[bool, typer.Option("--int8", help="Also write INT8, one file per target.")] = False,
            target: Annotated[Optional[str], typer.Option(
@@ -65,13 +67,13 @@ def export(model: Annotated[str, typer.Option(
            resize: pixels.Resize = None, crop_share: pixels.CropShare = None,
            interpolation: pixels.Interpolation = None, antialias: pixels.Antialias = None,
            input_size: Annotated[Optional[int], typer.Option(
-               min=8, help="Of a torchvision model; default 224.")] = None,
+               min=8, help="Of a torchvision or timm model. Default: its weights'.")] = None,
            labels: Annotated[Optional[str], typer.Option(
                help="What the outputs of a model from elsewhere are: a file of one name a line, or cifar10. Without it "
                     "no accuracy is measured.")] = None,
            untrained: Annotated[bool, typer.Option(
-               "--untrained", help="A net of the zoo with random weights: its structure, size and latency, no "
-                                   "accuracy. Writes build/NAME-untrained.")] = False,
+               "--untrained", help="Random weights, for nets of the zoo, torchvision and timm: structure, size and "
+                                   "latency, no accuracy. Writes build/NAME-untrained.")] = False,
            bundle: Annotated[bool, typer.Option(
                "--bundle", help="Also write a folder that runs on a device without edge-se.")] = False,
            wide: Wide = False, json: Json = False, quiet: Quiet = False) -> None:

@@ -19,15 +19,18 @@ from edge_se.nets.competitive import with_folded_views
 INPUT, OUTPUT = "images", "logits"
 
 
-def to_onnx(net: nn.Module, metadata: ModelMetadata, size: int) -> onnx.ModelProto:
-    """The FP32 graph of `net` in evaluation mode: `images` (batch, 3, size, size) -> `logits` (batch, classes).
+def to_onnx(net: nn.Module, metadata: ModelMetadata, size: int | tuple[int, int]) -> onnx.ModelProto:
+    """The FP32 graph of `net` in evaluation mode: `images` (batch, 3, height, width) -> `logits` (batch, classes).
+
+    `size` is (height, width), or one number for both.
 
     Competitive SE's re-image convolutions become the one affine kernel that they amount to.
     """
     net = with_folded_views(net).to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    height, width = (size, size) if isinstance(size, int) else size
     batch = torch.export.Dim("batch")
     with _quiet():
-        program = torch.onnx.export(net, (torch.zeros(2, 3, size, size),), dynamo=True, input_names=[INPUT],
+        program = torch.onnx.export(net, (torch.zeros(2, 3, height, width),), dynamo=True, input_names=[INPUT],
                                     output_names=[OUTPUT], dynamic_shapes=({0: batch},), opset_version=18,
                                     external_data=False, verbose=False)
     assert program is not None  # only the deprecated exporter returns None

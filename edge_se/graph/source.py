@@ -1,4 +1,4 @@
-"""Where a graph comes from: a net of the zoo or of torchvision with its weights, or an ONNX file."""
+"""Where a graph comes from: a net of the zoo, of torchvision or of timm with its weights, or an ONNX file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_se.core.cards import weights_of
-from edge_se.core.errors import ModelError, UnavailableError, did_you_mean
+from edge_se.core.errors import ModelError
 from edge_se.core.files import sha256_of
 from edge_se.data.cifar10 import CLASSES
 from edge_se.data.preprocessing import CIFAR10, Preprocessing, assumed
 from edge_se.graph.foreign import normalised
 from edge_se.graph.image_input import ImageInput, image_facts
+from edge_se.graph.libraries.base import Library, trained_net, untrained_net
+from edge_se.graph.libraries.table import library_of
 from edge_se.graph.metadata import ModelMetadata, write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.parameters import parameters_of
@@ -30,9 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Source", "SourceOptions", "load_source", "preprocessing_of"]
 
-TORCHVISION = "torchvision:"
 UNTRAINED = "untrained"
-TORCHVISION_SIZE = 224
 
 Reference = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -71,15 +71,15 @@ class Source:
 
 def load_source(model: str, weights: Path | None, options: SourceOptions | None = None,
                 untrained: bool = False) -> Source:
-    """The FP32 graph of a net's name (with random weights if `untrained`), `torchvision:NAME` or an .onnx file.
+    """The FP32 graph of a net's name (with random weights if `untrained`), `LIBRARY:NAME` or an .onnx file.
 
     Raises ModelError for what cannot be loaded and for `options` that this kind of model does not take.
     """
     options = options or SourceOptions()
     if model.endswith(".onnx") and not untrained:
         return _from_file(Path(model), weights, options)
-    if model.startswith(TORCHVISION) and not untrained:
-        return _from_torchvision(model.removeprefix(TORCHVISION), weights, options)
+    if named := library_of(model):
+        return _from_library(*named, weights, options, untrained)
     if options != SourceOptions():
         option = next(option_of(name) for name, value in vars(options).items() if value is not None)
         raise ModelError("a net of the zoo brings its own size, normalisation and labels", where=option,
@@ -106,10 +106,10 @@ def _from_zoo(name: str, weights: Path | None) -> Source:
 
 def _untrained(name: str, weights: Path | None) -> Source:
     """A net of the zoo with random weights. It has no labels, so its accuracy cannot be measured."""
-    if weights is not None:
-        raise ModelError("has weights and is to be untrained", where="--untrained", fix="leave one of them out")
-    if name.endswith(".onnx") or name.startswith(TORCHVISION):
-        raise ModelError(f"'{name}' is not in the zoo", where="--untrained", fix="take a name of `edge-se models list`")
+    _require_no_weights(weights)
+    if name.endswith(".onnx"):
+        raise ModelError("a file brings its own weights", where="--untrained",
+                         fix="take a name of `edge-se models list`, torchvision:NAME or timm:NAME")
     spec = spec_of(name)
     build(spec)  # says what to install when torch is not here
     from edge_se.nets.untrained import SEED, build_untrained, state_sha256
@@ -120,39 +120,29 @@ def _untrained(name: str, weights: Path | None) -> Source:
     return _from_net(net, metadata, spec.input_size, {"kind": UNTRAINED, "weights": None, "seed": SEED})
 
 
-def _from_torchvision(name: str, weights: Path | None, options: SourceOptions) -> Source:
-    try:
-        from edge_se.data.torchvision_import import torchvision
-    except ModuleNotFoundError as error:
-        raise UnavailableError("torchvision's models need torch and torchvision", where=f"{TORCHVISION}{name}",
-                               fix="pip install 'edge-se[torch]'") from error
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
-        raise ModelError(f"torchvision has no classifier '{name}'", where="--model", fix=did_you_mean(name, known))
-    if weights is None:
-        raise ModelError("needs your weights: nothing is downloaded", where=f"{TORCHVISION}{name}",
-                         fix="give a .safetensors or .pth state dict with --weights")
-    from edge_se.nets.weights import state_dict_of
+def _from_library(library: Library, told: str, weights: Path | None, options: SourceOptions,
+                  untrained: bool) -> Source:
+    size = (options.input_size, options.input_size) if options.input_size else None
+    if untrained:
+        _require_no_weights(weights)
+        found = untrained_net(library, told, size)
+    else:
+        found = trained_net(library, told, weights, size)
+    _require_count(options.labels, found.classes)
+    image = ImageInput(axes="NCHW", channels=3, size=size or found.own.size, batch=None, dtype="float32")
+    how, _ = preprocessing_told(options, image, labels=options.labels or found.own.labels, own=found.own)
+    name, origin = found.name, dict[str, Any](kind=library.name)
+    if untrained:
+        from edge_se.nets.untrained import SEED
 
-    state = state_dict_of(weights)
-    biases = [tensor for key, tensor in state.items() if key.endswith(".bias") and tensor.ndim == 1]
-    classes = len(biases[-1]) if biases else 1000
-    net = torchvision.models.get_model(name, weights=None, num_classes=classes)
-    try:
-        net.load_state_dict(state)
-    except RuntimeError as error:
-        raise ModelError(f"does not fit torchvision's {name} ({str(error).splitlines()[-1].strip()})", where=weights,
-                         fix="give the state dict of this very model") from error
-    size = options.input_size or TORCHVISION_SIZE
-    _require_count(options.labels, classes)
-    image = ImageInput(axes="NCHW", channels=3, size=(size, size), batch=None, dtype="float32")
-    how, assumption = preprocessing_told(options, image, labels=options.labels or ())
-    metadata = ModelMetadata(model=name, preprocessing=how, source_sha256=sha256_of(weights), params=_params(net))
-    source = _from_net(net, metadata, size, {"kind": "torchvision", "weights": weights.name})
-    return replace(source, assumption=assumption)
+        name, origin = f"{name}-{UNTRAINED}", {"kind": UNTRAINED, "library": library.name, "seed": SEED}
+    metadata = ModelMetadata(model=name, preprocessing=how, source_sha256=found.sha256, params=_params(found.net))
+    source = _from_net(found.net, metadata, how.size, origin | {"weights": found.weights})
+    said = bool(options.preprocessing or (options.mean and options.std))
+    return replace(source, assumption=None if said else found.assumption)
 
 
-def _from_net(net: nn.Module, metadata: ModelMetadata, size: int, origin: dict[str, Any]) -> Source:
+def _from_net(net: nn.Module, metadata: ModelMetadata, size: int | tuple[int, int], origin: dict[str, Any]) -> Source:
     import torch
 
     from edge_se.graph.export import to_onnx
@@ -201,6 +191,11 @@ def preprocessing_of(spec: ModelSpec) -> Preprocessing:
     """What a net of the zoo was trained with; its ten classes at 32 pixels are CIFAR-10's."""
     how = assumed((spec.input_size, spec.input_size))
     return replace(how, labels=CLASSES) if (spec.classes, how.size) == (len(CLASSES), CIFAR10.size) else how
+
+
+def _require_no_weights(weights: Path | None) -> None:
+    if weights is not None:
+        raise ModelError("has weights and is to be untrained", where="--untrained", fix="leave one of them out")
 
 
 def _require_count(labels: tuple[str, ...] | None, classes: int | None) -> None:

@@ -12,6 +12,9 @@ from torch import nn
 from edge_se.core.errors import ModelError, TrainingError
 from edge_se.core.files import write_bytes
 
+WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")  # keys of timm's and torchvision's checkpoints
+COUNTER = "n_averaged"  # of torch's AveragedModel
+
 
 def save_weights(path: Path, state: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
     """Floating-point tensors as fp16 safetensors; integers (BN batch counts) are left out: inference needs none."""
@@ -51,7 +54,11 @@ def load_weights(net: nn.Module, path: Path) -> None:
 
 
 def state_dict_of(path: Path) -> dict[str, Any]:
-    """A state dict in safetensors or torch's own format, read without running code from it."""
+    """A state dict in safetensors or torch's own format, read without running code from it.
+
+    Of a checkpoint of a training loop it is the averaged weights, else the last ones; names are those of the net
+    itself where it was trained in parallel.
+    """
     from safetensors.torch import load_file
 
     try:
@@ -62,6 +69,10 @@ def state_dict_of(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch and safetensors raise many kinds of errors for a broken file
         raise ModelError(f"not readable as a state dict ({type(error).__name__})", where=path,
                          fix="save it with safetensors, or torch.save(net.state_dict(), ...)") from error
-    if not isinstance(state, dict) or not all(hasattr(value, "ndim") for value in state.values()):
+    for key in WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+            break
+    if not isinstance(state, dict) or not state or not all(hasattr(value, "ndim") for value in state.values()):
         raise ModelError("holds no state dict", where=path, fix="save net.state_dict()")
-    return state
+    return {name.removeprefix("module."): value for name, value in state.items() if name != COUNTER}

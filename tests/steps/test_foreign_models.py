@@ -165,7 +165,6 @@ def test_the_node_is_named(graph_of, tmp_path):
 
 @pytest.mark.parametrize(("model", "weights", "says"), [
     ("torchvision:resnet81", "w.pth", "did you mean"),
-    ("torchvision:resnet18", None, "needs your weights"),
     ("torchvision:resnet18", "missing.pth", "no such weights"),
     ("torchvision:resnet18", "broken.pth", "not readable as a state dict"),
     ("torchvision:resnet18", "other.pth", "does not fit torchvision's resnet18"),

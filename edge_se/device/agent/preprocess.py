@@ -195,9 +195,14 @@ def fitted(image: Picture, how: Preprocessing) -> Pixels:
         boxed = Image.new("RGB", (width, height), (LETTERBOX_GREY,) * 3)
         boxed.paste(inner, ((width - inner.width) // 2, (height - inner.height) // 2))
         return _pixels(boxed)
-    scale = max(height / image.height, width / image.width) / how.share
-    resized = _resized(image, (max(width, round(image.width * scale)), max(height, round(image.height * scale))), how)
-    left, top = (resized.width - width) // 2, (resized.height - height) // 2
+    # Whole sides are cut and margins rounded as torchvision does, so that models see what they were trained to see.
+    if height * image.width >= width * image.height:  # the height is what must fit
+        scaled = round(height / how.share)
+        resized = _resized(image, (max(width, scaled * image.width // image.height), scaled), how)
+    else:
+        scaled = round(width / how.share)
+        resized = _resized(image, (scaled, max(height, scaled * image.height // image.width)), how)
+    left, top = round((resized.width - width) / 2), round((resized.height - height) / 2)
     return _pixels(resized.crop((left, top, left + width, top + height)))
 
 
