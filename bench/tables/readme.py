@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.tables import (
+    classifiers,
     counts,
     devices,
     estimates,
@@ -250,7 +251,8 @@ FIGURES: dict[str, Callable[[], str]] = {
     "folded-final": se_folding.final_table, "folded-times": se_folding.times_table,
     "training-speed": training_speed.speed_table,
     "nets": nets.nets_table, "zoo-export": nets.exports_table, "over-ssh": devices.over_ssh_table,
-    "arm64": devices.arm64_table, "grouped": grouped.grouped_table}
+    "arm64": devices.arm64_table, "grouped": grouped.grouped_table,
+    "classifiers": classifiers.classifiers_table, "classifiers-text": classifiers.classifiers_text}
 
 
 def _models_with(kind: str) -> list[str]:

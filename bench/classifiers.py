@@ -1,0 +1,272 @@
+"""Classifiers of torchvision and timm in INT8 beside onnxruntime's and NNCF's defaults: python bench/classifiers.py
+
+Each net gets random weights and batch norms that have seen CIFAR-10 images ($EDGE_SE_DATA) at its size, is exported by
+torch.onnx (TorchScript and dynamo; dynamic and static batch), and goes through `edge-se export --int8`, onnxruntime's
+`quantize_static` and `nncf.quantize`, all with the same calibration images. SQNR is that of the logits of the
+evaluation images against the exported file in onnxruntime; the `tensorrt` file runs there as a simulation.
+
+Needs timm and the packages of bench/peers/requirements-nncf.txt. Each net is a process of its own and leaves a small
+file under build/classifiers; nets that have one are not measured again (`--again NAME` does). `--through CMD` puts a
+command before each process. Writes bench/results/classifiers.json and refreshes the documents.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from bench.classifier_nets import LARGEST, Net, nets, warm
+from bench.classifier_peers import PEERS
+from bench.tables import readme
+from edge_se.backends.base import Backend, Device, Session
+from edge_se.backends.onnxruntime import OnnxRuntime
+from edge_se.backends.openvino import OpenVino
+from edge_se.core import environment
+from edge_se.core.errors import EdgeSeError
+from edge_se.core.files import read_json, write_json
+from edge_se.core.progress import SilentProgress
+from edge_se.data import cifar10, splits
+from edge_se.data.layouts.pixel_archive import write_archive
+from edge_se.data.preprocessing import assumed, tensor
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.measure.timing import TimingPlan
+from edge_se.quantization.sensitivity import sqnr_db
+from edge_se.reporting.console import ConsoleProgress
+from edge_se.steps.export import export
+
+ROOT = Path(__file__).resolve().parents[1]
+FILE = ROOT / "bench" / "results" / "classifiers.json"
+PARTS = ROOT / "build" / "classifiers"
+TARGETS = ("cpu", "openvino", "tensorrt")
+CALIBRATION, EVALUATION, WARM = 16, 32, 64  # images
+ROUNDS = 5
+PLAN = TimingPlan(min_duration=0.02, min_runs=3, warmup=0.01)
+SECONDS = 180  # for one combination of a net
+
+Document = dict[str, Any]
+
+
+class Notes(SilentProgress):
+    """Keeps what `export` tells."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.said.append(message)
+
+
+class TooSlowError(Exception):
+    """A combination took longer than SECONDS."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="these nets alone")
+    parser.add_argument("--again", action="store_true", help="measure them anew")
+    parser.add_argument("--through", default="", metavar="CMD")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    known = {net.name: net for net in nets()}
+    if arguments.one:
+        name, *missing = arguments.names
+        measure(known[name], [(exporter, batch) for exporter, _, batch in (each.partition("-") for each in missing)])
+        return
+    progress = ConsoleProgress()
+    chosen = [known[name] for name in arguments.names] or list(known.values())
+    for net in chosen if arguments.again else ():
+        (PARTS / f"{net.name}.json").unlink(missing_ok=True)
+    for extra in (False, True):
+        for net in chosen:
+            missing = [how for how in (net.extra if extra else net.combinations) if how not in done(net)]
+            if missing:
+                subprocess.run([*shlex.split(arguments.through), sys.executable, __file__, "--one", net.name,
+                                *("-".join(how) for how in missing)], cwd=ROOT)
+                progress.note(f"{net.name}: {len(done(net))} combinations")
+    collect()
+    readme.main()
+
+
+def done(net: Net) -> list[tuple[str, str]]:
+    """The combinations that the part of `net` has; all of them for a net that none can be made of."""
+    path = PARTS / f"{net.name}.json"
+    if not path.is_file():
+        return []
+    part = read_json(path)
+    return [*net.combinations, *net.extra] if part["why_not"] else [
+        (row["exporter"], row["batch"]) for row in part["rows"]]
+
+
+def collect() -> None:
+    """Writes FILE from the parts, in the order of the nets."""
+    parts = [read_json(path) for path in (PARTS / f"{net.name}.json" for net in nets()) if path.is_file()]
+    write_json(FILE, {"schema": "edge-se/classifiers/1", "calibration": CALIBRATION, "evaluation": EVALUATION,
+                      "nets": parts, "environment": {"versions": environment.versions() | {
+                          "timm": environment.version_of("timm"), "nncf": environment.version_of("nncf")},
+                          "hardware": environment.hardware()}})
+
+
+def measure(net: Net, combinations: Sequence[tuple[str, str]]) -> None:
+    """Adds those of `combinations` to the part of `net` that it has not: a row for each exporter and batch."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    signal.signal(signal.SIGALRM, _too_slow)
+    path = PARTS / f"{net.name}.json"
+    part: Document = read_json(path) if path.is_file() else {
+        "net": net.name, "library": net.library, "size": net.size, "params": net.params, "why_not": None, "rows": []}
+    if 4 * (net.params or 0) >= LARGEST:
+        part["why_not"] = "larger than the 2 GiB that an ONNX file in one piece holds"
+    else:
+        made = net.build()
+        part["params"] = sum(parameter.numel() for parameter in made.parameters())
+        images = Images(net.size)
+        warm(made, torch.from_numpy(images.warm))
+        for exporter, batch in combinations:
+            # Peers see the first file that they can read: the same images give the same numbers for each exporter.
+            missing = [name for name in PEERS if not any(
+                row["peers"].get(name, {}).get("sqnr_db") is not None for row in part["rows"])]
+            with tempfile.TemporaryDirectory() as folder:
+                row = combination(made, net, (exporter, batch), missing, images, Path(folder))
+            part["rows"].append({"exporter": exporter, "batch": batch, "commit": environment.commit()} | row)
+            print(net.name, part["rows"][-1], flush=True)
+    PARTS.mkdir(parents=True, exist_ok=True)
+    write_json(path, part)
+
+
+class Images:
+    """CIFAR-10 images at a size: for batch norms, to calibrate with (uint8) and to evaluate on; never test images."""
+
+    def __init__(self, size: int) -> None:
+        cifar, how = cifar10.require(), assumed((size, size))
+        train = enlarged(splits.load("train", cifar).pixels[:WARM + CALIBRATION], size)
+        self.warm = tensor(train[:WARM], how)
+        self.calibration = train[WARM:]
+        self.calibration_inputs = tensor(self.calibration, how)
+        self.evaluation = tensor(enlarged(splits.load("validation", cifar).pixels[:EVALUATION], size), how)
+
+
+def enlarged(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """(N, 3, 32, 32) -> (N, 3, size, size), bilinear."""
+    return np.stack([np.asarray(Image.fromarray(image.transpose(1, 2, 0)).resize(
+        (size, size), Image.Resampling.BILINEAR)).transpose(2, 0, 1) for image in pixels])
+
+
+def combination(net: nn.Module, about: Net, how: tuple[str, str], peers: Sequence[str], images: Images,
+                folder: Path) -> Document:
+    """One export of `net`: SQNR of each file and of each peer's, latencies, what was told or refused."""
+    exporter, batch = how
+    row: Document = {"why_not": None, "seconds": None, "notes": [], "refused": None, "targets": {}, "peers": {}}
+    started = time.monotonic()
+    signal.alarm(SECONDS)
+    try:
+        source = folder / f"{about.name}.onnx"
+        to_onnx(net, about.size, exporter, batch == "dynamic", source)
+        with OnnxRuntime().open(OnnxModel.read(source), Device(threads=1)) as session:
+            reference = logits(session, images.evaluation)
+        write_archive(folder / "calibration.npz", images.calibration)
+        ours(source, folder, reference, images.evaluation, row, how in about.combinations)
+        for name in peers:
+            row["peers"][name] = peer_row(PEERS[name], source, images, reference)
+    except TooSlowError:
+        row["why_not"] = f"took longer than {SECONDS // 60} minutes"
+    except Exception as error:  # of torch.onnx above all
+        traceback.print_exc()
+        row["why_not"] = described(error)
+    finally:
+        signal.alarm(0)
+    return row | {"seconds": round(time.monotonic() - started, 1)}
+
+
+def to_onnx(net: nn.Module, size: int, exporter: str, dynamic: bool, path: Path) -> None:
+    """torch.onnx.export of `net` for images (N, 3, size, size)."""
+    if exporter == "dynamo":
+        shapes: Any = ({0: torch.export.Dim("batch")},) if dynamic else None
+        torch.onnx.export(net, (torch.zeros(2 if dynamic else 1, 3, size, size),), str(path), dynamo=True,
+                          external_data=False, dynamic_shapes=shapes, verbose=False)
+    else:
+        axes = {"x": {0: "batch"}, "y": {0: "batch"}} if dynamic else None
+        torch.onnx.export(net, (torch.zeros(1, 3, size, size),), str(path), dynamo=False, opset_version=17,
+                          input_names=["x"], output_names=["y"], dynamic_axes=axes)
+
+
+def ours(source: Path, folder: Path, reference: NDArray[np.float32], inputs: NDArray[np.float32], row: Document,
+         timed: bool) -> None:
+    """Fills `row` with what `export` wrote, told and refused."""
+    notes = Notes()
+    try:
+        export(source, int8=True, targets=",".join(TARGETS), calibration=folder / "calibration.npz",
+               out=folder / "build", accuracy=False, progress=notes)
+    except EdgeSeError as error:
+        row["refused"] = str(error)
+    row["notes"] = notes.said
+    fp32 = folder / "build" / "fp32.onnx"
+    if not fp32.is_file():
+        return
+    for target in TARGETS:
+        path = folder / "build" / f"int8.{target}.onnx"
+        if path.is_file():
+            row["targets"][target] = target_row(
+                OnnxModel.read(fp32), OnnxModel.read(path, precision="int8", target=target), reference, inputs, timed)
+
+
+def target_row(fp32: OnnxModel, int8: OnnxModel, reference: NDArray[np.float32],
+               inputs: NDArray[np.float32], timed: bool) -> Document:
+    """SQNR and agreement of a file in its runtime, and its latency there beside that of FP32 if it is its own."""
+    backend: Backend = OpenVino() if int8.target == "openvino" else OnnxRuntime()
+    with backend.open(int8, Device(threads=1)) as session:
+        got = logits(session, inputs)
+        result: Document = {"sqnr_db": round(sqnr_db(reference, got), 2),
+                            "agreement": 100 * float((got.argmax(1) == reference.argmax(1)).mean()),
+                            "fp32_ms": None, "int8_ms": None}
+        if timed and int8.target != "tensorrt":
+            with backend.open(fp32, Device(threads=1)) as other:
+                times = [(other.time(inputs[:1], PLAN).percentile(50), session.time(inputs[:1], PLAN).percentile(50))
+                         for _ in range(ROUNDS)]
+            result["fp32_ms"], result["int8_ms"] = (round(float(np.median(each)), 4) for each in zip(*times))
+    return result
+
+
+def peer_row(peer: Any, source: Path, images: Images, reference: NDArray[np.float32]) -> Document:
+    """SQNR of a peer's file, or why there is none."""
+    try:
+        return {"sqnr_db": round(sqnr_db(reference, peer(source, images.calibration_inputs, images.evaluation)), 2),
+                "why_not": None}
+    except TooSlowError:
+        raise
+    except Exception as error:  # whatever a peer stumbles over
+        return {"sqnr_db": None, "why_not": described(error)}
+
+
+def described(error: Exception) -> str:
+    """An exception's class and the first line of what it says."""
+    return f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]:.200}"
+
+
+def logits(session: Session, inputs: NDArray[np.float32], batch: int = 1) -> NDArray[np.float32]:
+    """(N, classes) of inputs (N, 3, H, W)."""
+    return np.concatenate([session.run(inputs[start:start + batch]) for start in range(0, len(inputs), batch)])
+
+
+def _too_slow(number: int, frame: Any) -> None:
+    raise TooSlowError
+
+
+if __name__ == "__main__":
+    main()
