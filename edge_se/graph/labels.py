@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from edge_se.graph.joined import is_joined
 from edge_se.graph.targets.base import WEIGHTED, Target
 from edge_se.graph.targets.table import TARGETS
 from edge_se.graph.view import GraphView
@@ -37,11 +38,12 @@ def _foreign(view: GraphView, target: Target, halves: bool) -> str | None:
     if halves is not target.half_floats:
         return f"its floats are {'FP16' if halves else 'FP32'}"
     points = list(_zero_points(view))
-    types = {str(point.dtype) for point in points}
+    types = {str(point.dtype) for _, point in points}
     allowed = {"uint8": {"uint8"}, "int8": {"int8"}, "int8-symmetric": {"int8"}, "by-sign": {"uint8", "int8"}}
     if types - allowed[target.activations]:
         return f"its activations are {' and '.join(sorted(types))}"
-    if target.activations in ("int8-symmetric", "by-sign") and any(point.any() for point in points):
+    if target.activations in ("int8-symmetric", "by-sign") and any(
+            point.any() for name, point in points if not (point.dtype == np.uint8 and is_joined(name, view))):
         return "its activations have a zero point"
     if target.activations == "by-sign" and _signed_behind_relu(view):
         return "its activations behind a ReLU are int8"
@@ -62,13 +64,13 @@ def _halves(model: onnx.ModelProto) -> bool:
     return any(item.data_type == onnx.TensorProto.FLOAT16 and len(item.dims) > 0 for item in model.graph.initializer)
 
 
-def _zero_points(view: GraphView) -> Iterator[NDArray[np.generic]]:
-    """Types of what the graph quantizes as it runs, which are activations."""
+def _zero_points(view: GraphView) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """(tensor, its zero point) of what the graph quantizes as it runs, which are activations."""
     for node in view.graph.node:
         if node.op_type == "QuantizeLinear" and len(node.input) > 2 and view.constant(node.input[0]) is None:
             point = view.constant(node.input[2])
             if point is not None:
-                yield point
+                yield node.input[0], point
 
 
 def _signed_behind_relu(view: GraphView) -> bool:

@@ -14,6 +14,7 @@ from onnx import helper, numpy_helper
 
 from edge_se.core.errors import CalibrationError
 from edge_se.graph.fp16 import with_half_floats
+from edge_se.graph.joined import is_joined
 from edge_se.graph.metadata import write_metadata
 from edge_se.graph.names import NeutralNames
 from edge_se.graph.onnx_model import OnnxModel
@@ -101,13 +102,16 @@ def _quantizer(proto: onnx.ModelProto, ranges: Ranges, target: Target, placement
 
 
 def _signed(proto: onnx.ModelProto, ranges: Ranges, target: Target) -> list[str]:
-    """Tensors that are int8 though others are uint8: those that go below zero and do not vanish into a ReLU."""
+    """Tensors that are int8 though others are uint8: those that go below zero, unless a ReLU follows or a Concat makes
+    them.
+    """
     if target.activations != "by-sign":
         return []
     view = GraphView(proto)
     into_relu = {node.input[0] for node in proto.graph.node
                  if node.op_type == "Relu" and view.only_consumer(node.input[0]) is not None}
-    return [name for name, (low, _) in ranges.bounds.items() if low < 0 and name not in into_relu]
+    return [name for name, (low, _) in ranges.bounds.items()
+            if low < 0 and name not in into_relu and not is_joined(name, view)]
 
 
 def _named(proto: onnx.ModelProto) -> onnx.ModelProto:

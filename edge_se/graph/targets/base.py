@@ -13,7 +13,8 @@ from typing import Any, Literal
 OPSET = 17  # of what edge-se exports: the newest that TensorRT 8.5 and 8.6 read; nothing here needs a later one
 Activations = Literal["uint8", "int8", "int8-symmetric", "by-sign"]
 """How activations are stored: `uint8` and `int8` with a free zero point, `int8-symmetric` with zero point 0, `by-sign`:
-symmetric int8 for tensors that go below zero, uint8 with zero point 0 for the others."""
+symmetric int8 for tensors that go below zero, uint8 with zero point 0 for the others, uint8 with a free zero point for
+those that a Concat makes."""
 
 X86, ARM = ("x86_64", "amd64", "i386", "i686"), ("aarch64", "arm")  # beginnings of `platform.machine()`
 FAST_X86 = ("avx512_vnni", "avx_vnni", "amx_int8")  # these add products of 8 bits in 32
