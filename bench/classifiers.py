@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shlex
 import signal
 import subprocess
@@ -175,6 +176,7 @@ def combination(net: nn.Module, about: Net, how: tuple[str, str], peers: Sequenc
     row: Document = {"why_not": None, "seconds": None, "notes": [], "refused": None, "targets": {}, "peers": {}}
     started = time.monotonic()
     signal.alarm(SECONDS)
+    os.chdir(folder)  # onnxruntime's preprocessing leaves files where it is called
     try:
         source = folder / f"{about.name}.onnx"
         to_onnx(net, about.size, exporter, batch == "dynamic", source)
@@ -191,6 +193,7 @@ def combination(net: nn.Module, about: Net, how: tuple[str, str], peers: Sequenc
         row["why_not"] = described(error)
     finally:
         signal.alarm(0)
+        os.chdir(ROOT)
     return row | {"seconds": round(time.monotonic() - started, 1)}
 
 
