@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    import tensorrt as api  # for types alone: those of 10.13 where its stubs are installed, else Any
+
 # "Skipping tactic 44 due to insufficient memory on requested size of ...", "Tactic Device request: 1000MB Available:
 # 302MB. Device memory is insufficient to use tactic.", "Some tactics do not have sufficient workspace memory to run."
 _SHORT = re.compile(r"tactic.*(?:insuff?icient|not have sufficient|out of).*memory|memory is insufficient.*tactic",
@@ -66,30 +68,31 @@ class TensorRt:
         self.messages.clear()
         self._short.clear()
         trt = self.module
-        builder = trt.Builder(self.logger)
+        builder: api.Builder | None = trt.Builder(self.logger)
         if builder is None:
             raise AgentError("runtime", f"no builder could be made: {self.said()}")
-        network = builder.create_network(self.creation_flags())
-        parser = trt.OnnxParser(network, self.logger)
+        network: api.INetworkDefinition = builder.create_network(self.creation_flags())
+        parser: api.OnnxParser = trt.OnnxParser(network, self.logger)
         if not parser.parse(content):
             errors = "; ".join(parser.get_error(index).desc() for index in range(parser.num_errors))
             raise AgentError("model", f"TensorRT {trt.__version__} refuses the graph: {errors or self.said()}")
-        config = builder.create_builder_config()
+        config: api.IBuilderConfig = builder.create_builder_config()
         for flag in self.precision_flags(precision):
             config.set_flag(getattr(trt.BuilderFlag, flag))
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
         if capability is not None:
-            config.num_compute_capabilities = 1
-            config.set_compute_capability(getattr(trt.ComputeCapability, capability), 0)
+            ahead: Any = config  # TensorRT for RTX alone has these two
+            ahead.num_compute_capabilities = 1
+            ahead.set_compute_capability(getattr(trt.ComputeCapability, capability), 0)
         cache = self._set_timing_cache(config, timing_cache)
         self._set_shapes(builder, network, config, batch)
-        engine = builder.build_serialized_network(network, config)
+        engine: api.IHostMemory | None = builder.build_serialized_network(network, config)
         if engine is None:
             raise AgentError("model", f"TensorRT {trt.__version__} builds no engine: {self.said()}")
         return bytes(engine), bytes(cache.serialize()) if cache is not None else None
 
-    def _set_timing_cache(self, config: Any, content: bytes | None) -> Any:
+    def _set_timing_cache(self, config: api.IBuilderConfig, content: bytes | None) -> api.ITimingCache | None:
         if self.name == "tensorrt_rtx":  # it times nothing ahead; kernels are chosen on the user's machine
             return None
         cache = config.create_timing_cache(content or b"")
@@ -98,14 +101,15 @@ class TensorRt:
             config.set_timing_cache(cache, False)
         return config.get_timing_cache()
 
-    def _set_shapes(self, builder: Any, network: Any, config: Any, batch: int) -> None:
+    def _set_shapes(self, builder: api.Builder, network: api.INetworkDefinition, config: api.IBuilderConfig,
+                    batch: int) -> None:
         images = network.get_input(0)
-        shape = tuple(images.shape)
+        shape = sizes(images.shape)
         if shape[0] not in (-1, batch):
             raise AgentError("model", f"the graph has a fixed batch of {shape[0]}", f"use --batch {shape[0]}")
         if -1 in shape:
             profile = builder.create_optimization_profile()
-            fixed = (batch, *shape[1:])  # one size per engine: TensorRT is at its best when all are equal
+            fixed: Any = (batch, *shape[1:])  # one size per engine: TensorRT is at its best when all are equal
             profile.set_shape(images.name, fixed, fixed, fixed)
             config.add_optimization_profile(profile)
 
@@ -133,6 +137,11 @@ class TensorRt:
                 if severity in (*errors, trt.ILogger.WARNING) and _SHORT.search(message):
                     short.append(message)
         return Logger()
+
+
+def sizes(shape: api.Dims) -> tuple[int, ...]:
+    """A shape of TensorRT's, -1 where a size is left open."""
+    return tuple(int(shape[axis]) for axis in range(len(shape)))
 
 
 def load_tensorrt(name: str) -> TensorRt:

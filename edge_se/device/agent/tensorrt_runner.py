@@ -10,6 +10,7 @@ import numpy as np
 
 from .cuda import CAPTURE_THREAD_LOCAL, HANDLE, TO_DEVICE, TO_HOST, Cuda
 from .errors import AgentError
+from .tensorrt import sizes
 from .timing import median, timed
 
 TYPE_CHECKING = False
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    import tensorrt as api  # for types alone, as in tensorrt.py
     from numpy.typing import NDArray
 
     from .tensorrt import TensorRt
@@ -30,25 +32,25 @@ class TensorRtRunner:
     def __init__(self, trt: TensorRt, cuda: Cuda, engine: bytes) -> None:
         self._trt, self._cuda, module = trt, cuda, trt.module
         trt.messages.clear()
-        self._runtime = module.Runtime(trt.logger)
-        self._engine = self._runtime.deserialize_cuda_engine(engine)
-        if self._engine is None:
+        self._runtime: api.Runtime = module.Runtime(trt.logger)
+        loaded: api.ICudaEngine | None = self._runtime.deserialize_cuda_engine(engine)
+        if loaded is None:
             raise AgentError("model", f"the engine cannot be loaded: {trt.said()}")
+        self._engine = loaded
         self._context = self._engine.create_execution_context()
         names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
         mode = module.TensorIOMode.INPUT
         self._input, = (name for name in names if self._engine.get_tensor_mode(name) == mode)
         self._output, = (name for name in names if self._engine.get_tensor_mode(name) != mode)
-        shape = tuple(self._engine.get_tensor_shape(self._input))
-        if -1 in shape:  # all sizes of its one profile are equal
-            shape = tuple(self._engine.get_tensor_profile_shape(self._input, 0)[1])
-        self.shape = tuple(int(size) for size in shape)
+        self.shape = sizes(self._engine.get_tensor_shape(self._input))
+        if -1 in self.shape:  # all sizes of its one profile are equal
+            self.shape = sizes(self._engine.get_tensor_profile_shape(self._input, 0)[1])
         self._context.set_input_shape(self._input, self.shape)
-        self._out_shape = tuple(int(size) for size in self._context.get_tensor_shape(self._output))
+        self._out_shape = sizes(self._context.get_tensor_shape(self._output))
         self._buffers = {name: _Buffer(cuda, shape) for name, shape in
                          ((self._input, self.shape), (self._output, self._out_shape))}
         for name, buffer in self._buffers.items():
-            self._context.set_tensor_address(name, buffer.device.value)
+            self._context.set_tensor_address(name, buffer.address)
         self._stream = cuda.made("cudaStreamCreate")
         self._graph: Any = None
         self.graph_note = ""
@@ -115,14 +117,14 @@ class TensorRtRunner:
         timed = self._engine.create_execution_context()
         timed.set_input_shape(self._input, self.shape)
         for name, buffer in self._buffers.items():
-            timed.set_tensor_address(name, buffer.device.value)
+            timed.set_tensor_address(name, buffer.address)
         timed.profiler = Profiler()
         self._buffers[self._input].host[:] = images
         self._copy_in()
         taken = []
         for _ in range(runs + 3):
             spent.clear()
-            if not timed.execute_async_v3(self._stream.value):
+            if not timed.execute_async_v3(self._stream.value or 0):
                 raise AgentError("runtime", f"the engine failed: {self._trt.said()}")
             self._cuda.call("cudaStreamSynchronize", self._stream)
             taken.append(list(spent))
@@ -160,7 +162,7 @@ class TensorRtRunner:
         return lambda: self._cuda.call("cudaGraphLaunch", self._graph, self._stream)
 
     def _enqueue(self) -> None:
-        if not self._context.execute_async_v3(self._stream.value):
+        if not self._context.execute_async_v3(self._stream.value or 0):
             raise AgentError("runtime", f"the engine failed: {self._trt.said()}")
 
     def _copy_in(self) -> None:
@@ -185,6 +187,10 @@ class _Buffer:
         self.device, self.pinned = cuda.made("cudaMalloc", self.bytes), cuda.made("cudaMallocHost", self.bytes)
         memory: Any = (ctypes.c_float * math.prod(shape)).from_address(self.pinned.value or 0)
         self.host = np.frombuffer(memory, dtype=np.float32).reshape(shape)
+
+    @property
+    def address(self) -> int:
+        return self.device.value or 0
 
     def free(self) -> None:
         self._cuda.call("cudaFree", self.device)
