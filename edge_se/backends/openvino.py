@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_se.backends.base import Backend, Device, Session, unfit_here
-from edge_se.core.environment import cpu_count
+from edge_se.core.environment import cpu_count, importable
 from edge_se.core.errors import ModelError, UnavailableError
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.timing import Latencies, TimingPlan, measure
@@ -22,10 +21,7 @@ INSTALL = "pip install 'edge-se[openvino]'"
 
 def installed() -> bool:
     """Whether OpenVINO can be imported; nothing is imported to find out."""
-    try:
-        return find_spec("openvino") is not None
-    except (ImportError, ValueError):  # an import hook that hides it
-        return False
+    return importable("openvino")
 
 
 @cache

@@ -10,7 +10,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from edge_se.backends.base import Backend, Device, Session
 from edge_se.core.cards import weights_of
-from edge_se.core.environment import cpu_count
+from edge_se.core.environment import cpu_count, importable
 from edge_se.core.errors import EdgeSeError, ModelError, UnavailableError
 from edge_se.core.files import sha256_of
 from edge_se.graph.onnx_model import OnnxModel
@@ -33,10 +32,7 @@ COMPILERS = ("g++", "clang++", "c++")  # torch.compile writes C++ for the CPU; $
 
 def installed() -> bool:
     """Whether torch can be imported; nothing is imported to find out."""
-    try:
-        return find_spec("torch") is not None
-    except (ImportError, ValueError):  # an import hook that hides it
-        return False
+    return importable("torch")
 
 
 class Torch(Backend):

@@ -7,6 +7,7 @@ import platform
 import subprocess
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import edge_se
@@ -25,6 +26,18 @@ def version_of(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def importable(module: str) -> bool:
+    """Whether a package is installed; nothing is imported to find out.
+
+    A folder of its name without a package in it (type stubs, somebody's models) is none, though Python imports it.
+    """
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError):  # an import hook that hides it
+        return False
+    return spec is not None and spec.origin is not None
 
 
 @cache

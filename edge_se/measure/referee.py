@@ -11,13 +11,13 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter_ns, sleep
 from typing import Any
 
+from edge_se.core.environment import importable
 from edge_se.core.errors import UnavailableError
 
 INSTALL = "pip install 'edge-se[referee]'"
@@ -44,7 +44,7 @@ class Refereed:
 
 def require_referee() -> None:
     """UnavailableError where LoadGen is not installed."""
-    if find_spec("mlperf_loadgen") is None:
+    if not importable("mlperf_loadgen"):
         raise UnavailableError("MLPerf LoadGen is not installed", where="--referee", fix=INSTALL)
 
 

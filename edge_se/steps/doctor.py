@@ -29,7 +29,10 @@ LEAST_BYTES = 500 * 2**20  # a build of a bundled net with all targets takes 140
 Status = Literal["ok", "missing", "optional"]
 
 _AGAIN = "install edge-se again: pip install --force-reinstall edge-se"
-_VERSION = "{statement} as module\nvalue = {{'version': str(getattr(module, '__version__', '')).split('-')[0]}}"
+# A folder of a package's name, such as that of its type stubs, can be imported, too, and is no package.
+_VERSION = "{statement} as module\nif getattr(module, '__file__', None) is None:\n" \
+           "    raise ModuleNotFoundError(f'No module named {{module.__name__!r}}')\n" \
+           "value = {{'version': str(getattr(module, '__version__', '')).split('-')[0]}}"
 # Where a plain import is not what edge-se does.
 _IMPORT = {"torchvision": "from edge_se.data.torchvision_import import torchvision"}
 # Beyond the version: what a runtime can use here.

@@ -7,6 +7,9 @@ import pytest
 
 import edge_se
 from edge_se.core import environment
+from edge_se.device.agent import AgentError
+from edge_se.device.agent.tensorrt import load_tensorrt
+from edge_se.steps.doctor import Package
 
 
 def test_versions_name_this_package_python_and_what_is_installed():
@@ -43,3 +46,17 @@ def test_commit_without_git_is_none(monkeypatch, failure):
         raise failure
     monkeypatch.setattr(environment, "_git", fail)
     assert environment.commit.__wrapped__() is None
+
+
+@pytest.mark.parametrize("make", [lambda at: at.mkdir(), lambda at: (at.mkdir(), (at / "__init__.pyi").touch()),
+                                  lambda at: (at / "cache").mkdir(parents=True)])
+def test_a_folder_of_a_packages_name_is_no_package(tmp_path, monkeypatch, make):
+    make(tmp_path / "tensorrt_of_nobody")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert __import__("tensorrt_of_nobody").__file__ is None and not environment.importable("tensorrt_of_nobody")
+    assert environment.importable("onnxruntime") and not environment.importable("surely_no_package")
+    with pytest.raises(AgentError, match="not installed"):
+        load_tensorrt("tensorrt_of_nobody")
+    assert Package(module="tensorrt_of_nobody").code.count("raise ModuleNotFoundError") == 1
+    with pytest.raises(ModuleNotFoundError, match="'tensorrt_of_nobody'"):
+        exec(Package(module="tensorrt_of_nobody").code, {})

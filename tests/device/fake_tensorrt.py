@@ -127,6 +127,7 @@ class Context:
 def tensorrt_of(version, package="tensorrt"):
     """A module with what `version` has; `built` keeps what its builder was given."""
     module = ModuleType(package)
+    module.__file__ = __file__
     major = version.split(".")[0]
     module.__version__ = version
     module.built, module.input_shape = [], (-1, 3, 32, 32)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 from edge_se.backends.machines.destination import ALIAS, HOST_VARIABLE, find_jetson, read_destination
 from edge_se.backends.machines.link import Link
 from edge_se.backends.machines.machine import Here, Machine, There
 from edge_se.backends.machines.transport import LocalProcess, OpenSsh, Transport
+from edge_se.core.environment import importable
 from edge_se.core.errors import EdgeSeError, UnavailableError, did_you_mean
 from edge_se.core.progress import SILENT, Progress
 from edge_se.device import agent
@@ -86,5 +86,5 @@ def way_to(device: str, host: str | None = None) -> Transport | None:
 
 def _python_with_tensorrt() -> str | None:
     """The Python with TensorRT: None for that of this process, else the system's, where JetPack puts it."""
-    here = any(find_spec(name) is not None for name in ("tensorrt", "tensorrt_rtx"))
+    here = any(importable(name) for name in ("tensorrt", "tensorrt_rtx"))
     return SYSTEM_PYTHON if not here and is_jetson() and Path(SYSTEM_PYTHON).exists() else None

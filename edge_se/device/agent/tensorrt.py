@@ -147,7 +147,10 @@ def sizes(shape: api.Dims) -> tuple[int, ...]:
 def load_tensorrt(name: str) -> TensorRt:
     """The installed TensorRT or TensorRT for RTX; AgentError when it is missing or too old."""
     try:
-        return TensorRt(__import__(name))
+        module = __import__(name)
+        if getattr(module, "__file__", None) is None:  # a folder of that name: its stubs, or somebody's engines
+            raise ModuleNotFoundError(f"No module named {name!r}")
+        return TensorRt(module)
     except ImportError as error:
         raise AgentError("runtime", "not installed" if isinstance(error, ModuleNotFoundError) else str(error),
                          "JetPack installs it for /usr/bin/python3; a virtual environment needs --system-site-packages"
