@@ -134,7 +134,7 @@ def test_other_preprocessing_goes_all_the_way(tiny_onnx, photographs, tmp_path, 
 def test_images_that_cannot_be_shown_are_refused_by_name_here_and_there(bundle, tmp_path):
     from PIL import Image
 
-    from edge_se.core.errors import CalibrationError
+    from edge_se.core.errors import DataError
     from edge_se.data.calibration import load
 
     (tmp_path / "float").mkdir()
@@ -142,8 +142,8 @@ def test_images_that_cannot_be_shown_are_refused_by_name_here_and_there(bundle, 
     Image.fromarray(np.zeros((40, 40), np.float32)).save(path)
     with pytest.raises(AgentError, match=r"x\.tif holds float pixels"):
         Bundle(str(bundle)).read_image(str(path))
-    with pytest.raises(CalibrationError, match=r"x\.tif: holds float pixels"):
-        load(str(path.parent), None)
+    with pytest.raises(DataError, match=r"x\.tif: holds float pixels"):
+        list(load(str(path.parent), None).batches(1))
 
 
 def test_without_pillow_it_says_so(bundle, bare_python, tmp_path):

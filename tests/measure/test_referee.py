@@ -26,7 +26,7 @@ def test_an_error_of_loadgen_is_told_in_its_words():
 
 
 def test_without_the_package_it_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(module, "importable", lambda name: False)
     with pytest.raises(UnavailableError, match=r"--referee: MLPerf LoadGen is not installed; pip install 'edge-se"):
         referee(lambda: None, seconds=0.1, batch=1)
 
