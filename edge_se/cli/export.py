@@ -30,7 +30,8 @@ INCONCLUSIVE = 3  # exit code where no placement of `auto` surely keeps accuracy
 
 def export(model: Annotated[str, typer.Option(
                autocompletion=completion.models,
-               help="A name from `edge-se models list`, FILE.onnx, torchvision:NAME[.TAG] or timm:NAME[.TAG].")],
+               help="A name from `edge-se models list`, FILE.onnx, FILE.pt2 (torch.export), torchvision:NAME[.TAG] or "
+                    "timm:NAME[.TAG].")],
            weights: Annotated[Optional[Path], typer.Option(
                help="safetensors or a state dict; default: the bundled ones, or those that the library downloads.")] =
            None,
@@ -66,8 +67,9 @@ def export(model: Annotated[str, typer.Option(
            range_: pixels.Range = None, colour: pixels.Colour = None, axes: pixels.Axes = None,
            resize: pixels.Resize = None, crop_share: pixels.CropShare = None,
            interpolation: pixels.Interpolation = None, antialias: pixels.Antialias = None,
-           input_size: Annotated[Optional[int], typer.Option(
-               min=8, help="Of a torchvision or timm model. Default: its weights'.")] = None,
+           input_size: Annotated[Optional[str], typer.Option(
+               help="N, or HEIGHTxWIDTH: of a torchvision or timm model (default: its weights'), or of a file whose "
+                    "own is not fixed.")] = None,
            labels: Annotated[Optional[str], typer.Option(
                help="What the outputs of a model from elsewhere are: a file of one name a line, or cifar10. Without it "
                     "no accuracy is measured.")] = None,

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from edge_se.cli.options import channel_values
+from edge_se.core.errors import EdgeSeError
 
 if TYPE_CHECKING:
     from edge_se.graph.source_options import SourceOptions
+
+MIN_SIDE, MAX_SIDE = 8, 16384
 
 
 def _option(text: str, *names: str) -> Any:
@@ -35,11 +38,21 @@ Antialias = Annotated[Optional[bool], _option("Whether shrinking takes every pix
                                               "--antialias/--no-antialias")]
 
 
-def source_options(*, mean: str | None, std: str | None, labels: str | None, input_size: int | None,
+def source_options(*, mean: str | None, std: str | None, labels: str | None, input_size: str | None,
                    **others: Any) -> SourceOptions:
     """What the user told; the `others` are fields of `SourceOptions` as they are. EdgeSeError names a wrong option."""
     from edge_se.data.preprocessing import labels_of
     from edge_se.graph.source_options import SourceOptions
 
-    return SourceOptions(mean=channel_values(mean, "--mean"), std=channel_values(std, "--std"), input_size=input_size,
+    return SourceOptions(mean=channel_values(mean, "--mean"), std=channel_values(std, "--std"),
+                         input_size=None if input_size is None else image_size(input_size),
                          labels=None if labels is None else labels_of(labels), **others)
+
+
+def image_size(value: str) -> tuple[int, int]:
+    """(height, width) of `224` or `48x192`; EdgeSeError for anything else."""
+    sides = value.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and MIN_SIDE <= int(side) <= MAX_SIDE for side in sides):
+        raise EdgeSeError(f"'{value}' is no size of images", where="--input-size",
+                          fix=f"write N or HEIGHTxWIDTH, sides of {MIN_SIDE} to {MAX_SIDE} pixels: 224, 48x192")
+    return int(sides[0]), int(sides[-1])

@@ -29,7 +29,7 @@ def to_onnx(net: nn.Module, metadata: ModelMetadata, size: int | tuple[int, int]
     net = with_folded_views(net).to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     height, width = (size, size) if isinstance(size, int) else size
     batch = torch.export.Dim("batch")
-    with _quiet():
+    with quiet_torch():
         program = torch.onnx.export(net, (torch.zeros(2, 3, height, width),), dynamo=True, input_names=[INPUT],
                                     output_names=[OUTPUT], dynamic_shapes=({0: batch},), opset_version=18,
                                     external_data=False, verbose=False)
@@ -41,15 +41,24 @@ def to_onnx(net: nn.Module, metadata: ModelMetadata, size: int | tuple[int, int]
     return model
 
 
+def program_to_onnx(program: torch.export.ExportedProgram) -> onnx.ModelProto:
+    """The graph of an exported program, at the opset of `to_onnx`, with the program's own sizes and no metadata."""
+    with quiet_torch():
+        written = torch.onnx.export(program, dynamo=True, opset_version=18, external_data=False, verbose=False)
+    assert written is not None
+    return lower_opset(prepare(written.model_proto))
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences the exporter, which prints to stdout and warns of its internals: stdout belongs to the result."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+def quiet_torch() -> Iterator[None]:
+    """Silences the exporters, which print to stdout and tell of their internals: stdout belongs to the result."""
+    levels = {logger: logger.level for logger in map(logging.getLogger, ("torch.onnx", "torch.export"))}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)

@@ -44,3 +44,35 @@ def image_facts(proto: onnx.ModelProto, axes: str | None = None, path: Path | No
     assert channels is not None  # it is in CHANNELS
     return ImageInput(axes=found, channels=channels, size=(height, width), batch=batch,
                       dtype="uint8" if tensor.elem_type == onnx.TensorProto.UINT8 else "float32")
+
+
+def fix_size(proto: onnx.ModelProto, size: tuple[int, int] | None, axes: str | None, path: Path) -> None:
+    """Gives the input of `proto` the user's (height, width) where it is dynamic, and forgets what was known without it.
+
+    Raises ModelError where the graph fixes another size, or, without a `size`, one of the two is dynamic.
+    """
+    image = image_facts(proto, axes, path)
+    height, width = image.size
+    if size is None and height and width:
+        return
+    if size is None:
+        shown = (image.batch, *((image.channels, height, width) if image.axes == "NCHW" else
+                                (height, width, image.channels)))
+        raise ModelError(f"input of shape {shown}: its height and width are not fixed", where=path,
+                         fix="say the size of the images that it sees: --input-size N, or --input-size HEIGHTxWIDTH")
+    if height and width:
+        raise ModelError(f"the file fixes its size at {height}x{width}", where=f"--input-size {size_text(size)}",
+                         fix="leave --input-size out, or export the model at that size")
+    if height not in (None, size[0]) or width not in (None, size[1]):
+        fixed = f"height at {height}" if height else f"width at {width}"
+        raise ModelError(f"the file fixes its {fixed}", where=f"--input-size {size_text(size)}",
+                         fix=f"give {size_text((height or size[0], width or size[1]))}")
+    dims = image_input(proto).type.tensor_type.shape.dim
+    for position, value in zip(_AXES[image.axes][1:], size):
+        dims[position].dim_value = value
+    del proto.graph.value_info[:]
+
+
+def size_text(size: tuple[int, int]) -> str:
+    """As `--input-size` takes it: `224`, or `48x192` for height and width."""
+    return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"

@@ -1,4 +1,4 @@
-"""Where a graph comes from: a net of the zoo, of torchvision or of timm with its weights, or an ONNX file."""
+"""Where a graph comes from: a net of the zoo, of torchvision or of timm with its weights, or a file."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from edge_se.core.errors import ModelError
 from edge_se.core.files import sha256_of
 from edge_se.data.cifar10 import CLASSES
 from edge_se.data.preprocessing import CIFAR10, Preprocessing, assumed
-from edge_se.graph.foreign import normalised
+from edge_se.graph.foreign import normalised, sized
 from edge_se.graph.image_input import ImageInput, image_facts
 from edge_se.graph.libraries.base import Library, trained_net, untrained_net
 from edge_se.graph.libraries.table import library_of
 from edge_se.graph.metadata import ModelMetadata, write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.parameters import parameters_of
+from edge_se.graph.programs import SUFFIX as PROGRAM
+from edge_se.graph.programs import read_program
 from edge_se.graph.source_options import SourceOptions, axes_told, option_of, preprocessing_told
-from edge_se.graph.upgrading import upgraded
 from edge_se.nets.spec import ModelSpec
 from edge_se.nets.zoo import build, spec_of
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Source", "SourceOptions", "load_source", "preprocessing_of"]
 
 UNTRAINED = "untrained"
+FILES = (".onnx", PROGRAM)
 
 Reference = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -71,12 +73,12 @@ class Source:
 
 def load_source(model: str, weights: Path | None, options: SourceOptions | None = None,
                 untrained: bool = False) -> Source:
-    """The FP32 graph of a net's name (with random weights if `untrained`), `LIBRARY:NAME` or an .onnx file.
+    """The FP32 graph of a net's name (with random weights if `untrained`), `LIBRARY:NAME`, or an .onnx or .pt2 file.
 
     Raises ModelError for what cannot be loaded and for `options` that this kind of model does not take.
     """
     options = options or SourceOptions()
-    if model.endswith(".onnx") and not untrained:
+    if model.endswith(FILES) and not untrained:
         return _from_file(Path(model), weights, options)
     if named := library_of(model):
         return _from_library(*named, weights, options, untrained)
@@ -107,7 +109,7 @@ def _from_zoo(name: str, weights: Path | None) -> Source:
 def _untrained(name: str, weights: Path | None) -> Source:
     """A net of the zoo with random weights. It has no labels, so its accuracy cannot be measured."""
     _require_no_weights(weights)
-    if name.endswith(".onnx"):
+    if name.endswith(FILES):
         raise ModelError("a file brings its own weights", where="--untrained",
                          fix="take a name of `edge-se models list`, torchvision:NAME or timm:NAME")
     spec = spec_of(name)
@@ -122,7 +124,7 @@ def _untrained(name: str, weights: Path | None) -> Source:
 
 def _from_library(library: Library, told: str, weights: Path | None, options: SourceOptions,
                   untrained: bool) -> Source:
-    size = (options.input_size, options.input_size) if options.input_size else None
+    size = options.size
     if untrained:
         _require_no_weights(weights)
         found = untrained_net(library, told, size)
@@ -159,16 +161,21 @@ def _from_net(net: nn.Module, metadata: ModelMetadata, size: int | tuple[int, in
 
 def _from_file(path: Path, weights: Path | None, options: SourceOptions) -> Source:
     if weights is not None:
-        raise ModelError("an ONNX file brings its own weights", where="--weights", fix="leave --weights out")
+        raise ModelError("a file brings its own weights", where="--weights", fix="leave --weights out")
+    if path.suffix == PROGRAM:
+        program = read_program(path)
+        origin = {"kind": "torch.export", "file": path.name, "sha256": program.sha256}
+        return replace(_from_graph(program.model, path, options, origin, program.params), reference=program.reference)
     original = OnnxModel.read(path)
+    return _from_graph(original, path, options, {"kind": "onnx", "file": path.name, "sha256": original.sha256})
+
+
+def _from_graph(original: OnnxModel, path: Path, options: SourceOptions, origin: dict[str, Any],
+                params: int | None = None) -> Source:
     metadata, assumption = original.metadata, None
     axes = metadata.preprocessing.axes if metadata else axes_told(options)
-    proto = normalised(original, path, axes)
+    proto = normalised(original, path, axes, options.size)
     whole, image = OnnxModel.of(proto), image_facts(proto, axes, path)
-    if options.input_size is not None:
-        height, width = image.size
-        raise ModelError(f"the file fixes its size at {height}x{width}", where=f"--input-size {options.input_size}",
-                         fix="leave --input-size out, or export the model at that size")
     if metadata is None:
         _require_count(options.labels, _classes(whole))
         how, assumption = preprocessing_told(options, image, labels=options.labels or ())
@@ -181,10 +188,9 @@ def _from_file(path: Path, weights: Path | None, options: SourceOptions) -> Sour
             raise ModelError("the file has labels of its own, and they differ", where=path, fix="leave --labels out")
         _require_count(options.labels, _classes(whole))
         metadata = replace(metadata, preprocessing=replace(metadata.preprocessing, labels=options.labels))
-    write_metadata(proto, replace(metadata, source_sha256=original.sha256,
-                                  params=metadata.params or parameters_of(upgraded(original.copy(), path)) or None))
-    return Source(name=path.stem, model=OnnxModel.of(proto), assumption=assumption,
-                  origin={"kind": "onnx", "file": path.name, "sha256": original.sha256})
+    params = params or metadata.params or parameters_of(sized(original, path, axes, options.size)) or None
+    write_metadata(proto, replace(metadata, source_sha256=origin["sha256"], params=params))
+    return Source(name=path.stem, model=OnnxModel.of(proto), assumption=assumption, origin=origin)
 
 
 def preprocessing_of(spec: ModelSpec) -> Preprocessing:

@@ -26,13 +26,14 @@ class SourceOptions:
 
     `preprocessing` is a name of `edge_se.data.presets` or a .toml file, and the fields of `Preprocessing` win over it.
     `mean` and `std` are of pixels in `range`, one number a channel in the model's order, or one for all of them.
-    `input_size` is 224 for torchvision's models. Without `labels` nobody knows what the outputs are, and no data set
-    tells the accuracy. Raises EdgeSeError, which names the option, for values that cannot be.
+    `input_size` is (height, width), or one number for both: of a net that a library makes, or of a file whose own is
+    dynamic. Without `labels` nobody knows what the outputs are, and no data set tells the accuracy. Raises EdgeSeError,
+    which names the option, for values that cannot be.
     """
 
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    input_size: int | None = None
+    input_size: int | tuple[int, int] | None = None
     labels: tuple[str, ...] | None = None
     preprocessing: str | None = None
     range: str | None = None
@@ -56,6 +57,11 @@ class SourceOptions:
         require_normalisation(self.mean, self.std, scale)
         if self.preprocessing not in PRESETS:
             require_normalisation(told.get("mean"), told.get("std"), scale, where=f"{self.preprocessing}: ")
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """`input_size` as (height, width)."""
+        return (self.input_size, self.input_size) if isinstance(self.input_size, int) else self.input_size
 
     def of_preprocessing(self) -> dict[str, Any]:
         """The options that say something of the preprocessing, by name, with their values."""

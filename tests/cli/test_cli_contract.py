@@ -85,6 +85,8 @@ BAD_INPUT = {
     "export: no drop": (["export", "--model", "{tiny}", "--max-drop", "nan"], "--max-drop"),
     "export: no time": (["export", "--model", "{tiny}", "--search-seconds", "0"], "--search-seconds"),
     "export: size of a file": (["export", "--model", "{tiny}", "--input-size", "64"], "fixes its size at 32x32"),
+    "export: no size": (["export", "--model", "{tiny}", "--input-size", "48x"], "'48x' is no size of images"),
+    "export: size of nothing": (["export", "--model", "{tiny}", "--input-size", "4"], "write N or HEIGHTxWIDTH"),
     "export: size of the zoo": (["export", "--model", "se_resnet18", "--input-size", "64"], "leave --input-size out"),
     "export: mean of the zoo": (["export", "--model", "se_resnet18", "--mean", "0,0,0"], "leave --mean out"),
     "export: labels of the zoo": (["export", "--model", "se_resnet18", "--labels", "cifar10"], "leave --labels out"),

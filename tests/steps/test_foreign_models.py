@@ -140,7 +140,7 @@ def test_torchvision_models_with_the_users_weights(tmp_path, pictures, monkeypat
 
 REFUSED = {
     "old opset": ({"opset": 6}, "opset 6"),
-    "dynamic size": ({"x": ("batch", 3, "h", "w")}, "fixed height and width"),
+    "dynamic size": ({"x": ("batch", 3, "h", "w")}, "height and width are not fixed"),
     "four channels": ({"x": ("batch", 4, 8, 8)}, "one or three channels"),
 }
 
