@@ -47,8 +47,8 @@ def sensitivity(model: BuildName = None,
 
     if figure:
         require_figures(figure)
-    require_file(figure, FIGURE, "--figure")
-    require_file(out, document_of("sensitivity"), "--out")
+    require_file(figure, FIGURE, "--figure", sources=(calibration,))
+    require_file(out, document_of("sensitivity"), "--out", sources=(calibration,), beside=(figure,))
     document = step(model, target=target, method=method, images=images, calibration=calibration, data=data,
                     progress=progress_of(quiet))
     if figure:
@@ -105,8 +105,12 @@ def report(builds: Annotated[Optional[list[str]], typer.Argument(
     from edge_se.reporting.report.views import summary
     from edge_se.steps.report import report as step
 
+    progress = progress_of(quiet)
     document = step(builds or (), bench=bench or (), sensitivity=sensitivity or (), robustness=robustness or (),
-                    html=html, markdown=markdown, out=out, max_drop=max_drop, data=data, progress=progress_of(quiet))
+                    html=html, markdown=markdown, out=out, max_drop=max_drop, data=data, progress=progress)
+    for path in (html, markdown, out):
+        if path:
+            progress.note(f"written to {path}")
     if printed_as_json(document, json):
         return
     table = summary(document)

@@ -90,7 +90,7 @@ def bench(device: Annotated[str, typer.Option(
     from edge_se.steps.report import report
 
     require_file(out, document_of("bench"), "--out", sources=(against,))
-    require_file(html, PAGE, "--html", sources=(against,))
+    require_file(html, PAGE, "--html", sources=(against,), beside=(out,))
     progress, batches, models = progress_of(quiet), batch_sizes(batch), build_names(model)
     if html:
         require_page()

@@ -8,9 +8,11 @@ import typer
 
 from edge_se.cli.options import Data, Json, Quiet, printed_as_json, progress_of
 from edge_se.reporting.console import print_line, print_table
+from edge_se.reporting.fitting import told_below
 from edge_se.steps import completion
 
 SHOWN = 16  # digits of a hash
+NOTHING = "–"
 CANNOT = 2  # as for any other thing that the user can fix
 
 
@@ -29,7 +31,7 @@ def verify(folder: Annotated[str, typer.Argument(autocompletion=completion.build
     digits = None if wide else SHOWN
     rows = [[item["file"], item["sha256"][:digits], f"{item['bytes']:,}"] for item in document["files"]]
     if compiled:
-        rows = [[*row, "builds" if item.get("compiles") else "–"] for row, item in zip(rows, document["files"])]
+        rows = [[*row, "builds" if item.get("compiles") else NOTHING] for row, item in zip(rows, document["files"])]
     print_table(["file", "sha256", "bytes", *(["TensorRT"] if compiled else [])], rows, left=2)
     count = len(rows)
     print_line(f"\n{'the one file matches' if count == 1 else f'all {count} files match'} the manifest of "
@@ -44,11 +46,34 @@ def doctor(data: Data = None, wide: Annotated[bool, typer.Option("--wide", help=
 
     document = step(data, progress=progress_of(quiet))
     if not printed_as_json(document, json):
-        for columns, rows in (doctor_rows(document), job_rows(document)):
-            print_table(columns, rows, left=len(columns), wrap=() if wide else ("found", "fix", "lacks", "job"))
-            print_line("")
+        _print_checks(*doctor_rows(document), wide)
+        _print_jobs(*job_rows(document), wide)
         first = document["jobs"][0]
         print_line("this machine can do the main job" if first["works"] else
                    f"this machine cannot {first['job']}: mend {', '.join(first['lacks'])}")
     if not document["works"]:
         raise typer.Exit(CANNOT)
+
+
+def _print_checks(columns: list[str], rows: list[list[str]], wide: bool) -> None:
+    """Without `wide` the fixes stand below the table, with what was found where that is long."""
+    if wide:
+        print_table(columns, rows, left=len(columns))
+        print_line("")
+        return
+    shown, long = told_below(columns[:-1], [row[:-1] for row in rows], long="found")
+    print_table(columns[:-1], shown, left=len(columns))
+    print_line("")
+    for (check, _, _, fix), found in zip(rows, long):
+        if told := [part for part in (found, fix if fix != NOTHING else "") if part]:
+            print_line(f"{check}: {'; '.join(told)}")
+    print_line("")
+
+
+def _print_jobs(columns: list[str], rows: list[list[str]], wide: bool) -> None:
+    shown, long = (rows, []) if wide else told_below(columns, rows, long="lacks")
+    print_table(columns, shown, left=len(columns))
+    print_line("")
+    for row, lacks in zip(rows, long):
+        if lacks:
+            print_line(f"{row[0]} lacks {lacks}")

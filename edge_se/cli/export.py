@@ -80,18 +80,22 @@ def export(model: Annotated[str, typer.Option(
                "--bundle", help="Also write a folder that runs on a device without edge-se.")] = False,
            wide: Wide = False, json: Json = False, quiet: Quiet = False) -> None:
     """Write ONNX files per precision and target, each verified and measured."""
+    from edge_se.core.interrupts import telling
     from edge_se.quantization.search import Budget
     from edge_se.steps.export import export as step
+    from edge_se.steps.export_kept import what_is_kept
 
     given = pixels.source_options(
         mean=mean, std=std, input_size=input_size, labels=labels, preprocessing=preprocessing, range=range_,
         colour=colour, axes=axes, resize=resize, crop_share=crop_share, interpolation=interpolation,
         antialias=antialias)
-    build = step(model, weights=weights, fp16=fp16, int8=int8, targets=names(target, "--target"),
-                 calibration=calibration, effort=effort, method=method, placement=placement, data=data, out=out,
-                 accuracy=accuracy,
-                 budget=Budget(max_drop_pp=max_drop, seconds=search_seconds), preprocessing=given, bundle=bundle,
-                 untrained=untrained, fold_excitations=fold_excitations, progress=progress_of(quiet))
+    progress = progress_of(quiet)
+    with telling(progress, what_is_kept(out)):
+        build = step(model, weights=weights, fp16=fp16, int8=int8, targets=names(target, "--target"),
+                     calibration=calibration, effort=effort, method=method, placement=placement, data=data, out=out,
+                     accuracy=accuracy, budget=Budget(max_drop_pp=max_drop, seconds=search_seconds),
+                     preprocessing=given, bundle=bundle, untrained=untrained, fold_excitations=fold_excitations,
+                     progress=progress)
     _shown(build, json, wide)
     if build.calibration and build.calibration.get("over_budget"):
         raise typer.Exit(INCONCLUSIVE)

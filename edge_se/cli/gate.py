@@ -47,7 +47,7 @@ def gate(model: BuildName = None,
          data: Data = None, out: OutDocument = None, json: Json = False, quiet: Quiet = False) -> None:
     """Fail when accuracy drops under quantization: exit 0 pass, 1 fail, 3 inconclusive."""
     from edge_se.core.files import write_json
-    from edge_se.core.outputs import JUNIT, require_file
+    from edge_se.core.outputs import JUNIT, PROSE, require_file
     from edge_se.core.outputs import document as document_of
     from edge_se.evaluation.settings import given
     from edge_se.reporting.gate_outputs import workflow_commands, write_outputs
@@ -59,7 +59,8 @@ def gate(model: BuildName = None,
                    max_latency_ratio=max_latency_ratio, max_size_ratio=max_size_ratio)
     read = (config, bench, baseline)
     require_file(out, document_of("gate", "gate-plan"), "--out", sources=read)
-    require_file(junit, JUNIT, "--junit", sources=(*read, out))
+    require_file(junit, JUNIT, "--junit", sources=read, beside=(out,))
+    require_file(summary, PROSE, "--summary", sources=read, beside=(out, junit))
     if plan:
         document = plan_step(model, config=config, wanted=wanted, power=power, discordance=discordance)
         if not printed_as_json(document, json):

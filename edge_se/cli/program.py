@@ -16,6 +16,7 @@ import typer
 from edge_se.cli.everywhere import Everywhere
 from edge_se.cli.lazy import Command, Entry, LazyGroup, add, parser, program
 from edge_se.core.errors import EdgeSeError
+from edge_se.core.interrupts import follows_an_interrupt
 
 USER_ERROR, INTERRUPTED = 2, 130
 COMPLETE = "_EDGE_SE_COMPLETE"  # set by the shell after Tab
@@ -199,7 +200,7 @@ def main(arguments: Optional[list[str]] = None) -> None:
     except (KeyboardInterrupt, typer.Abort):  # some versions of typer turn an interrupt into this code themselves
         code = INTERRUPTED
     except Exception as error:
-        if _follows_an_interrupt(error):
+        if follows_an_interrupt(error):
             code = INTERRUPTED
         elif isinstance(error, EdgeSeError):
             sys.stderr.write(f"error: {error}\n")
@@ -212,22 +213,3 @@ def main(arguments: Optional[list[str]] = None) -> None:
     if code == INTERRUPTED:
         sys.stderr.write("interrupted\n")
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _follows_an_interrupt(error: BaseException) -> bool:
-    """Whether an interrupt is what the error came from.
-
-    torch.onnx.export that is interrupted while it imports torch._dynamo fails on the missing module and raises an error
-    of its own.
-    """
-    waiting: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
-            continue
-        if isinstance(one, KeyboardInterrupt):
-            return True
-        seen.add(id(one))
-        waiting += [one.__cause__, one.__context__]
-    return False

@@ -6,9 +6,20 @@ from typing import Annotated, Optional
 
 import typer
 
-from edge_se.cli.options import BuildName, Data, Json, OutDocument, Quiet, names, printed_as_json, progress_of
+from edge_se.cli.options import (
+    BuildName,
+    Data,
+    Json,
+    OutDocument,
+    Quiet,
+    Wide,
+    names,
+    print_fitted,
+    printed_as_json,
+    progress_of,
+)
 from edge_se.core.errors import EdgeSeError
-from edge_se.reporting.console import print_line, print_table
+from edge_se.reporting.console import print_line
 from edge_se.steps import completion
 
 
@@ -26,7 +37,7 @@ def robustness(model: BuildName = None,
                         "by.")] = "test",
                seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
                data: Data = None, out: OutDocument = None,
-               wide: Annotated[bool, typer.Option("--wide", help="Each row in one line.")] = False,
+               wide: Wide = False,
                json: Json = False, quiet: Quiet = False) -> None:
     """Top-1 of every file under noise, blur and JPEG: does INT8 lose more there than FP32?"""
     from edge_se.core.files import write_json
@@ -42,9 +53,16 @@ def robustness(model: BuildName = None,
         write_json(out, document)
     if printed_as_json(document, json):
         return
-    for table in (views.robustness(document), views.robustness_overall(document)):
-        print_table(table.columns, table.rows, left=table.left, wrap=() if wide else table.columns)
-        print_line("")
+    apart, overall = views.robustness_apart(document), views.robustness_overall(document)
+    labels = [item["label"] for item in document["files"][:0:-1]]  # the last target first, and no FP32
+    # Drops are left out last, that of FP16 first.
+    spare = ["strength", *(f"{label} {what}" for what in ("flips", "top-1 %", "drop")
+                           for label in sorted(labels, key=lambda label: label != "fp16"))]
+    print_fitted(apart.columns, apart.rows, left=apart.left, wide=wide, spare=spare[:-1])
+    print_line("")
+    print_fitted(overall.columns, overall.rows, left=overall.left, wide=wide,
+                 spare=["drop on clean images", overall.columns[1]])
+    print_line("")
     print_line(f"{views.judged(document)}; severity 0: as they are; drops are paired with FP32 on the same corrupted "
                "images")
 

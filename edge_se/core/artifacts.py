@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from edge_se.core.errors import ArtifactError
+from edge_se.core.errors import ArtifactError, did_you_mean
 from edge_se.core.files import read_json, sha256_of
 
 SCHEMA = "edge-se/export/1"
@@ -167,8 +168,10 @@ def locate_build(model: str | None) -> Path:
         raise ArtifactError(f"holds no {MANIFEST}", where=model, fix="give a folder that `edge-se export` wrote")
     if (BUILDS / model / MANIFEST).is_file():
         return BUILDS / model
+    here = {path.parent.name for path in BUILDS.glob(f"*/{MANIFEST}")}
+    meant = did_you_mean(model, here) + " Else " if get_close_matches(model, here) else ""
     raise ArtifactError(f"no build of '{model}'", where=BUILDS / model,
-                        fix=f"run `edge-se export --model {model} --int8` first, or give the folder of a build")
+                        fix=f"{meant}run `edge-se export --model {model} --int8` first, or give the folder of a build")
 
 
 def read_builds(model: str | Sequence[str] | None) -> list[Build]:

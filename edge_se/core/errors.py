@@ -56,8 +56,15 @@ class TrainingError(EdgeSeError):
     """Training cannot go on."""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`did you mean 'x'?`, or the list of what is known when nothing is near."""
+def did_you_mean(word: str, known: Iterable[str], *, listing: str | None = None) -> str:
+    """`did you mean 'x'?`, or the list of what is known when nothing is near.
+
+    Of more names than fit a line `listing` says what lists them; then up to three near ones are named.
+    """
     names = sorted(known)
-    near = get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names)}"
+    near = [f"'{name}'" for name in get_close_matches(word, names, n=3 if listing else 1, cutoff=0.6)]
+    meant = f"did you mean {near[0]}?" if near else ""
+    if listing:
+        also = f" Near are also {' and '.join(near[1:])};" if near[1:] else ""
+        return f"{meant}{also} {listing} lists all {len(names)}".lstrip()
+    return meant or f"known: {', '.join(names)}"

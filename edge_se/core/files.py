@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -30,13 +31,20 @@ class _ForeignError(Exception):
 def writing(path: Path) -> Iterator[Path]:
     """A temporary path in the folder of `path`, renamed onto it when the block ends without an exception.
 
+    A link stays, and the file that it names is replaced. A device or a pipe (`/dev/null`, `/dev/stdout`) is written to;
+    a file in its place would break the machine.
+
     Raises ArtifactError when the folder cannot be written (missing rights, read-only or full disk). An OSError
     about something else, such as a file that the block reads, is raised unchanged.
     """
     temporary: Path | None = None
+    stream = path.exists() and not path.is_file() and not path.is_dir()
+    place = path.resolve() if path.is_symlink() and not stream else path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f"{TEMPORARY_PREFIX}{os.getpid()}-", suffix=path.suffix, dir=path.parent)
+        if not stream:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f"{TEMPORARY_PREFIX}{os.getpid()}-", suffix=path.suffix,
+                                        dir=None if stream else place.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -45,10 +53,14 @@ def writing(path: Path) -> Iterator[Path]:
             if error.filename not in (None, name, temporary) or error.errno not in _OF_WRITING:
                 raise _ForeignError from error
             raise
+        if stream:
+            with open(temporary, "rb") as source, open(path, "wb") as sink:
+                shutil.copyfileobj(source, sink)
+            return
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes 0600; a shared build folder wants the usual rights
-        temporary.replace(path)
+        temporary.replace(place)
         temporary = None
     except _ForeignError as foreign:
         assert foreign.__cause__ is not None

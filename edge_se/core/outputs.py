@@ -32,6 +32,13 @@ def document(name: str, *others: str) -> Kind:
                                                                           for kind in (name, *others)])
 
 
+def _is_prose(path: Path) -> bool:
+    try:
+        return "\0" not in _content(path).decode() and _schema(path) is None
+    except UnicodeDecodeError:
+        return False
+
+
 def _marked(name: str, *marks: bytes) -> Kind:
     return Kind(name=name, is_one=lambda path: all(mark in _content(path) for mark in marks))
 
@@ -48,13 +55,16 @@ PAGE = _marked("a report", b'<meta name="generator" content="edge-se">')
 MARKDOWN = _marked("a report", b"# Report: ", b"Non-inferior when the drop is below")
 JUNIT = _marked("JUnit XML of the gate", b'<testsuites name="edge-se gate"')
 FIGURE = _marked("a figure", b"atplotlib")
+PROSE = Kind(name="Markdown or another text to add to, but a file", is_one=_is_prose)
 PIXELS = Kind(name="a calibration set", is_one=_has_pixels)
 
 
-def require_file(path: Path | str | None, kind: Kind, option: str, *, sources: Iterable[object] = ()) -> None:
-    """Accepts a `path` that is None, new, empty or of this kind, and that is not one of `sources`, which are read.
+def require_file(path: Path | str | None, kind: Kind, option: str, *, sources: Iterable[object] = (),
+                 beside: Iterable[object] = ()) -> None:
+    """Accepts a `path` that is None, new, empty or of this kind, and that is not one of `sources`, which are read, nor
+    of `beside`, which are written, too.
 
-    Raises ArtifactError otherwise; `option` gave the path. Members of `sources` that are not paths do not count.
+    Raises ArtifactError otherwise; `option` gave the path. What is not a path in `sources` and `beside` does not count.
     """
     if path is None:
         return
@@ -64,6 +74,8 @@ def require_file(path: Path | str | None, kind: Kind, option: str, *, sources: I
         raise ArtifactError("is a folder", where=path, fix=fix)
     if any(_same(path, source) for source in sources):
         raise ArtifactError("would be overwritten, and the command reads it", where=path, fix=fix)
+    if any(_same(path, other) for other in beside):
+        raise ArtifactError("is named by two options", where=path, fix=fix)
     if path.is_file() and path.stat().st_size and not kind.is_one(path):
         raise ArtifactError(f"exists and is not {kind.name} of edge-se", where=path, fix=f"{fix}, or move it away")
 
@@ -90,10 +102,10 @@ def require_folder(folder: Path, manifests: dict[str, str], patterns: Sequence[s
 
 
 def _same(path: Path, source: object) -> bool:
-    if not isinstance(source, (str, Path)) or not path.exists():
+    if not isinstance(source, (str, Path)):
         return False
     try:
-        return path.samefile(source)
+        return path.samefile(source) if path.exists() else path.resolve() == Path(source).resolve()
     except (OSError, ValueError):  # a name of the zoo, for one
         return False
 

@@ -1,4 +1,5 @@
 """Classifies images on this device: python3 run.py IMAGE... (PNG, JPEG, or .npy of uint8 pixels, 3 x H x W)."""
+import argparse
 import sys
 from pathlib import Path
 
@@ -7,11 +8,31 @@ sys.path.insert(0, str(FOLDER / "agent.pyz"))
 
 from agent import AgentError, Bundle  # noqa: E402
 
-try:
-    bundle = Bundle(str(FOLDER))
-    print(f"{bundle.file} in {bundle.runtime}")
-    for path in sys.argv[1:]:
-        print(f"{path}: {bundle.label(bundle.run(bundle.read_image(path))[0])}")
-except AgentError as error:
-    sys.stderr.write(f"error: {error}\n")
-    sys.exit(2)  # as edge-se ends where a user can mend something
+WRONG = 2  # as edge-se ends where a user can mend something
+
+
+def main() -> int:
+    """A line for each image; one that cannot be read is told on stderr, and the others are classified."""
+    parser = argparse.ArgumentParser(description="Classifies images with the best file that runs here.")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="PNG, JPEG, or .npy of uint8 pixels (3, H, W)")
+    given, code = parser.parse_args(), 0
+    try:
+        bundle = Bundle(str(FOLDER))
+    except AgentError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return WRONG
+    print(f"{bundle.file} in {bundle.runtime}", flush=True)
+    for path in given.images:
+        try:
+            print(f"{path}: {bundle.label(bundle.run(bundle.read_image(path))[0])}", flush=True)
+        except AgentError as error:
+            sys.stderr.write(f"error: {error}\n")
+            code = WRONG
+    return code
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

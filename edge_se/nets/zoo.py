@@ -104,7 +104,8 @@ def spec_of(name: str) -> ModelSpec:
     try:
         return MODELS[name]
     except KeyError:
-        raise ModelError(f"unknown model '{name}'", fix=did_you_mean(name, MODELS)) from None
+        raise ModelError(f"unknown model '{name}'", fix=did_you_mean(
+            name, MODELS, listing="`edge-se models list`")) from None
 
 
 def build(spec: ModelSpec) -> nn.Module:

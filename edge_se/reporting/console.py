@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from edge_se.core.progress import Advance
-from edge_se.reporting.fitting import WIDTH
 from edge_se.reporting.heartbeat import Heartbeat
 
 WIDEST = 400
@@ -69,28 +68,23 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1,
-                wrap: Sequence[str] = ()) -> None:
-    """An aligned table on stdout; the first `left` columns are text, the others numbers.
-
-    Columns of `wrap` hold sentences: they go on in the next line where the table would be wider than 100 characters.
-    """
-    sys.stdout.write(table_text(columns, rows, left=left, wrap=wrap))
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
+    """An aligned table on stdout; the first `left` columns are text, the others numbers."""
+    sys.stdout.write(table_text(columns, rows, left=left))
 
 
-def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1,
-               wrap: Sequence[str] = ()) -> str:
+def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
     """The lines that `print_table` prints. A terminal that is too narrow wraps them; no figure is cut short."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position < left else "right", no_wrap=column not in wrap)
+        table.add_column(column, justify="left" if position < left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     text = io.StringIO()
-    Console(file=text, width=WIDTH if wrap else WIDEST, highlight=False, markup=False).print(table)
+    Console(file=text, width=WIDEST, highlight=False, markup=False).print(table)
     return "".join(line.rstrip() + "\n" for line in text.getvalue().splitlines())
 
 

@@ -1,4 +1,7 @@
-"""Tables that fit a terminal: columns that a reader can do without are left out, and shown with `--wide`."""
+"""Tables that fit a terminal: columns that a reader can do without are left out, and shown with `--wide`.
+
+Sentences that do not fit are told below the table.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 
 WIDTH = 100  # columns of a terminal that nobody needs to widen
 GAP = 2  # between two columns
+BELOW = "(see below)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,3 +62,16 @@ def fitted(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int, 
         out.append(name)
     names, cells = shown()
     return Fitted(columns=names, rows=cells, left=sum(index < left for index in kept), left_out=out, constant=constant)
+
+
+def told_below(columns: Sequence[str], rows: Sequence[Sequence[str]], *, long: str,
+               width: int = WIDTH) -> tuple[list[list[str]], list[str]]:
+    """The rows with `BELOW` in place of the cells of the column `long` that do not fit, and what these cells hold.
+
+    The first column names a row; the texts stand in the order of the rows, empty where the cell fits.
+    """
+    index = list(columns).index(long)
+    others = [name for name in columns if name != long]
+    room = width - GAP - width_of(others, [[cell for at, cell in enumerate(row) if at != index] for row in rows])
+    cut = [list(row) if len(row[index]) <= room else [*row[:index], BELOW, *row[index + 1 :]] for row in rows]
+    return cut, ["" if len(row[index]) <= room else row[index] for row in rows]

@@ -6,6 +6,7 @@ from typing import Any
 
 from edge_se.core.artifacts import Build
 from edge_se.measure.causes import CAUSES
+from edge_se.reporting.amounts import amount, mebibytes, milliseconds
 
 Rows = tuple[list[str], list[list[str]]]
 DASH = "–"
@@ -20,8 +21,8 @@ def build_rows(build: Build) -> Rows:
     for item in build.artifacts:
         drop = None if fp32 is None or item.top1 is None or fp32.top1 is None else fp32.top1 - item.top1
         rows.append([
-            item.precision, item.target, item.file, f"{item.bytes / 2**20:.1f}", f"{item.params:,}",
-            f"{item.flops / 1e6:,.1f}", f"{100 * item.int8_mac_share:.2f} %" if item.int8_mac_share else DASH,
+            item.precision, item.target, item.file, mebibytes(item.bytes), f"{item.params:,}",
+            amount(item.flops / 1e6, 1), f"{amount(100 * item.int8_mac_share, 2)} %" if item.int8_mac_share else DASH,
             accuracy(item.top1, item.top1_ci), DASH if item is fp32 or drop is None else f"{drop:+.2f}",
             DASH if item is fp32 else f"{item.agreement_with_fp32:.2f} %",
             DASH if item is fp32 else f"{item.flips} / {item.flips_n:,}"])
@@ -39,12 +40,12 @@ def measurement_rows(measurements: list[dict[str, Any]]) -> Rows:
     for item in measurements:
         baseline = next((other for other in measurements if other["precision"] == "fp32" and all(
             other.get(key) == item.get(key) for key in ("model", "backend", "batch", "threads", "scenario"))), None)
-        ratio = f"{_speed(item) / _speed(baseline):.2f}" if baseline else DASH
+        ratio = amount(_speed(item) / _speed(baseline), 2) if baseline else DASH
         rows.append([
             item["model"], item["precision"], item["target"], item["backend"], str(item["batch"]), str(item["threads"]),
-            f"{item['p50_ms']:.3f}", f"{item['p90_ms']:.3f}", f"{item['p99_ms']:.3f}", f"{100 * item['cv']:.1f} %",
-            f"{item['throughput_ips']:,.0f}", ratio, DASH if item["top1"] is None else f"{item['top1']:.2f}",
-            f"{item['params']:,}", f"{item['flops'] / 1e6:,.1f}", f"{item['bytes'] / 2**20:.1f}"])
+            *(milliseconds(item[key]) for key in ("p50_ms", "p90_ms", "p99_ms")), f"{amount(100 * item['cv'], 1)} %",
+            amount(item["throughput_ips"], 0), ratio, DASH if item["top1"] is None else f"{item['top1']:.2f}",
+            f"{item['params']:,}", amount(item["flops"] / 1e6, 1), mebibytes(item["bytes"])])
     for name, cells in ((name, [cell(item) for item in measurements]) for name, cell in EXTRA.items()):
         if any(cell != DASH for cell in cells):
             columns.append(name)
@@ -57,23 +58,27 @@ def _speed(item: dict[str, Any]) -> float:
     return float(item["throughput_ips"] if item.get("scenario") == "throughput" else 1 / item["p50_ms"])
 
 
-def _number(item: dict[str, Any], key: str, unit: float = 1.0) -> str:
-    return DASH if item.get(key) is None else f"{item[key] / unit:.1f}"
+def _number(item: dict[str, Any], key: str) -> str:
+    return DASH if item.get(key) is None else amount(item[key], 1)
+
+
+def _memory(item: dict[str, Any], key: str) -> str:
+    return DASH if item.get(key) is None else mebibytes(item[key])
 
 
 def _referee(item: dict[str, Any], key: str, digits: int) -> str:
-    return f"{item['referee'][key]:,.{digits}f}" if item.get("referee") else DASH
+    return amount(item["referee"][key], digits) if item.get("referee") else DASH
 
 
 def _energy(item: dict[str, Any]) -> str:
     energy = item.get("energy") or {}
     if energy.get("millijoules") is None:
         return DASH
-    return f"{energy['millijoules']:.3f} ({energy['low']:.3f}–{energy['high']:.3f})"
+    return "{} ({}–{})".format(*(amount(energy[key], 3, figures=2) for key in ("millijoules", "low", "high")))
 
 
 def _earlier(item: dict[str, Any]) -> str:
-    return f"{item['p50_before_ms'] / item['p50_ms']:.2f}" if item.get("p50_before_ms") else DASH
+    return amount(item["p50_before_ms"] / item["p50_ms"], 2) if item.get("p50_before_ms") else DASH
 
 
 EXTRA = {  # column -> cell
@@ -81,12 +86,12 @@ EXTRA = {  # column -> cell
     "fastest": lambda item: "fastest" if item.get("fastest") else DASH,
     "load ms": lambda item: _number(item, "load_ms"),
     "first ms": lambda item: _number(item, "first_ms"),
-    "peak MiB": lambda item: _number(item, "peak_memory_bytes", 2**20),
-    "of the model": lambda item: _number(item, "model_memory_bytes", 2**20),
+    "peak MiB": lambda item: _memory(item, "peak_memory_bytes"),
+    "of the model": lambda item: _memory(item, "model_memory_bytes"),
     "LoadGen p90 ms": lambda item: _referee(item, "p90_ms", 3),
     "LoadGen images/s": lambda item: _referee(item, "throughput_ips", 0),
     "p90 / LoadGen's": lambda item: _referee(item, "p90_ratio", 3),
-    "with copies ms": lambda item: f"{item['wall_ms']:.3f}" if item.get("wall_ms") else DASH,
+    "with copies ms": lambda item: milliseconds(item["wall_ms"]) if item.get("wall_ms") else DASH,
     "mJ (95 % CI)": _energy,
     "x before": _earlier,
 }
@@ -100,7 +105,7 @@ def estimate_rows(measurements: list[dict[str, Any]]) -> Rows:
     for item in measurements:
         kernels = item["kernels_compute_bound"] + item["kernels_memory_bound"]
         rows.append([item["model"], item["precision"], item["target"], item["board"], item["mode"], "estimate",
-                     str(item["batch"]), f"{item['p50_ms']:.3f}", f"{item['throughput_ips']:,.0f}",
+                     str(item["batch"]), milliseconds(item["p50_ms"]), amount(item["throughput_ips"], 0),
                      f"{item['kernels_compute_bound']} of {kernels}", f"{item['kernels_memory_bound']} of {kernels}",
                      f"{100 * item['launch_share']:.0f} %",
                      ", ".join(sorted({figure["kind"] for figure in item["figures"].values()}))])
@@ -125,13 +130,13 @@ def explain_rows(document: dict[str, Any]) -> Rows:
     """Causes of `explain`, the longest first. Beside a baseline, compute of all precisions is one cause."""
     comparison = document["comparison"]
     groups = {item["group"]: item for item in comparison["groups"]} if comparison else {}
-    rows = [[CAUSES[item["cause"]], str(item["count"]), f"{item['milliseconds']:.4f}", f"{100 * item['share']:.1f} %",
+    rows = [[CAUSES[item["cause"]], str(item["count"]), amount(item["milliseconds"], 4), f"{100 * item['share']:.1f} %",
              *_beside(groups.pop(item["cause"], None))] for item in document["causes"]]
-    rows += [[CAUSES.get(group, "compute in all precisions"), DASH, f"{item['milliseconds']:.4f}",
+    rows += [[CAUSES.get(group, "compute in all precisions"), DASH, amount(item["milliseconds"], 4),
               f"{100 * item['milliseconds'] / document['kernel_ms']:.1f} %", *_beside(item)]
              for group, item in groups.items()]
     if document["launch_ms"] is not None:
-        rows.append(["launches and waits", DASH, f"{document['launch_ms']:.4f}",
+        rows.append(["launches and waits", DASH, amount(document["launch_ms"], 4),
                      f"{100 * document['launch_share']:.1f} % of the run", *_beside(None)])
     columns = ["cause", "layers", "ms", "share", "baseline ms", "x baseline"]
     return (columns, rows) if comparison else (columns[:4], [row[:4] for row in rows])
@@ -140,7 +145,7 @@ def explain_rows(document: dict[str, Any]) -> Rows:
 def _beside(group: dict[str, Any] | None) -> list[str]:
     if group is None:
         return [DASH, DASH]
-    return [f"{group['baseline_ms']:.4f}", f"{group['speedup']:.2f}" if group["speedup"] else DASH]
+    return [amount(group["baseline_ms"], 4), f"{group['speedup']:.2f}" if group["speedup"] else DASH]
 
 
 def sensitivity_rows(units: list[dict[str, Any]]) -> Rows:

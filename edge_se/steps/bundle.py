@@ -10,6 +10,8 @@ from typing import Any
 
 from edge_se.core.artifacts import MANIFEST, Artifact, Build, check_file
 from edge_se.core.errors import ArtifactError
+from edge_se.core.files import read_json
+from edge_se.core.outputs import require_folder
 from edge_se.device import shipped
 from edge_se.device.agent import RUNTIMES
 from edge_se.graph.onnx_model import OnnxModel
@@ -29,6 +31,19 @@ which is kept in `~/.cache/edge-se/device` for the next one.
 - `manifest.json`: what edge-se measured when it exported them, and where they come from
 - `agent.pyz`: what runs them; `python3 agent.pyz describe` tells what this device is and can
 """
+
+
+def require_place(folder: Path, model: str) -> None:
+    """Raises ArtifactError where a bundle would take the place of `model`, which is read, or of a user's files."""
+    require_folder(folder, {FILE: "bundle"}, ("*",), sources=(model,))
+    if not (folder / FILE).is_file():
+        return
+    entries = read_json(folder / FILE).get("files")
+    own = {FILE, MANIFEST, shipped.NAME, "run.py", "README.md", "__pycache__",
+           *(entry.get("file") for entry in (entries if isinstance(entries, list) else []) if isinstance(entry, dict))}
+    if foreign := sorted(path for path in folder.iterdir() if path.name not in own):
+        raise ArtifactError("would be removed: the bundle of before does not hold it", where=foreign[0],
+                            fix="move it away, or choose another folder with --out")
 
 
 def write_bundle(build: Build) -> Path:

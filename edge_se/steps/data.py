@@ -7,7 +7,7 @@ from typing import Any
 
 from edge_se.core.assets import cache_dir
 from edge_se.core.cards import weights_of
-from edge_se.core.errors import CalibrationError, ModelError, UnavailableError
+from edge_se.core.errors import ArtifactError, CalibrationError, ModelError, UnavailableError
 from edge_se.core.files import sha256_of
 from edge_se.core.outputs import PIXELS, require_file
 from edge_se.core.progress import SILENT, Progress
@@ -22,9 +22,23 @@ SCHEMA = "edge-se/data/1"
 def fetch(out: Path | None = None, progress: Progress = SILENT) -> dict[str, Any]:
     """Downloads CIFAR-10 (the one command that goes to the network on its own) and checks it."""
     folder = out or cache_dir() / "data"
+    _require_place(folder)
     progress.note(f"downloading CIFAR-10 (170 MB) to {folder}")
     cifar = cifar10.fetch(folder)
     return {"schema": SCHEMA, "action": "fetch", "folder": str(cifar.root), "files": len(cifar10.SHA256)}
+
+
+def _require_place(folder: Path) -> None:
+    """Raises ArtifactError where the download would replace files that are not the data set's."""
+    fix = "choose another folder with --out"
+    for path in (folder, folder / cifar10.BINARY_FOLDER):
+        if path.exists() and not path.is_dir():
+            raise ArtifactError("is a file, not a folder", where=path, fix=fix)
+    for name, sha256 in cifar10.SHA256.items():
+        path = folder / cifar10.BINARY_FOLDER / name
+        if path.exists() and (not path.is_file() or sha256_of(path) != sha256):
+            raise ArtifactError("would be overwritten, and is not the official file", where=path,
+                                fix=f"{fix}, or move it away")
 
 
 def verify(data: Path | None = None) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from edge_se.core.cards import weights_of
 from edge_se.core.probes import TIMEOUT_S, Answer, ask
 from edge_se.core.progress import SILENT, Progress
 from edge_se.nets.zoo import BUNDLED
+from edge_se.reporting.amounts import amount
 
 SCHEMA = "edge-se/doctor/1"
 LEAST_BYTES = 500 * 2**20  # a build of a bundled net with all targets takes 140 MiB, and twice that while it is written
@@ -165,7 +166,8 @@ def _machine(answers: Mapping[str, Answer]) -> Iterator[Check]:
     hardware, flags = environment.hardware(), environment.cpu_flags()
     yield Check(check="edge-se", found=environment.versions()["edge-se"], status="ok")
     yield Check(check="Python", found=platform.python_version(), status="ok")
-    yield Check(check="processor", found=f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['machine']}",
+    cores = f"{hardware['cores']} core{'s' * (hardware['cores'] != 1)}"
+    yield Check(check="processor", found=f"{hardware['cpu']}, {cores}, {hardware['machine']}",
                 status="ok")
     fast = environment.has_fast_int8()
     yield Check(check="instruction sets", found=", ".join(flags) or "none that matter to INT8",
@@ -229,7 +231,8 @@ def _folders() -> Iterator[Check]:
     cache, here = cache_dir(), Path.cwd()
     size = sum(_bytes(Path(folder, name)) for folder, _, names in os.walk(cache) for name in names)
     writable = os.access(_existing(cache), os.W_OK)
-    yield Check(check="cache", found=f"{cache}, {size / 2**20:,.0f} MiB" + ("" if writable else ", cannot be written"),
+    yield Check(check="cache",
+                found=f"{cache}, {amount(size / 2**20, 0)} MiB" + ("" if writable else ", cannot be written"),
                 status="ok" if writable else "optional",
                 fix=None if writable else "point $EDGE_SE_CACHE at a folder that can be written")
     free, writable = shutil.disk_usage(here).free, os.access(here, os.W_OK)

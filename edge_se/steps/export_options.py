@@ -7,11 +7,14 @@ from pathlib import Path
 
 from edge_se.core.artifacts import MANIFEST
 from edge_se.core.errors import EdgeSeError
-from edge_se.core.outputs import require_folder
+from edge_se.core.outputs import document, require_file, require_folder
 from edge_se.quantization.search import Budget
 from edge_se.quantization.table import FILE as TABLE
-from edge_se.steps.bundle import FILE as BUNDLE_FILE
 from edge_se.steps.bundle import FOLDER as BUNDLE
+from edge_se.steps.bundle import require_place
+
+FILES = ("fp32.onnx", "fp16.onnx", "int8.*.onnx", TABLE)  # beside the manifest
+CANDIDATES = "candidates.*.json"  # logs of a search, which goes on from them
 
 
 def require_sensible(int8: bool, of_int8: dict[str, str | Sequence[str] | None], budget: Budget) -> None:
@@ -32,6 +35,8 @@ def require_sensible(int8: bool, of_int8: dict[str, str | Sequence[str] | None],
 
 def require_output(folder: Path, model: str, bundle: bool) -> None:
     """Raises ArtifactError when a user's own file would be overwritten, above all `model`."""
-    require_folder(folder, {MANIFEST: "export"}, ("fp32.onnx", "fp16.onnx", "int8.*.onnx", TABLE), sources=(model,))
+    require_folder(folder, {MANIFEST: "export"}, FILES, sources=(model,))
+    for log in folder.glob(CANDIDATES):
+        require_file(log, document("candidates"), "--out")
     if bundle:
-        require_folder(folder / BUNDLE, {BUNDLE_FILE: "bundle"}, ("*",), sources=(model,))
+        require_place(folder / BUNDLE, model)

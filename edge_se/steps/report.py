@@ -54,8 +54,8 @@ def report(builds: Sequence[str] = (), *, bench: Sequence[Path | Mapping[str, An
         require_page()
     given = (*bench, *sensitivity, *robustness)
     require_file(html, PAGE, "--html", sources=given)
-    require_file(markdown, MARKDOWN, "--markdown", sources=given)
-    require_file(out, document_kind("report"), "--out", sources=given)
+    require_file(markdown, MARKDOWN, "--markdown", sources=given, beside=(html,))
+    require_file(out, document_kind("report"), "--out", sources=given, beside=(html, markdown))
     opened = [read_build(_folder(name)) for name in builds] or [read_build(locate_build(None))]
     for build in opened:
         require_whole(build)

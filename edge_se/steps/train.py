@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ from edge_se.core.arguments import PathLike, path_of
 from edge_se.core.cards import CARD, WEIGHTS
 from edge_se.core.errors import ArtifactError, TrainingError, UnavailableError
 from edge_se.core.files import read_json, sha256_of, write_json
+from edge_se.core.interrupts import telling
 from edge_se.core.outputs import require_folder
 from edge_se.core.progress import SILENT, Progress
 from edge_se.core.recipes import Recipe, find_recipe, read_recipe, recipe_of
@@ -60,8 +59,6 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
 
     process = distributed.own_process()
     where = pick_device(device, process.local_rank)
-    cifar = cifar10.require(data)
-    images, validation = splits.load("train", cifar), splits.load("validation", cifar)
     folder = out or RUNS / f"{model}-s{chosen.seed}"
     if (folder / loop.CHECKPOINT).exists() and not resume:
         raise TrainingError("holds the checkpoint of an earlier run", where=folder,
@@ -71,6 +68,8 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
                             fix="leave --resume out to begin anew, or name the folder of the run with --out")
     if not (folder / loop.CHECKPOINT).exists():  # which tells whose run it is, when a run goes on
         require_folder(folder, {MANIFEST: "run", CARD: "card"}, (WEIGHTS, logs.LOG), sources=(path,))
+    cifar = cifar10.require(data)
+    images, validation = splits.load("train", cifar), splits.load("validation", cifar)
     board = logs.TensorBoard(folder) if tensorboard and process.first else None
     with distributed.joined(where) as group, Watch(progress if group.first else SILENT, chosen, board) as watch:
         if group.first:
@@ -80,13 +79,13 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
                               "not be those of a run without the interruption")
             if compiles(chosen):
                 progress.note("compiles the net in the first step at each resolution, which may take a minute or more")
-        with _telling_what_is_kept(folder / loop.CHECKPOINT, progress if group.first else SILENT):
+        with telling(progress if group.first else SILENT, lambda: _kept(folder / loop.CHECKPOINT)):
             trained = loop.train(spec, chosen, images, validation, folder=folder, device=where, resume=resume,
                                  watcher=watch, group=group)
     if not process.first:
         return {"schema": SCHEMA, "model": spec.name, "out": str(folder), "rank": process.rank}
     scored = (validation, splits.load("test", cifar)) if test else (validation,)
-    with _telling_what_is_kept(folder / loop.CHECKPOINT, progress):
+    with telling(progress, lambda: _kept(folder / loop.CHECKPOINT)):
         card = _finish(spec, chosen, trained, images, scored, folder, progress)
     finish_run(folder)
     return card | {"out": str(folder)}
@@ -102,16 +101,11 @@ def _loop() -> Any:
     return loop
 
 
-@contextmanager
-def _telling_what_is_kept(checkpoint: Path, progress: Progress) -> Iterator[None]:
-    """An interrupt within the block is told with what the run left, and how it goes on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        progress.note(f"{checkpoint} is kept: the same command with --resume --out {checkpoint.parent} goes on from "
-                      "there" if checkpoint.is_file() else
-                      f"{checkpoint.parent}: stopped before the first step; there is nothing to go on from")
-        raise
+def _kept(checkpoint: Path) -> str:
+    """What an interrupted run left, and how it goes on."""
+    if checkpoint.is_file():
+        return f"{checkpoint} is kept: the same command with --resume --out {checkpoint.parent} goes on from there"
+    return f"{checkpoint.parent}: stopped before the first step; there is nothing to go on from"
 
 
 def _recipe(path: Path, epochs: int | None, seed: int | None) -> Recipe:

@@ -21,7 +21,7 @@ from edge_se.core.recipes import LARGEST_SEED, LONGEST, Recipe, read_recipe, rec
 from edge_se.core.toml_files import Table, read_toml
 from edge_se.data.splits import SPLITS, read_manifest
 from edge_se.nets.spec import ModelSpec
-from edge_se.nets.zoo import spec_of
+from edge_se.nets.zoo import MODELS, spec_of
 
 OWN = "own"  # the recipe that `train` takes when none is named
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -178,8 +178,7 @@ def _require_sense(study: Study, path: Path) -> None:
         if len(set(values)) < len(values):
             raise EdgeSeError(f"'{key}' names one twice: {', '.join(map(str, values))}", where=path,
                               fix="name each once")
-    for model in study.models:
-        spec_of(model)
+    _require_names("models", study.models, MODELS, path, listing="`edge-se models list`")
     for key, value, among in (("baseline", study.baseline, study.models),
                               ("baseline_recipe", study.baseline_recipe or study.recipes[0], study.recipes)):
         if value not in among:
@@ -212,10 +211,12 @@ def _require_robustness(robustness: Robustness, path: Path) -> None:
     _require_names("evaluations.robustness.target", (robustness.target,), TARGETS, path)
 
 
-def _require_names(key: str, names: Iterable[str], known: Iterable[str], path: Path) -> None:
+def _require_names(key: str, names: Iterable[str], known: Iterable[str], path: Path, *,
+                   listing: str | None = None) -> None:
     for name in names:
         if name not in known:
-            raise EdgeSeError(f"'{key}' names '{name}', which is unknown", where=path, fix=did_you_mean(name, known))
+            raise EdgeSeError(f"'{key}' names '{name}', which is unknown", where=path,
+                              fix=did_you_mean(name, known, listing=listing))
 
 
 def _key(spec: ModelSpec, recipe: Recipe, data: list[str]) -> str:

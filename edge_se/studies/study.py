@@ -13,6 +13,7 @@ from edge_se.core import environment
 from edge_se.core.arguments import PathLike, path_of
 from edge_se.core.errors import EdgeSeError, UnavailableError
 from edge_se.core.files import sha256_of, write_json, write_text
+from edge_se.core.interrupts import telling
 from edge_se.core.outputs import require_folder
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import cifar10
@@ -68,12 +69,9 @@ def study(file: PathLike, *, out: PathLike | None = None, options: Options | Non
     int8 = plan.study.evaluations.int8
     if int8 is not None and int8.latency and executor.workers > 1:
         progress.note("latencies will be those of a busy machine; for quiet ones use --workers 1")
-    try:
+    with telling(progress, lambda: f"{cells} keeps the cells that are done and the others' checkpoints: the same "
+                                   "command goes on from there"):
         results, errors = _run(executor, jobs, progress)
-    except KeyboardInterrupt:
-        progress.note(f"{cells} keeps the cells that are done and the others' checkpoints: the same command goes on "
-                      "from there")
-        raise
     done |= {cell.key: results[cell.folder] for cell in plan.cells if cell.folder in results}
     document = _document(plan, file, done, errors, executor)
     if document["rows"]:

@@ -27,6 +27,9 @@ def here(tmp_path, monkeypatch, tiny_onnx, calibration_npz):
     (tmp_path / "page.html").write_text("<!DOCTYPE html><title>mine</title>")
     (tmp_path / "data.json").write_text('{"mine": 1}')
     (tmp_path / "x.safetensors").write_bytes(b"mine")
+    for path in ("searched/candidates.cpu.json", "cifar-10-batches-bin/test_batch.bin", "trained/weights.safetensors"):
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).write_text("mine")
     return tmp_path
 
 
@@ -49,6 +52,16 @@ REFUSED = {
     "gate: a document": ("gate", "--model", "built", "--out", "data.json"),
     "gate: a plan": ("gate", "--plan", "--out", "data.json"),
     "gate: XML": ("gate", "--model", "built", "--junit", "notes.txt"),
+    "gate: a model as a summary": ("gate", "--model", "built", "--summary", "model.onnx"),
+    "gate: a manifest as a summary": ("gate", "--plan", "--summary", "built/manifest.json"),
+    "report: one file for two": ("report", "built", "--html", "new.html", "--out", "new.html"),
+    "sensitivity: one file for two": ("sensitivity", "--model", "built", "--figure", "n.svg", "--out", "n.svg"),
+    "sensitivity: what it reads": ("sensitivity", "--model", "built", "--calibration", "bench.json", "--out",
+                                   "bench.json"),
+    "export: candidates": (*EXPORT, "--model", "model.onnx", "--placement", "auto", "--out", "searched"),
+    "fetch: a file": ("data", "fetch", "--out", "notes.txt"),
+    "fetch: batches": ("data", "fetch", "--out", "."),
+    "train: weights": ("train", "--model", "resnet20", "--out", "trained"),
     "gate: baseline": ("gate", "--model", "built", "--update-baseline", "--baseline", "data.json"),
     "sensitivity": ("sensitivity", "--model", "built", "--out", "data.json"),
     "robustness": ("robustness", "--model", "built", "--out", "built/manifest.json"),
@@ -83,3 +96,14 @@ def test_a_bundle_does_not_take_the_place_of_a_folder_of_that_name(here, capsys)
     assert run(*EXPORT, "--model", "model.onnx", "--out", "out", "--bundle") == 2
     assert "thesis.tex: would be overwritten" in capsys.readouterr().err
     assert [path.name for path in (here / "out").rglob("*") if path.is_file()] == ["thesis.tex"]
+
+
+def test_a_bundle_is_replaced_but_for_what_somebody_put_into_it(here, capsys) -> None:
+    asked = (*EXPORT, "--model", "model.onnx", "--out", "out", "--bundle")
+    assert run(*asked) == 0
+    (here / "out" / "bundle" / "__pycache__").mkdir()
+    assert run(*asked) == 0
+    (here / "out" / "bundle" / "photo.png").write_text("mine")
+    assert run(*asked) == 2
+    assert "photo.png: would be removed" in capsys.readouterr().err
+    assert (here / "out" / "bundle" / "photo.png").read_text() == "mine"

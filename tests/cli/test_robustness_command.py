@@ -6,6 +6,7 @@ import pytest
 
 from edge_se.cli import main
 from edge_se.data import cifar10, splits
+from edge_se.reporting.report.views import APART
 
 FILES = 3
 
@@ -33,11 +34,14 @@ def test_it_prints_tables_and_writes_the_document(built, with_images, tmp_path, 
     asked = ("robustness", "--model", built, "--images", 20, "--corruptions", "shot_noise,defocus_blur", "--severities",
              "1,5", "--split", "validation", "--seed", 1, "--quiet")
     assert run(*asked) == 0
-    assert all(len(line) <= 100 for line in capsys.readouterr().out.splitlines()[:-1])  # cells go on in the next line
+    narrow = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 100 for line in narrow[:-1]) and all(len(line.split()) > 4 for line in narrow[1:6])
+    assert "int8.cpu drop" in narrow[0] and "int8.cpu flips" not in narrow[0]
     assert run(*asked, "--wide", "--out", out) == 0
     printed = capsys.readouterr().out.splitlines()
     document = json.loads(out.read_text())
     assert (document["n"], document["seed"], document["split"]) == (20, 1, "validation")
+    assert all(f"{label} {what}" in printed[0] for label in ("int8.cpu", "int8.tensorrt") for what in APART)
     assert printed[0].startswith("corruption") and [line.split()[:2] for line in printed[1:6]] == [
         ["clean", "0"], ["shot_noise", "1"], ["shot_noise", "5"], ["defocus_blur", "1"], ["defocus_blur", "5"]]
     assert printed[7].startswith("file") and [line.split()[0] for line in printed[8 : 8 + FILES]] == [

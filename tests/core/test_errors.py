@@ -32,3 +32,12 @@ def test_every_error_is_one_that_the_command_line_catches():
 ])
 def test_did_you_mean(word, answer):
     assert did_you_mean(word, ["se_resnet18", "resnet18"]) == answer
+
+
+@pytest.mark.parametrize(("word", "answer"), [
+    ("resnet81", "did you mean 'resnet18'? Near are also 'resnet50' and 'resnet20'; `x list` lists all 43"),
+    ("rosnet5", "did you mean 'resnet50'? Near are also 'resnet20' and 'resnet18'; `x list` lists all 43"),
+    ("qqq", "`x list` lists all 43")])
+def test_of_many_names_the_near_ones_and_how_to_list_them(word, answer):
+    names = ["resnet18", "resnet20", "resnet50", *(f"net_{number}" for number in range(40))]
+    assert did_you_mean(word, names, listing="`x list`") == answer

@@ -158,3 +158,33 @@ def test_an_error_of_something_else_stays_what_it_is(tmp_path, error):
 def test_an_error_of_the_file_itself_says_so(tmp_path, code):
     with pytest.raises(ArtifactError, match="cannot be written"), writing(tmp_path / "out.json"):
         raise OSError(code, os.strerror(code))
+
+
+def test_a_device_and_a_pipe_are_written_to_and_stay(tmp_path):
+    """A rename onto /dev/null, by root, would leave the machine without one."""
+    import threading
+
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    received = []
+    reader = threading.Thread(target=lambda: received.append(pipe.read_text()))
+    reader.start()
+    write_text(pipe, "through")
+    reader.join(10)
+    assert received == ["through"] and stat.S_ISFIFO(pipe.stat().st_mode) and leftovers(tmp_path) == []
+    link = tmp_path / "null"
+    link.symlink_to("/dev/null")
+    write_text(link, "lost")
+    assert link.is_symlink() and stat.S_ISCHR(link.stat().st_mode)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_and_its_file_is_written(tmp_path, there):
+    (tmp_path / "far").mkdir()
+    file, link = tmp_path / "far" / "report.html", tmp_path / "report.html"
+    link.symlink_to(file)
+    if there:
+        file.write_text("old")
+    write_text(link, "new")
+    assert link.is_symlink() and file.read_text() == "new" and not file.is_symlink()
+    assert leftovers(tmp_path) == leftovers(tmp_path / "far") == []

@@ -43,6 +43,25 @@ def test_our_own_file_may_be_replaced_and_no_other(kind, name, content, tmp_path
         outputs.require_file(tmp_path, kind, "--out")
 
 
+def test_two_options_may_not_name_one_file(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for other in (tmp_path / "x.json", tmp_path / "sub" / ".." / "x.json"):
+        with pytest.raises(ArtifactError, match="is named by two options; choose another file with --out"):
+            outputs.require_file(tmp_path / "x.json", BENCH, "--out", beside=(None, other))
+    outputs.require_file(tmp_path / "x.json", BENCH, "--out", beside=(None, tmp_path / "y.json"))
+
+
+def test_markdown_is_added_to_a_text_alone(tmp_path):
+    path = tmp_path / "x"
+    for content in (b"# Summary\n", "Größe".encode(), b'{"mine": 1}'):
+        path.write_bytes(content)
+        outputs.require_file(path, outputs.PROSE, "--summary")
+    for content in (b"\x08\x00", b"\xff\xfe", b'{"schema": "edge-se/export/1"}'):
+        path.write_bytes(content)
+        with pytest.raises(ArtifactError, match="exists and is not Markdown"):
+            outputs.require_file(path, outputs.PROSE, "--summary")
+
+
 def test_images_of_ours(tmp_path):
     path = tmp_path / "x.npz"
     write_archive(path, np.zeros((1, 3, 8, 8), np.uint8))

@@ -146,6 +146,31 @@ def test_images_that_cannot_be_shown_are_refused_by_name_here_and_there(bundle, 
         list(load(str(path.parent), None).batches(1))
 
 
+@pytest.mark.parametrize("option", ["--bad", "-x", "--images=1"])
+def test_a_bad_option_is_told_as_one(bundle, bare_python, option):
+    done = run(bundle, bare_python, option)
+    assert done.returncode == 2 and done.stdout == "" and "Traceback" not in done.stderr
+    assert f"unrecognized arguments: {option}" in done.stderr and done.stderr.startswith("usage: run.py")
+
+
+def test_it_goes_on_past_files_that_cannot_be_read(bundle, bare_python, pixels, tmp_path):
+    np.save(tmp_path / "good.npy", pixels[0])
+    np.save(tmp_path / "long.npy", np.zeros((3, 8, 8), np.uint8))
+    (tmp_path / "broken.npy").write_text("nothing")
+    (tmp_path / "--odd.npy").write_bytes((tmp_path / "good.npy").read_bytes())
+    names = ("broken.npy", "good.npy", "missing.npy", "long.npy", "good.npy")
+    done = run(bundle, bare_python, *(tmp_path / name for name in names))
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    first, *lines = done.stdout.splitlines()
+    assert first.endswith("in onnxruntime") and len(lines) == 2 and len(set(lines)) == 1
+    told = done.stderr.splitlines()
+    assert len(told) == 3 and all(line.startswith("error: ") for line in told)
+    assert [name in line for name, line in zip(("broken", "missing", "long"), told)] == [True] * 3
+    beside = subprocess.run([bare_python / "python3", bundle / "run.py", "--", "--odd.npy"], capture_output=True,
+                            text=True, cwd=tmp_path, env={"PATH": "/usr/bin:/bin", "HOME": str(bundle)})
+    assert beside.returncode == 0 and beside.stdout.splitlines()[1].startswith("--odd.npy: ")
+
+
 def test_without_pillow_it_says_so(bundle, bare_python, tmp_path):
     (tmp_path / "image.png").write_bytes(b"")
     done = run(bundle, bare_python, tmp_path / "image.png")

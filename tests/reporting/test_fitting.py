@@ -3,7 +3,7 @@
 import pytest
 
 from edge_se.reporting.console import table_text
-from edge_se.reporting.fitting import WIDTH, fitted, width_of
+from edge_se.reporting.fitting import BELOW, WIDTH, fitted, told_below, width_of
 
 COLUMNS = ["model", "target", "batch", "p50 ms", "params", "MFLOPs"]
 ROWS = [["se_resnet18", "cpu", "1", "4.5", "11,261,002", "1,111.0"],
@@ -32,8 +32,10 @@ def test_spare_columns_go_in_their_order_and_no_more_than_it_takes(width, column
     assert "--wide" in table.words
 
 
-def test_sentences_go_on_in_the_next_line():
-    sentence = "pip install a package, then set a variable, then read what the page says of machines like this one"
-    text = table_text(["check", "fix"], [["x", sentence]], left=2, wrap=("fix",))
-    assert max(map(len, text.splitlines())) <= WIDTH
-    assert " ".join(text.split()) == f"check fix x {sentence}"
+@pytest.mark.parametrize(("extra", "below"), [(0, False), (1, True), (60, True)])
+def test_sentences_that_do_not_fit_stand_below(extra, below):
+    columns, rows = ["check", "found", "status"], [["x", "s" * (83 + extra), "optional"], ["yy", "here", "ok"]]
+    shown, long = told_below(columns, [*rows, ["abcde", "", "ok"]], long="found")
+    assert max(map(len, table_text(columns, shown, left=3).splitlines())) <= WIDTH
+    assert long == [rows[0][1] if below else "", "", ""]
+    assert shown == [["x", BELOW if below else rows[0][1], "optional"], rows[1], ["abcde", "", "ok"]]

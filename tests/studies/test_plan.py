@@ -92,7 +92,8 @@ def test_shipped_recipes_and_the_models_own(write):
 BAD = {
     "no study": (None, "no such study"),
     "a misspelled key": (("seeds =", "seads ="), "unknown key 'seads'; did you mean 'seeds'?"),
-    "an unknown model": (('["mini",', '["mimi",'), "unknown model 'mimi'"),
+    "an unknown model": (('["mini",', '["mimi",'),
+                         "'models' names 'mimi', which is unknown; did you mean 'mini'? `edge-se models list`"),
     "a model twice": (('["mini", "mini_se"]', '["mini", "mini"]'), "'models' names one twice: mini, mini"),
     "a seed twice": (("[0, 1]", "[1, 1]"), "'seeds' names one twice"),
     "no seeds": (("[0, 1]", "[]"), "'seeds'"),

@@ -12,6 +12,7 @@ import math
 from itertools import pairwise
 from typing import Any
 
+from edge_se.reporting.amounts import milliseconds as shown_ms
 from edge_se.reporting.report.views import confidence, drop
 from edge_se.reporting.tables import accuracy
 
@@ -50,8 +51,8 @@ def pareto_chart(group: dict[str, Any], models: list[str]) -> dict[str, Any]:
     marks = [{"x": x(point["p50_ms"]), "y": y(point["top1"]), "shape": SHAPES.get(point["precision"], "circle"),
               "hue": models.index(point["model"]) % HUES, "front": point["front"],
               "interval": [y(end) for end in point["top1_ci"]] if point["top1_ci"] else None,
-              "title": f"{point['model']} {point['label']} in {point['backend']}: {point['p50_ms']:.3f} ms, top-1 "
-                       f"{accuracy(point['top1'], point['top1_ci'])} %"} for point in points]
+              "title": f"{point['model']} {point['label']} in {point['backend']}: {shown_ms(point['p50_ms'])} ms, "
+                       f"top-1 {accuracy(point['top1'], point['top1_ci'])} %"} for point in points]
     front = [mark for mark in marks if mark["front"]]
     return {"marks": marks, "line": list(pairwise(front)), "left": LEFT, "right": RIGHT, "top": TOP,
             "bottom": BOTTOM, "x_ticks": [(x(tick), f"{tick:g}") for tick in ticks(0, right)],

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_se.measure.timing import CV_WARNING
+from edge_se.reporting.amounts import amount, mebibytes, milliseconds
 from edge_se.reporting.report.latencies import THROUGHPUT
 from edge_se.reporting.tables import DASH, accuracy
 
 KINDS = {"layer": "layer", "se-gate": "excitation", "operator": "operator"}
+APART = ("drop", "top-1 %", "flips")  # of each file beside FP32
 MARKS = {"pass": "✓ pass", "fail": "✗ fail", "inconclusive": "? inconclusive", "not judged": "not judged"}
 
 
@@ -53,7 +55,7 @@ def fastest(build: dict[str, Any]) -> str:
     if not row:
         return DASH
     noise = f"; noisy: CV {100 * row['cv']:.1f} %" if (row["cv"] or 0.0) > CV_WARNING else ""
-    return f"{row['x_fp32']:.2f} x FP32 ({row['backend']}, {row['p50_ms']:.3f} ms{noise})"
+    return f"{row['x_fp32']:.2f} x FP32 ({row['backend']}, {milliseconds(row['p50_ms'])} ms{noise})"
 
 
 def confidence(document: dict[str, Any]) -> str:
@@ -66,8 +68,8 @@ def files(build: dict[str, Any], document: dict[str, Any]) -> View:
     rows = [[row["file"], MARKS[row["verdict"]] if row["ci_pp"] else DASH, accuracy(row["top1"], row["top1_ci"]),
              drop(row), DASH if row["broken"] is None else f"{row['broken']} / {row['fixed']}",
              DASH if row["mcnemar_p"] is None else f"{row['mcnemar_p']:.3g}",
-             DASH if row["label"] == "fp32" else f"{row['flips']} / {row['flips_n']:,}", f"{row['bytes'] / 2**20:.1f}",
-             f"{100 * row['int8_mac_share']:.2f}" if row["int8_mac_share"] else DASH] for row in build["files"]]
+             DASH if row["label"] == "fp32" else f"{row['flips']} / {row['flips_n']:,}", mebibytes(row["bytes"]),
+             amount(100 * row["int8_mac_share"], 2) if row["int8_mac_share"] else DASH] for row in build["files"]]
     return View(title=f"Files of {build['name']}", left=2, rows=rows, columns=[
         "file", "verdict", "top-1 % (95 % CI)", f"drop, points ({confidence(document)})", "broken / fixed",
         "McNemar p", "flips", "MiB", "INT8 MACs %"])
@@ -99,27 +101,27 @@ def _load(row: dict[str, Any]) -> str:
 
 def _latency(row: dict[str, Any]) -> str:
     if row["estimated"]:
-        return f"at least {row['p50_ms']:.3f} (estimate)"
+        return f"at least {milliseconds(row['p50_ms'])} (estimate)"
     if row["scenario"] == THROUGHPUT:
-        return f"{row['throughput_ips']:,.0f} images/s" + (f", {row['x_fp32']:.2f} x" if row["x_fp32"] else "")
-    spread = f" ({row['p90_ms']:.3f})" if row["p90_ms"] is not None else ""
+        return f"{amount(row['throughput_ips'], 0)} images/s" + (f", {row['x_fp32']:.2f} x" if row["x_fp32"] else "")
+    spread = f" ({milliseconds(row['p90_ms'])})" if row["p90_ms"] is not None else ""
     ratio = f", {row['x_fp32']:.2f} x" if row["x_fp32"] and row["precision"] != "fp32" else ""
-    return f"{row['p50_ms']:.3f}{spread}{ratio}"
+    return f"{milliseconds(row['p50_ms'])}{spread}{ratio}"
 
 
 def measurements(rows: list[dict[str, Any]]) -> View:
     """Every measurement with its spread."""
-    def number(value: float | None, form: str) -> str:
-        return DASH if value is None else format(value, form)
+    def number(value: float | None, decimals: int, figures: int = 1) -> str:
+        return DASH if value is None else amount(value, decimals, figures=figures)
 
     return View(title="Every measurement", left=5, columns=[
         "model", "file", "backend", "machine", "scenario", "batch", "threads", "p50 ms", "p90 ms", "p99 ms", "CV %",
         "images/s", "x FP32"], rows=[
         [row["model"], row["file"], row["backend"] + (" (estimate)" if row["estimated"] else ""), row["machine"],
-         row["scenario"], str(row["batch"]), number(row["threads"], "d"), number(row["p50_ms"], ".3f"),
-         number(row["p90_ms"], ".3f"), number(row["p99_ms"], ".3f"),
-         number(None if row["cv"] is None else 100 * row["cv"], ".1f"), number(row["throughput_ips"], ",.0f"),
-         number(row["x_fp32"], ".2f")] for row in rows])
+         row["scenario"], str(row["batch"]), number(row["threads"], 0),
+         *(number(row[key], 3, 2) for key in ("p50_ms", "p90_ms", "p99_ms")),
+         number(None if row["cv"] is None else 100 * row["cv"], 1), number(row["throughput_ips"], 0),
+         number(row["x_fp32"], 2)] for row in rows])
 
 
 def group_name(group: dict[str, Any]) -> str:
@@ -132,8 +134,8 @@ def pareto(group: dict[str, Any]) -> View:
     """The points of a Pareto chart, the fastest first."""
     return View(title=group_name(group), left=4, columns=["model", "file", "backend", "front", "p50 ms",
                                                           "top-1 % (95 % CI)"], rows=[
-        [point["model"], point["label"], point["backend"], "yes" if point["front"] else "no", f"{point['p50_ms']:.3f}",
-         accuracy(point["top1"], point["top1_ci"])] for point in group["points"]])
+        [point["model"], point["label"], point["backend"], "yes" if point["front"] else "no",
+         milliseconds(point["p50_ms"]), accuracy(point["top1"], point["top1_ci"])] for point in group["points"]])
 
 
 def classes(build: dict[str, Any], document: dict[str, Any]) -> View:
@@ -204,6 +206,21 @@ def robustness(given: dict[str, Any]) -> View:
     return View(title=f"Top-1 on corrupted images: {judged(given)}", left=3, rows=rows, columns=[
         "corruption", "severity", "strength", f"{fp32['label']} top-1 % ({confidence(given)})",
         *(f"{item['label']}: top-1 %; drop, points ({confidence(given)}); flips" for item in others)])
+
+
+def robustness_apart(given: dict[str, Any]) -> View:
+    """The same with a column for each figure, for a table that has no room for all: `LABEL drop` and its like."""
+    fp32, *others = (item["label"] for item in given["files"])
+    rows = []
+    for one in given["conditions"]:
+        first, *rest = one["files"]
+        rows.append([one["corruption"], str(one["severity"]),
+                     ", ".join(f"{value:g}" for value in one["strength"]) or DASH,
+                     accuracy(first["top1"], first["top1_ci"]),
+                     *(cell for row in rest for cell in (drop(row), f"{row['top1']:.2f}", str(row["flips"])))])
+    return View(title=f"Top-1 on corrupted images: {judged(given)}", left=3, rows=rows, columns=[
+        "corruption", "severity", "strength", f"{fp32} top-1 %",
+        *(f"{label} {what}" for label in others for what in APART)])
 
 
 def robustness_overall(given: dict[str, Any]) -> View:
