@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from edge_se.core.errors import ModelError
-from edge_se.graph.image_input import fix_size, image_facts
+from edge_se.graph.image_input import image_facts
 from edge_se.graph.onnx_model import OnnxModel, image_input
 from edge_se.graph.rewrites import hide_constants, prepare, remove_unused_initializers, remove_unused_nodes
 from edge_se.graph.shape_arithmetic import resolve_shapes
@@ -31,7 +31,7 @@ def normalised(model: OnnxModel, path: Path, axes: str | None = None,
     the node and the reason. `axes` is what the user says of the input's, `size` the (height, width) for one whose own
     is dynamic; None for nothing.
     """
-    proto = sized(model, path, axes, size)
+    proto = upgraded(model.copy(), path, axes, size)
     _refuse_what_cannot_be_handled(proto, path, axes)
     hide_constants(proto)  # onnxruntime folds no constant that a caller may override
     resolved = resolve_shapes(proto, path) if _control_flow(proto) else 0  # what it takes to choose a branch
@@ -48,13 +48,6 @@ def normalised(model: OnnxModel, path: Path, axes: str | None = None,
     return prepare(folded)
 
 
-def sized(model: OnnxModel, path: Path, axes: str | None, size: tuple[int, int] | None) -> onnx.ModelProto:
-    """A copy of the graph as it came, but with a fixed size of images, and `upgraded`."""
-    proto = model.copy()
-    fix_size(proto, size, axes, path)
-    return upgraded(proto, path)
-
-
 def _refuse_what_cannot_be_handled(proto: onnx.ModelProto, path: Path, axes: str | None) -> None:
     for node in proto.graph.node:
         if node.op_type in QUANTIZED:
@@ -65,7 +58,7 @@ def _refuse_what_cannot_be_handled(proto: onnx.ModelProto, path: Path, axes: str
                              fix="export the model with standard ONNX operators")
     image = image_facts(proto, axes, path)
     batch, (height, width) = image.batch, image.size
-    assert height and width  # `fix_size` refuses others
+    assert height and width  # `upgraded` refuses others
     if (batch or 1) * image.channels * height * width > LARGEST_INPUT:
         raise ModelError(f"input of {batch or 1} images of {height}x{width} is larger than 1 GiB", where=path,
                          fix="export with a dynamic batch")

@@ -15,7 +15,7 @@ from edge_se.core.errors import ModelError
 from edge_se.core.files import sha256_of
 from edge_se.data.cifar10 import CLASSES
 from edge_se.data.preprocessing import CIFAR10, Preprocessing, assumed
-from edge_se.graph.foreign import normalised, sized
+from edge_se.graph.foreign import normalised
 from edge_se.graph.image_input import ImageInput, image_facts
 from edge_se.graph.libraries.base import Library, trained_net, untrained_net
 from edge_se.graph.libraries.table import library_of
@@ -25,6 +25,7 @@ from edge_se.graph.parameters import parameters_of
 from edge_se.graph.programs import SUFFIX as PROGRAM
 from edge_se.graph.programs import read_program
 from edge_se.graph.source_options import SourceOptions, axes_told, option_of, preprocessing_told
+from edge_se.graph.upgrading import upgraded
 from edge_se.nets.spec import ModelSpec
 from edge_se.nets.zoo import build, spec_of
 
@@ -188,7 +189,7 @@ def _from_graph(original: OnnxModel, path: Path, options: SourceOptions, origin:
             raise ModelError("the file has labels of its own, and they differ", where=path, fix="leave --labels out")
         _require_count(options.labels, _classes(whole))
         metadata = replace(metadata, preprocessing=replace(metadata.preprocessing, labels=options.labels))
-    params = params or metadata.params or parameters_of(sized(original, path, axes, options.size)) or None
+    params = params or metadata.params or parameters_of(upgraded(original.copy(), path, axes, options.size)) or None
     write_metadata(proto, replace(metadata, source_sha256=origin["sha256"], params=params))
     return Source(name=path.stem, model=OnnxModel.of(proto), assumption=assumption, origin=origin)
 

@@ -13,6 +13,7 @@ import onnx
 from onnx import TensorProto, helper, inliner, numpy_helper, version_converter
 
 from edge_se.core.errors import ModelError
+from edge_se.graph.image_input import fix_size
 from edge_se.graph.onnx_model import image_input, opset_of
 from edge_se.graph.rewrites import hide_constants
 from edge_se.graph.trial import alike, outputs_of, random_images, session_of
@@ -25,10 +26,12 @@ HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype")  # element types that are attributes
 
 
-def upgraded(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """`proto` (changed) with functions inlined, float32 instead of FP16 and BF16, and opset 13 or later.
+def upgraded(proto: onnx.ModelProto, path: Path, axes: str | None = None,
+             size: tuple[int, int] | None = None) -> onnx.ModelProto:
+    """`proto` (changed) with functions inlined, float32 instead of FP16 and BF16, a fixed size, and opset 13 or later.
 
-    Raises ModelError where the opset is too old, or onnx's converter cannot raise it without changing the numbers.
+    `axes` and `size` (height, width) are what the user tells where the graph does not. Raises ModelError where they do
+    not fit, the opset is too old, or onnx's converter cannot raise it without changing the numbers.
     """
     if proto.functions:
         proto = inliner.inline_local_functions(proto)
@@ -41,6 +44,7 @@ def upgraded(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         proto.ir_version = max(OLDEST_IR, helper.find_min_ir_version_for(list(proto.opset_import)))
     if with_full_floats(proto):
         _drop_casts(proto)
+    fix_size(proto, size, axes, path)
     return _raised(proto, path) if opset < OLDEST_OPSET else proto
 
 

@@ -103,7 +103,7 @@ def with_an_unknown_operator(graph):
 @pytest.mark.parametrize(("change", "message"), [
     (with_two_outputs, r"has 2 outputs \(y, c\); a classifier has one; export the logits alone"),
     (with_a_custom_domain, "GlobalAveragePool node 'p': operator of the custom domain 'com.mine'"),
-    (without_size, "a fixed height and width are needed"),
+    (without_size, "its height and width are not fixed"),
     (with_two_channels, "one or three channels are needed, first .NCHW. or last .NHWC."),
     (of_old_opset, "opset 6 .*; export it with opset 13 or later"),
     (with_an_unknown_operator, "onnxruntime cannot load it"),
