@@ -8,6 +8,7 @@ from edge_se.graph.counting import macs_by_node
 from edge_se.quantization.excitations import find_excitations
 from edge_se.quantization.placement import PLACEMENTS, default_placement, ends, place, residual_inputs
 from edge_se.quantization.targets import TARGETS, WEIGHTED, target_of
+from edge_se.quantization.units import units_of
 
 CPU, TENSORRT = TARGETS["cpu"], TARGETS["tensorrt"]
 W = {"w": np.ones((3, 3, 1, 1), np.float32)}
@@ -117,9 +118,11 @@ HEADS = [("Reshape", ["x", "flat"], ["t"]), ("Transpose", ["t"], ["k"], {"perm":
 
 
 @pytest.mark.parametrize("name", PLACEMENTS)
-@pytest.mark.parametrize("target", ["cpu", "cpu-avx2", "arm"])
+@pytest.mark.parametrize("target", TARGETS)
 def test_products_of_attention_and_softmax_are_float(graph_of, target, name):
-    plan = place(graph_of([*HEADS, ("Add", ["z", "k"], ["y"])], TOKENS), TARGETS[target], name)
+    model = graph_of([*HEADS, ("Add", ["z", "k"], ["y"])], TOKENS)
+    plan = place(model, TARGETS[target], name)
+    assert [unit.nodes for unit in units_of(model, TARGETS[target]) if unit.kind == "layer"] == [("z",)]
     assert {"scores", "attention", "mixed"} <= set(plan.float_nodes)
     assert ("z" in plan.float_nodes) == (name == "ends-float")  # a product with a constant is a layer like any
 
