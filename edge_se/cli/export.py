@@ -9,10 +9,12 @@ import typer
 
 from edge_se.cli import pixels
 from edge_se.cli.options import (
-    Data,
     Json,
     Out,
+    OwnData,
     Quiet,
+    SkipBroken,
+    Split,
     Wide,
     names,
     print_fitted,
@@ -43,7 +45,7 @@ def export(model: Annotated[str, typer.Option(
                     "cpu,tensorrt.")] = None,
            calibration: Annotated[Optional[str], typer.Option(
                help="A bundled set, a folder of images, an index manifest (.json), images (.npz) or the "
-                    "calibration.npz of an earlier export. Default: 512 CIFAR-10 training images, else the "
+                    "calibration.npz of an earlier export. Default: 512 training images of --data, else the "
                     "synthetic set.")] = None,
            effort: Annotated[str, typer.Option(
                help="quick, default, or extensive: methods and placements are measured and the best is taken.")] =
@@ -61,7 +63,7 @@ def export(model: Annotated[str, typer.Option(
                "--fold-excitations", "--fold-gates",
                help="Fold excitations that hardly depend on the image into the convolutions, as many as --max-drop "
                     "allows on held-out images. Writes build/NAME-folded.")] = False,
-           data: Data = None, out: Out = None,
+           data: OwnData = None, split: Split = None, skip_broken: SkipBroken = False, out: Out = None,
            accuracy: Annotated[bool, typer.Option(help="Measure accuracy on the test set.")] = True,
            preprocessing: pixels.Preprocessing = None, mean: pixels.Mean = None, std: pixels.Std = None,
            range_: pixels.Range = None, colour: pixels.Colour = None, axes: pixels.Axes = None,
@@ -93,9 +95,9 @@ def export(model: Annotated[str, typer.Option(
     with telling(progress, what_is_kept(out)):
         build = step(model, weights=weights, fp16=fp16, int8=int8, targets=names(target, "--target"),
                      calibration=calibration, effort=effort, method=method, placement=placement, data=data, out=out,
-                     accuracy=accuracy, budget=Budget(max_drop_pp=max_drop, seconds=search_seconds),
-                     preprocessing=given, bundle=bundle, untrained=untrained, fold_excitations=fold_excitations,
-                     progress=progress)
+                     split=split, skip_broken=skip_broken, accuracy=accuracy,
+                     budget=Budget(max_drop_pp=max_drop, seconds=search_seconds), preprocessing=given, bundle=bundle,
+                     untrained=untrained, fold_excitations=fold_excitations, progress=progress)
     _shown(build, json, wide)
     if build.calibration and build.calibration.get("over_budget"):
         raise typer.Exit(INCONCLUSIVE)

@@ -16,6 +16,12 @@ from edge_se.steps import completion
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
 Data = Annotated[Optional[Path], typer.Option(help="Folder of CIFAR-10; else $EDGE_SE_DATA, else the user cache.")]
+OwnData = Annotated[Optional[Path], typer.Option(
+    "--data", help="Labelled images: a folder of class folders, with train/ and test/ or without, or what "
+                   "docs/your-model.md lists. Default: CIFAR-10 in $EDGE_SE_DATA or the user cache.")]
+Split = Annotated[Optional[str], typer.Option(help="The split of --data to judge on; default test, else validation.")]
+SkipBroken = Annotated[bool, typer.Option(
+    "--skip-broken", help="Leave out images that cannot be decoded, and count them in the document.")]
 Out = Annotated[Optional[Path], typer.Option(help="Where to write.")]
 OutDocument = Annotated[Optional[Path], typer.Option("--out", help="Also write the JSON document to this file.")]
 Wide = Annotated[bool, typer.Option("--wide", help="All columns, also where they need more than 100 characters.")]

@@ -44,6 +44,8 @@ class Artifact:
     flips_n: int
     seconds: float
     method: str | None = None
+    top5: float | None = None
+    top5_ci: tuple[float, float] | None = None
 
     @property
     def label(self) -> str:
@@ -65,6 +67,7 @@ class Build:
     artifacts: tuple[Artifact, ...]
     environment: dict[str, Any]
     schema: str = SCHEMA
+    data: dict[str, Any] | None = None  # the labelled images that top-1 was measured on
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -95,15 +98,18 @@ def build_of(document: dict[str, Any], path: Path = Path(MANIFEST)) -> Build:
     try:
         artifacts = tuple(Artifact(**{key: item[key] for key in Artifact.__dataclass_fields__ if key in item})
                           for item in document["artifacts"])
-        artifacts = tuple(replace(item, top1_ci=item.top1_ci and (item.top1_ci[0], item.top1_ci[1]))
+        artifacts = tuple(replace(item, top1_ci=item.top1_ci and (item.top1_ci[0], item.top1_ci[1]),
+                                  top5_ci=item.top5_ci and (item.top5_ci[0], item.top5_ci[1]))
                           for item in artifacts)  # JSON has no tuples
         for item in artifacts:
             _require_kinds(item)
             _require_possible(item)
-        values = {key: document[key] for key in Build.__dataclass_fields__ if key != "artifacts"}
+        values = {key: document[key] for key in Build.__dataclass_fields__ if key not in ("artifacts", "data")}
+        values["data"] = document.get("data")  # which older builds lack
         values["labels"] = tuple(values["labels"])
-        if not isinstance(values["source"], dict) or not isinstance(values["calibration"], dict | None):
-            raise TypeError("source and calibration are objects")
+        if not isinstance(values["source"], dict) or not all(
+                isinstance(values[name], dict | None) for name in ("calibration", "data")):
+            raise TypeError("source, calibration and data are objects")
         if not all(isinstance(text, str) for text in (values["model"], values["out"], *values["labels"])):
             raise TypeError("model and labels are texts")
         if not artifacts:
@@ -137,8 +143,9 @@ def not_cifar10(build: Build) -> str:
 def _require_possible(item: Artifact) -> None:
     """Raises TypeError for a figure that no measurement can give: a top-1 of 9999 %, more flips than images."""
     ranges = {"bytes": (1, LARGEST), "params": (0, LARGEST), "macs": (0, LARGEST), "flops": (0, LARGEST),
-              "int8_mac_share": (0, 1), "top1": (0, 100), "top1_n": (1, LARGEST), "agreement_with_fp32": (0, 100),
-              "flips_n": (1, LARGEST), "flips": (0, item.flips_n), "seconds": (0, LARGEST)}
+              "int8_mac_share": (0, 1), "top1": (0, 100), "top5": (0, 100), "top1_n": (1, LARGEST),
+              "agreement_with_fp32": (0, 100), "flips_n": (1, LARGEST), "flips": (0, item.flips_n),
+              "seconds": (0, LARGEST)}
     for name, (low, high) in ranges.items():
         value = getattr(item, name)
         if value is not None and not low <= value <= high:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_se.core.errors import DataError, did_you_mean
-from edge_se.data.cifar10 import Cifar10
+from edge_se.data.cifar10 import HOW_TO_GET, Cifar10, at, find
 from edge_se.data.classes import outputs_of, require_every_class
 from edge_se.data.contents import TEST, TRAIN, VALIDATION, WHOLE, Contents
 from edge_se.data.images import Images
 from edge_se.data.layout import LIMIT, layout_of, layouts
 from edge_se.data.lazy_images import LazyImages
-from edge_se.data.preprocessing import Preprocessing
+from edge_se.data.preprocessing import CIFAR10, Preprocessing
 from edge_se.data.records import Records
 from edge_se.data.splits import ImageSet, drawn
 
@@ -44,6 +45,19 @@ class Dataset:
     labels: tuple[str, ...] = ()
     skip_broken: bool = False
     _read: dict[str, tuple[_Found, NDArray[np.uint8] | None]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def cifar(self) -> Cifar10 | None:
+        """CIFAR-10's own files, if it is them."""
+        return at(self.path) if self.layout == "CIFAR-10" else None
+
+    def judges(self, how: Preprocessing) -> bool:
+        """Whether figures of a model of this preprocessing are measured on it.
+
+        CIFAR-10 is there by default, so it judges its own classifiers alone. Images of the user judge every model:
+        where they do not fit, that is an error.
+        """
+        return self.cifar is None or (how.labels == self.classes and how.size == CIFAR10.size)
 
     def split(self, name: str, how: Preprocessing, outputs: int | None = None) -> Images:
         """The images of one split for a model of this preprocessing with so many `outputs` (None: unknown).
@@ -156,9 +170,24 @@ def open_dataset(path: Path, *, labels: tuple[str, ...] = (), split: str | None 
                    skip_broken=skip_broken)
 
 
-def official(cifar: Cifar10) -> Dataset:
-    """CIFAR-10 that is at hand."""
-    return open_dataset(cifar.root)
+def find_dataset(data: Path | None, *, labels: tuple[str, ...] = (), split: str | None = None,
+                 skip_broken: bool = False) -> Dataset | None:
+    """The data set at `data`, else at $EDGE_SE_DATA, else CIFAR-10 in the user cache; None when it is nowhere."""
+    path = data or (Path(os.environ["EDGE_SE_DATA"]) if os.environ.get("EDGE_SE_DATA") else None)
+    if path is None:
+        cached = find()
+        path = cached.root if cached else None
+    return None if path is None else open_dataset(path, labels=labels, split=split, skip_broken=skip_broken)
+
+
+def require_dataset(data: Path | None, *, labels: tuple[str, ...] = (), split: str | None = None,
+                    skip_broken: bool = False) -> Dataset:
+    """`find_dataset`, or DataError with the ways to get one."""
+    found = find_dataset(data, labels=labels, split=split, skip_broken=skip_broken)
+    if found is None:
+        raise DataError("no labelled images were found", where="--data",
+                        fix=f"give a folder of images, or for CIFAR-10 {HOW_TO_GET}")
+    return found
 
 
 def _names(contents: Contents, judging: str | None) -> tuple[str, ...]:

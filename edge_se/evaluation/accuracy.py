@@ -65,6 +65,14 @@ def top1(logits: NDArray[np.float32], labels: Labels) -> float:
     return 100.0 * float((logits.argmax(1) == labels).mean())
 
 
+def among_first(logits: NDArray[np.float32], labels: Labels, count: int) -> NDArray[np.bool_]:
+    """(N,) whether the label is among the `count` likeliest classes; of equal ones the first counts as likelier."""
+    rows = np.arange(len(labels))
+    own = logits[rows, labels][:, None]
+    ahead = (logits > own).sum(1) + ((logits == own) & (np.arange(logits.shape[1]) < labels[:, None])).sum(1)
+    return np.asarray(ahead < count)
+
+
 def flips(logits: NDArray[np.float32], reference: NDArray[np.float32]) -> int:
     """How many predictions differ from the reference's."""
     return int((logits.argmax(1) != reference.argmax(1)).sum())

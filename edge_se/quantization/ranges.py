@@ -45,6 +45,7 @@ class Statistics:
     split: str
     preprocessing: Preprocessing
     histograms: dict[str, Histogram]
+    contents: str = ""  # of the images (edge_se.data.leaks); of a bundled set the name says enough
 
     def ranges(self, method: str, activations: Activations) -> Ranges:
         """The ranges that `method` chooses for activations of this type."""

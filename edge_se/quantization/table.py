@@ -50,6 +50,8 @@ def table_bytes(statistics: Statistics) -> bytes:
              "images": statistics.images, "split": statistics.split, "mean": list(how.mean), "std": list(how.std)}
     if rest := how.beyond(*_TOLD):
         about["preprocessing"] = rest
+    if statistics.contents:
+        about["contents"] = statistics.contents
     content = io.BytesIO()
     np.savez_compressed(content, counts=np.stack([histogram.counts for histogram in histograms]),
                         extents=np.array([(item.low, item.high, item.limit) for item in histograms]),
@@ -73,7 +75,8 @@ def read_table(path: Path, model: OnnxModel, how: Preprocessing) -> Statistics:
                   for name, row, (low, high, limit) in zip(about["tensors"], counts, extents)}
     return Statistics(model_sha256=about["model_sha256"], calibration=about["calibration"],
                       calibration_sha256=about["calibration_sha256"], images=int(about["images"]),
-                      split=about["split"], preprocessing=how, histograms=histograms)
+                      split=about["split"], preprocessing=how, histograms=histograms,
+                      contents=str(about.get("contents", "")))
 
 
 def _parts(path: Path) -> tuple[dict[str, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -11,7 +11,8 @@ from edge_se.core.arguments import Names, PathLike, names_of, path_of, text_of
 from edge_se.core.artifacts import BUILDS, MANIFEST, Build
 from edge_se.core.files import alone_in, sweep, unfinished, write_bytes, write_json
 from edge_se.core.progress import SILENT, Progress
-from edge_se.data import cifar10, splits
+from edge_se.data.dataset import find_dataset
+from edge_se.data.leaks import require_apart, require_not_calibrated_on
 from edge_se.evaluation.doubts import calibration_doubts
 from edge_se.evaluation.parity import parity
 from edge_se.graph.onnx_model import OnnxModel
@@ -25,7 +26,13 @@ from edge_se.quantization.targets import targets_for
 from edge_se.steps.bundle import write_bundle
 from edge_se.steps.export_figures import described, measured
 from edge_se.steps.export_files import FOLDED, Made, Quantizing, fp16_of, with_folded_excitations
-from edge_se.steps.export_images import calibration_images, held_out_images
+from edge_se.steps.export_images import (
+    calibration_images,
+    described_images,
+    held_out_images,
+    judged_images,
+    named_by,
+)
 from edge_se.steps.export_notes import tell_of_accuracy, tell_of_doubts, warn_of_old_versions, warn_of_slow
 from edge_se.steps.export_options import require_output, require_sensible
 
@@ -35,7 +42,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
            method: str | None = None, placement: str | None = None, budget: Budget | None = None,
            data: PathLike | None = None, out: PathLike | None = None, accuracy: bool = True, bundle: bool = False,
            preprocessing: SourceOptions | None = None, untrained: bool = False, fold_excitations: bool = False,
-           progress: Progress = SILENT) -> Build:
+           split: str | None = None, skip_broken: bool = False, progress: Progress = SILENT) -> Build:
     """Writes `fp32.onnx` and what was asked for to `out` (build/NAME) and returns the manifest.
 
     Everything is made and measured in memory first and written at the end, so an interrupted or failed export
@@ -44,6 +51,9 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     weights, and NAME-untrained is what the build says everywhere. With `fold_excitations` every file is made from the
     graph whose excitations are constants where `budget` allows (edge_se.quantization.folding), and
     NAME-folded is what the build says; `source` then has what was folded and what it cost on held-out images.
+    `data` is CIFAR-10 or labelled images of the user (edge_se.data.dataset): accuracy is measured on their test
+    split, or on `split`, and they name the outputs of a model that has no names. With `skip_broken` images that
+    cannot be decoded are left out and counted.
     """
     model, calibration, targets = text_of(model), text_of(calibration), names_of(targets)
     weights, data, out = path_of(weights), path_of(data), path_of(out)
@@ -54,20 +64,23 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     wanted = targets_for(targets, environment.cpu_flags()) if int8 else []
     if placement is not None and placement != AUTO:
         require_placement(placement)
-    cifar = cifar10.find(data)
+    dataset = find_dataset(data, split=split, skip_broken=skip_broken)
     table = Path(calibration) if calibration and is_table(Path(calibration)) else None
     started = time.monotonic()
     with progress.task("exporting to ONNX", 1) as advance:
-        source = load_source(model, weights, preprocessing, untrained)
+        source = named_by(load_source(model, weights, preprocessing, untrained), dataset)
         advance(1)
     seconds = time.monotonic() - started
     require_output(out or BUILDS / (f"{source.name}-{FOLDED}" if fold_excitations else source.name), model, bundle)
     if source.assumption:
         progress.note(source.assumption)
-    images = calibration_images(source, None if table else calibration, cifar)
+    judged = judged_images(source, dataset) if accuracy else None
+    images = calibration_images(source, None if table else calibration, dataset)
+    if judged is not None and int8 and not table:
+        require_apart(images, judged)
     found_parity = parity(source, images)
     if fold_excitations:
-        source = with_folded_excitations(source, images, held_out_images(source, images, cifar), budget, progress)
+        source = with_folded_excitations(source, images, held_out_images(source, images, dataset), budget, progress)
     made = [Made(model=source.model, seconds=seconds)]
     if fp16:
         made.append(fp16_of(source.model))
@@ -75,19 +88,20 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     if int8:
         quantizing = Quantizing(source.model, wanted, method, placement)
         statistics = quantizing.statistics(images, table, progress)
+        if judged is not None and table:
+            require_not_calibrated_on(statistics.contents, judged, table)
         quantizing.choose_methods(statistics, images, progress)
         if placement == AUTO:
-            held_out = held_out_images(source, images, cifar)
+            held_out = held_out_images(source, images, dataset)
             quantizing.search(statistics, held_out, budget, out or BUILDS / source.name, progress)
         made += quantizing.models(statistics)
         quantizing.tell_of_groups(progress)
     warn_of_old_versions(made, progress)
     if chosen is not EFFORTS["quick"]:
         warn_of_slow(made, progress)
-    judged = splits.load("test", cifar) if cifar and accuracy and source.is_cifar10 else images
-    artifacts = measured(made, judged, progress)
+    artifacts = measured(made, images if judged is None else judged, progress, labelled=judged is not None)
     tell_of_doubts(artifacts, source, progress)
-    tell_of_accuracy(source, cifar, progress)
+    tell_of_accuracy(source, dataset, progress)
     content, calibrated = b"", None
     if statistics and quantizing:
         content = table_bytes(statistics)
@@ -99,7 +113,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
         model=source.name, out=str(out or BUILDS / source.name), source=source.origin,
         calibration=calibrated,
         preprocessing=_but_labels(source.metadata.preprocessing.document()), labels=source.metadata.labels,
-        parity=found_parity, artifacts=artifacts,
+        parity=found_parity, artifacts=artifacts, data=None if judged is None else described_images(judged),
         environment={"versions": environment.versions(), "hardware": environment.hardware(),
                      "commit": environment.commit()})
     _write(build, [item.model for item in made], content)

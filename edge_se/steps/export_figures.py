@@ -7,31 +7,44 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge_se.core.artifacts import Artifact
 from edge_se.core.progress import Progress
 from edge_se.data.images import Images
-from edge_se.evaluation.accuracy import flips, logits_of, top1
+from edge_se.evaluation.accuracy import among_first, flips, logits_of
 from edge_se.evaluation.statistics import wilson_interval
 from edge_se.graph.counting import count
 from edge_se.quantization.ranges import Statistics
 from edge_se.quantization.table import FILE as TABLE
 from edge_se.steps.export_files import Made
 
+TOP = 5  # classes: where a model has more, an answer may be among its likeliest so many
 
-def measured(made: Sequence[Made], images: Images, progress: Progress) -> tuple[Artifact, ...]:
-    """Accuracy (when the images are labelled test images) and agreement with FP32 of each graph."""
+
+def measured(made: Sequence[Made], images: Images, progress: Progress, *, labelled: bool) -> tuple[Artifact, ...]:
+    """Agreement with FP32 of each graph on `images` and, when these are `labelled` to be judged on, its accuracy."""
     reference, artifacts = None, []
     for item in made:
         with progress.task(f"evaluating {item.model.file_name} on {images.name}", len(images)) as advance:
             logits = logits_of(item.model, images, advance)
         reference = logits if reference is None else reference
         artifacts.append(_artifact(item, images, flips(logits, reference)))
-        if images.split == "test" and images.labels is not None:
-            right = round(len(images) * top1(logits, images.labels) / 100)
-            low, high = wilson_interval(right, len(images))
-            artifacts[-1] = replace(artifacts[-1], top1=100 * right / len(images), top1_n=len(images),
-                                    top1_ci=(round(100 * low, 4), round(100 * high, 4)))
+        if labelled and images.labels is not None:
+            first, interval = _share(logits.argmax(1) == images.labels)
+            artifacts[-1] = replace(artifacts[-1], top1=first, top1_n=len(images), top1_ci=interval)
+            if logits.shape[1] > TOP:
+                among, interval = _share(among_first(logits, images.labels, TOP))
+                artifacts[-1] = replace(artifacts[-1], top5=among, top5_ci=interval)
     return tuple(artifacts)
+
+
+def _share(right: NDArray[np.bool_]) -> tuple[float, tuple[float, float]]:
+    """Percent of (N,) that are right, and the 95 % Wilson interval."""
+    count_of = int(right.sum())
+    low, high = wilson_interval(count_of, len(right))
+    return 100 * count_of / len(right), (round(100 * low, 4), round(100 * high, 4))
 
 
 def _artifact(item: Made, images: Images, flipped: int) -> Artifact:
@@ -54,7 +67,11 @@ def described(statistics: Statistics, table: bytes, images: Images | None, *, me
     """
     # A table does not tell how many calibration images differ.
     different = images.different if images else 0
-    seen = {"different": different} if images and different != len(images) else {}
+    seen: dict[str, Any] = {"different": different} if images and different != len(images) else {}
+    if images and images.skipped:
+        seen["skipped"] = images.skipped
+    if statistics.contents:
+        seen["contents"] = statistics.contents
     return {"name": statistics.calibration, "images": statistics.images, "sha256": statistics.calibration_sha256,
             "split": statistics.split, "method": method, "table": TABLE,
             "table_sha256": hashlib.sha256(table).hexdigest(), "effort": effort, **seen,

@@ -11,7 +11,9 @@ from edge_se.backends.base import Device
 from edge_se.backends.table import first_that_runs
 from edge_se.core.errors import EdgeSeError, ModelError
 from edge_se.core.progress import Progress
+from edge_se.data.calibration import bundled
 from edge_se.data.images import Images
+from edge_se.data.leaks import contents_of
 from edge_se.graph.metadata import write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source import Source
@@ -80,6 +82,8 @@ class Quantizing:
         started = time.monotonic()
         with progress.task(f"calibrating on {images.name}", len(images)) as advance:
             collected = collect(self._model, images, advance)
+        if images.name not in bundled():
+            collected = replace(collected, contents=contents_of(images))
         self._share = (time.monotonic() - started) / len(self._chosen)
         return collected
 

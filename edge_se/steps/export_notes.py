@@ -9,6 +9,7 @@ from edge_se.backends.table import first_that_runs
 from edge_se.core.artifacts import Artifact
 from edge_se.core.progress import Progress
 from edge_se.data import cifar10
+from edge_se.data.dataset import Dataset
 from edge_se.evaluation.doubts import doubts_of
 from edge_se.graph.source import Source
 from edge_se.quantization.chains import NO_KERNEL, depthwise_swishes
@@ -56,14 +57,16 @@ def tell_of_doubts(artifacts: Sequence[Artifact], source: Source, progress: Prog
                 progress.note(f"{item.file}: {doubt}")
 
 
-def tell_of_accuracy(source: Source, cifar: cifar10.Cifar10 | None, progress: Progress) -> None:
-    """Tells why accuracy was not measured, if it was not."""
+def tell_of_accuracy(source: Source, dataset: Dataset | None, progress: Progress) -> None:
+    """Tells why accuracy was not measured, if it could not be."""
     if source.is_untrained:
         progress.note(UNTRAINED)
+    elif dataset is not None and not dataset.cifar:
+        return
     elif not source.is_cifar10:
         progress.note(f"accuracy was not measured: {_no_figure(source)}. Agreement with FP32 is on the calibration "
-                      "images.")
-    elif cifar is None:
+                      "images. --data with labelled images of its classes measures it.")
+    elif dataset is None:
         progress.note(NOT_MEASURED)
 
 

@@ -1,5 +1,7 @@
 """Models that this project has never seen, through the whole export: quantized, or refused by node and reason."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -7,7 +9,9 @@ from PIL import Image
 
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.progress import SILENT
-from edge_se.data.cifar10 import CLASSES
+from edge_se.data.cifar10 import BINARY_FOLDER, CLASSES
+from edge_se.data.contents import Contents
+from edge_se.data.dataset import Dataset
 from edge_se.graph.source import SourceOptions, load_source
 from edge_se.steps.export import export
 from edge_se.steps.gate import gate
@@ -101,9 +105,16 @@ def test_ten_classes_at_32_pixels_are_judged_by_agreement_alone(tiny_onnx, tmp_p
     del proto.metadata_props[:]
     (tmp_path / "mine.onnx").write_bytes(proto.SerializeToString())
     read, notes = [], []
-    monkeypatch.setattr(module.cifar10, "find", lambda data: "at hand")
-    monkeypatch.setattr(module.splits, "load", lambda split, cifar: read.append(split) or calibration_sets.load(
-        "synthetic-256", None).first(8))
+
+    def ten():
+        read.append("test")
+        known = calibration_sets.load("synthetic-256", None).first(10)
+        return replace(known, pixels=255 - known.pixels, labels=np.arange(10, dtype=np.uint8))
+
+    (tmp_path / "data" / BINARY_FOLDER).mkdir(parents=True)
+    monkeypatch.setattr(module, "find_dataset", lambda *ignored, **settings: Dataset(
+        name="data", path=tmp_path / "data", layout="CIFAR-10", classes=CLASSES, splits=("test",), judging="test",
+        contents=Contents(classes=CLASSES, splits={"test": ten})))
 
     class Progress(type(SILENT)):
         def note(self, text):

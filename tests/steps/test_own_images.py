@@ -1,0 +1,147 @@
+"""`export` on the user's own labelled images: accuracy, names of classes, calibration, what is refused."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge_se.core.artifacts import read_build
+from edge_se.core.errors import CalibrationError, DataError
+from edge_se.data.dataset import open_dataset
+from edge_se.data.preprocessing import CIFAR10
+from edge_se.evaluation.accuracy import among_first, logits_of
+from edge_se.graph.metadata import ModelMetadata, write_metadata
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.steps.export import export
+
+NAMES = tuple("abcdefghij")
+
+
+@pytest.fixture
+def model(tmp_path, tiny_onnx):
+    """(names of its outputs) -> a tiny net of ten outputs, as a file."""
+    def make(labels=()):
+        proto = tiny_onnx.copy()
+        write_metadata(proto, ModelMetadata(model="mine", preprocessing=replace(CIFAR10, labels=labels)))
+        (tmp_path / "mine.onnx").write_bytes(OnnxModel.of(proto).content)
+        return tmp_path / "mine.onnx"
+    return make
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Ten classes with 4 training, 1 validation and 3 test images each."""
+    root, random = tmp_path_factory.mktemp("own") / "letters", np.random.default_rng(5)
+    for split, count in (("train", 4), ("val", 1), ("test", 3)):
+        for name in NAMES:
+            (root / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{number}.png")
+    return root
+
+
+@pytest.fixture
+def copied(folder, tmp_path):
+    """A copy that a test may damage."""
+    return shutil.copytree(folder, tmp_path / "letters")
+
+
+def made(model, **settings):
+    return export(model, int8=True, targets="cpu", effort="quick", out=model.parent / "build", **settings)
+
+
+def test_accuracy_is_that_of_the_test_split(model, folder):
+    build = made(model(), data=folder)
+    assert build.labels == NAMES  # the order of the folders
+    assert build.data == read_build(build.folder).data
+    assert (build.data["name"], build.data["images"], build.data["split"]) == ("letters-test", 30, "test")
+    own = OnnxModel.read(build.folder / "fp32.onnx")
+    assert own.metadata.labels == NAMES
+    images = open_dataset(folder).judged(own.metadata.preprocessing)
+    logits = logits_of(own, images)
+    fp32 = build.find("fp32")
+    assert (fp32.top1, fp32.top1_n) == (100 * (logits.argmax(1) == images.labels).mean(), 30)
+    low, high = fp32.top5_ci
+    assert low < fp32.top5 < high and fp32.top5 >= fp32.top1
+    assert fp32.top5 == pytest.approx(100 * among_first(logits, images.labels, 5).mean())
+    assert (build.calibration["images"], build.calibration["name"]) == (40, "letters-train")
+
+
+def test_names_of_the_model_win_over_the_order_of_the_folders(model, folder):
+    plain, turned = (made(model(labels), data=folder) for labels in ((), NAMES[::-1]))
+    assert plain.data["sha256"] != turned.data["sha256"]  # other labels of the same images
+    assert turned.labels == NAMES[::-1]
+
+
+def test_another_split_can_be_judged_on(model, folder):
+    build = made(model(), data=folder, split="validation")
+    assert (build.data["split"], build.find("fp32").top1_n) == ("validation", 10)
+    with pytest.raises(DataError, match=r"has no split 'tset'; did you mean 'test'"):
+        made(model(), data=folder, split="tset")
+
+
+@pytest.mark.parametrize("what", ["test", "copies"])
+def test_calibrating_on_what_is_judged_is_refused(model, copied, what):
+    path = copied / "test"
+    if what == "copies":  # under other names, among others
+        path = copied / "mixed"
+        path.mkdir()
+        for number, name in enumerate(NAMES):
+            (path / f"x{number}.png").write_bytes((copied / "train" / name / "1.png").read_bytes())
+        Image.open(copied / "test" / "c" / "2.png").save(path / "again.bmp")
+    with pytest.raises(CalibrationError, match=r"(1 of the 11|30 of the 30) images that it was calibrated on"):
+        made(model(), data=copied, calibration=path)
+
+
+def test_a_table_remembers_what_it_was_collected_on(model, folder):
+    first = made(model(NAMES), data=folder, calibration=folder / "test", accuracy=False)
+    table = first.folder / "calibration.npz"
+    with pytest.raises(CalibrationError, match=rf"{table}: 30 of the 30 images that it was calibrated on"):
+        made(model(NAMES), data=folder, calibration=table)
+    assert made(model(NAMES), data=folder, split="validation", calibration=table).calibration == first.calibration
+
+
+def test_the_data_set_as_calibration_is_its_training_images(model, folder):
+    build = made(model(), data=folder, calibration=folder)
+    assert build.calibration["name"] == "letters-train" and build.calibration["images"] == 40
+    alone = made(model(), data=folder, calibration=folder / "train", accuracy=False)
+    assert alone.calibration["images"] == 40 and alone.data is None
+
+
+@pytest.mark.parametrize(("labels", "message"), [
+    ((*NAMES[:9], "z"), r"the images have 'j', which the model does not know; the model knows 'z', of which"),
+    (tuple(f"class {name}" for name in NAMES), r"the images have 'a', 'b', 'c', 'd', 'e' and 5 more"),
+    (tuple(name.upper() for name in NAMES), r"the model knows 'A', 'B', 'C', 'D', 'E' and 5 more")])
+def test_names_that_do_not_match_are_refused(model, folder, labels, message):
+    with pytest.raises(DataError, match=message):
+        made(model(labels), data=folder)
+
+
+def test_a_count_that_differs_and_an_empty_class_are_refused(model, copied):
+    (copied / "test" / "k").mkdir()
+    with pytest.raises(DataError, match=r"11 classes .* the model has 10 outputs"):
+        made(model(), data=copied)
+    (copied / "test" / "k").rmdir()
+    for path in (copied / "test" / "d").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match="no image of 'd' in split 'test'"):
+        made(model(), data=copied)
+
+
+def test_broken_images_are_refused_or_counted(model, copied):
+    (copied / "test" / "b" / "1.png").write_bytes(b"\x89PNG")
+    (copied / "train" / "a" / "1.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"train/a/1\.png: cannot be read as an image .*--skip-broken"):
+        made(model(), data=copied)
+    build = made(model(), data=copied, skip_broken=True)
+    assert (build.data["skipped"], build.data["images"], build.calibration["skipped"]) == (1, 29, 1)
+
+
+def test_among_first_counts_equal_logits_in_order():
+    logits = np.array([[0, 3, 3, 1, 2, 2], [5, 5, 5, 5, 5, 5], [0, 1, 2, 3, 4, 5]], np.float32)
+    assert among_first(logits, np.array([2, 5, 1]), 5).tolist() == [True, False, True]
+    assert among_first(logits, np.array([0, 4, 0]), 5).tolist() == [False, True, False]
+    assert among_first(logits, logits.argmax(1), 1).all()
