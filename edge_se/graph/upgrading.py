@@ -44,8 +44,22 @@ def upgraded(proto: onnx.ModelProto, path: Path, axes: str | None = None,
         proto.ir_version = max(OLDEST_IR, helper.find_min_ir_version_for(list(proto.opset_import)))
     if with_full_floats(proto):
         _drop_casts(proto)
+    _forget_sizes_below_one(proto)
     fix_size(proto, size, axes, path)
     return _raised(proto, path) if opset < OLDEST_OPSET else proto
+
+
+def _forget_sizes_below_one(proto: onnx.ModelProto) -> None:
+    """Makes every size of -1, which Paddle's exporter writes for "any", one that is not known, and 0 of an image."""
+    for graph in graphs_of(proto.graph):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            for dim in value.type.tensor_type.shape.dim:
+                if dim.dim_value < 0:
+                    dim.Clear()
+    for value in (*proto.graph.input, *proto.graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.HasField("dim_value") and dim.dim_value == 0:
+                dim.Clear()
 
 
 def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

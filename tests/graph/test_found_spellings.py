@@ -88,14 +88,14 @@ SPELLINGS = {  # nodes, constants beyond the usual ones
 }
 
 
-def made(nodes, constants, height=16, width=24, listed=False):
+def made(nodes, constants, height=16, width=24, listed=False, batch="n"):
     kept = {name: value for name, value in (CONSTANTS | constants).items()
             if not any(node[0] == "Constant" and node[2] == [name] for node in nodes)}
-    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n", 3, height, width))
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, (batch, 3, height, width))
     graph = helper.make_graph(
         [helper.make_node(kind, inputs, outputs, **(rest[0] if rest else {}))
          for kind, inputs, outputs, *rest in nodes],
-        "found", [image], [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("n", 5))],
+        "found", [image], [helper.make_tensor_value_info("y", TensorProto.FLOAT, (batch, 5))],
         [numpy_helper.from_array(value, name) for name, value in kept.items()])
     if listed:
         graph.input.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, value.shape)
@@ -156,6 +156,23 @@ def test_a_size_that_is_dynamic_is_the_users(tmp_path, run_onnx, kind, height, w
     if height == 16:
         with pytest.raises(ModelError, match=r"--input-size 32x24: the file fixes its height at 16; give 16x24"):
             load_source(str(path), None, SourceOptions(input_size=(32, 24)))
+
+
+@pytest.mark.parametrize("sizes", [(-1, 16, 24), (-1, -1, -1), ("n", -1, "w"), ("n", 0, 0), (0, 16, 24)], ids=str)
+@pytest.mark.parametrize("opset", [11, 13])
+def test_sizes_below_one_are_dynamic(tmp_path, run_onnx, opset, sizes):
+    """Paddle's exporter writes -1 for what is not known, others 0."""
+    batch, height, width = sizes
+    nodes = [constant("w"), *PLAIN[:-1], ("Gemm", ["f", "head", "bias"], ["z"]), ("Softmax", ["z"], ["y"], {"axis": 1})]
+    proto, path = made(nodes, {}, height, width, batch=batch), tmp_path / "m.onnx"
+    proto.opset_import[0].version = opset
+    onnx.save(proto, path)
+    source = load_source(str(path), None, SourceOptions(input_size=None if height == 16 else (16, 24)))
+    assert source.model.input_shape == (None, 3, 16, 24)
+    model, images = quantized(source)
+    expected = run_onnx(made(nodes, {}), images)[0]
+    np.testing.assert_allclose(run_onnx(source.model, images)[0], expected, rtol=1e-3, atol=1e-4)
+    assert sqnr(expected, run_onnx(model, images)[0]) > 20
 
 
 def test_an_old_opset_of_dynamic_size_is_raised_at_the_users(tmp_path, run_onnx):
