@@ -24,8 +24,8 @@ from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import checked, remove_unused_initializers, remove_unused_nodes
 from edge_se.graph.view import GraphView, attribute
 from edge_se.quantization.excitations import Excitation, find_excitations
-from edge_se.quantization.ranges import watched
 from edge_se.quantization.units import excitation_name
+from edge_se.quantization.watching import watched
 
 
 @dataclass(frozen=True, kw_only=True)

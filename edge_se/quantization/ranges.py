@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from edge_se.core.errors import CalibrationError, did_you_mean
@@ -16,12 +15,10 @@ from edge_se.data.images import Images
 from edge_se.data.preprocessing import Preprocessing
 from edge_se.data.splits import filled
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.quantization.histograms import Histogram
+from edge_se.quantization.histograms import Histogram, of_images
 from edge_se.quantization.methods import METHODS
 from edge_se.quantization.targets import Activations, is_symmetric
-
-FLOATS_PER_RUN = 64 * 2**20  # 256 MiB of activations at once, for every net and number of images
-LARGEST_BATCH = 32
+from edge_se.quantization.watching import Watch, quantizable, require_finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +33,10 @@ class Ranges:
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """A histogram of each activation, and what it was collected from."""
+    """A histogram of each activation that some target quantizes, and what it was collected from.
+
+    `logits` are the graph's answers (N, classes) in the order of the images; None when nobody collected them.
+    """
 
     model_sha256: str
     calibration: str
@@ -46,6 +46,7 @@ class Statistics:
     preprocessing: Preprocessing
     histograms: dict[str, Histogram]
     contents: str = ""  # of the images (edge_se.data.leaks); of a bundled set the name says enough
+    logits: NDArray[np.float32] | None = None
 
     def ranges(self, method: str, activations: Activations) -> Ranges:
         """The ranges that `method` chooses for activations of this type."""
@@ -57,7 +58,7 @@ class Statistics:
 
 
 def collect(model: OnnxModel, images: Images, advance: Callable[[int], None] = lambda images: None) -> Statistics:
-    """Runs `images` through the FP32 graph in one pass; `advance` hears of each batch.
+    """Runs `images` through the FP32 graph in one pass, in several threads; `advance` hears of each batch.
 
     Memory does not grow with the number of images, unlike with onnxruntime's entropy and percentile calibrators
     (microsoft/onnxruntime#10503). Raises CalibrationError for images that must not or cannot be used.
@@ -65,71 +66,25 @@ def collect(model: OnnxModel, images: Images, advance: Callable[[int], None] = l
     if images.split in ("test", "validation"):
         raise CalibrationError(f"images of the {images.split} split must not set ranges", where=images.name,
                                fix="calibrate on training images")
-    histograms: dict[str, Histogram] = {}
-    for batch, values in watched(model, images):
-        for name, value in {model.input_name: batch, **values}.items():
-            histograms.setdefault(name, Histogram()).add(value)
-        advance(len(batch))
+    watch = Watch(model, images, quantizable(model.proto))
+    histograms = {name: Histogram() for name in (model.input_name, *watch.names)}
+    logits, lock = dict[int, NDArray[np.float32]](), Lock()
+    answer = model.proto.graph.output[0].name
+
+    def count(first: int, batch: NDArray[Any], values: dict[str, NDArray[np.float32]]) -> None:
+        if answer in values:
+            logits[first] = values[answer][:len(batch)]
+        values[model.input_name] = filled(np.asarray(batch, np.float32), watch.fixed)
+        while values:  # each is freed when it is counted
+            name, value = values.popitem()
+            own = of_images(value, first=first, batch=watch.fixed or len(batch), total=len(images),
+                            at_least=histograms[name].limit)
+            require_finite(name, own.low, own.high)
+            with lock:
+                histograms[name].merge(own)
+
+    watch.each(count, advance)
+    whole = np.concatenate([logits[first] for first in sorted(logits)]) if logits else None
     return Statistics(model_sha256=model.sha256, calibration=images.name, calibration_sha256=images.sha256,
                       images=len(images), split=images.split, preprocessing=images.preprocessing,
-                      histograms=histograms)
-
-
-def watched(model: OnnxModel, images: Images, names: Sequence[str] | None = None
-            ) -> Iterator[tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]]:
-    """Batches of inputs with the tensors `names` of each (None: every float activation), all finite.
-
-    A fixed batch is filled up with copies of its last image. They change no extremes; averages must leave them out.
-    """
-    _require_shape(model, images)
-    session, names = _session_with_outputs(model, names)
-    fixed = model.input_shape[0]
-    for batch in images.batches(fixed or _batch_size(model)):
-        values = dict(zip(names, session.run(names, {model.input_name: filled(batch, fixed)})))
-        for name, value in values.items():
-            _require_finite(name, value)
-        yield batch, values
-
-
-def _session_with_outputs(model: OnnxModel, wanted: Sequence[str] | None) -> tuple[Any, list[str]]:
-    """A session that also returns the tensors `wanted` (None: every float activation), and their names."""
-    import onnxruntime
-
-    proto = model.copy()
-    declared = {value.name for value in proto.graph.output}
-    types = _element_types(proto)
-    names = list(wanted) if wanted is not None else [
-        output for node in proto.graph.node for output in node.output
-        if output and types.get(output) == onnx.TensorProto.FLOAT]
-    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in declared)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session, names
-
-
-def _element_types(proto: onnx.ModelProto) -> dict[str, int]:
-    inferred = onnx.shape_inference.infer_shapes(proto)
-    return {value.name: value.type.tensor_type.elem_type
-            for value in (*inferred.graph.value_info, *inferred.graph.output)}
-
-
-def _batch_size(model: OnnxModel) -> int:
-    """As many images as fit FLOATS_PER_RUN, at most LARGEST_BATCH."""
-    inferred = onnx.shape_inference.infer_shapes(model.proto)
-    floats = sum(math.prod(dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim)
-                 for value in inferred.graph.value_info)
-    return max(1, min(LARGEST_BATCH, FLOATS_PER_RUN // max(1, floats)))
-
-
-def _require_shape(model: OnnxModel, images: Images) -> None:
-    if not images.fits(model.input_shape[1:]):
-        raise CalibrationError(f"images are {images.shape}, the model takes {model.input_shape[1:]}",
-                               where=images.name,
-                               fix="give --calibration with images of the model's own size")
-
-
-def _require_finite(name: str, values: NDArray[np.float32]) -> None:
-    if not np.isfinite(values.sum(dtype=np.float64)):
-        raise CalibrationError(f"tensor '{name}' is not finite on these images", where="calibration",
-                               fix="the model overflows: check its weights and the normalisation")
+                      histograms=histograms, logits=whole if whole is not None and whole.ndim == 2 else None)

@@ -24,6 +24,7 @@ from edge_se.quantization.pixels import without_ties
 from edge_se.quantization.placement import Placement
 from edge_se.quantization.ranges import Ranges
 from edge_se.quantization.targets import Target, is_symmetric
+from edge_se.quantization.watching import with_clipped
 
 SMALLEST_SCALE = 1e-8  # a tensor that was zero on every calibration image still needs a positive scale
 
@@ -33,6 +34,7 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
     if ranges.model_sha256 != model.sha256:
         raise CalibrationError("these ranges were collected on another model", where=ranges.calibration,
                                fix="calibrate this model")
+    ranges = replace(ranges, bounds=with_clipped(model.proto, ranges.bounds))
     if model.metadata:
         symmetric = is_symmetric(target.activations, ranges.bounds[model.input_name][0])
         pixels = without_ties(ranges.bounds[model.input_name], symmetric,

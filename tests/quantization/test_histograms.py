@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edge_se.quantization import methods
-from edge_se.quantization.histograms import BINS, Histogram
+from edge_se.quantization import histograms, methods
+from edge_se.quantization.histograms import BINS, Histogram, of_images
 from edge_se.quantization.methods import METHODS, PERCENTILE
 
 floats = st.floats(-1e6, 1e6, width=32)
@@ -38,8 +38,39 @@ def test_the_order_of_the_batches_does_not_matter(batches, random):
     random.shuffle(shuffled)
     one, other = of(*batches), of(*shuffled)
     assert (one.limit, one.low, one.high) == (other.limit, other.low, other.high)
-    # Values on a border between bins may round into either.
-    np.testing.assert_allclose(np.cumsum(one.counts), np.cumsum(other.counts), atol=8)
+    np.testing.assert_array_equal(one.counts, other.counts)
+    merged = of(shuffled[0])
+    merged.merge(of(*shuffled[1:]))
+    np.testing.assert_array_equal(merged.counts, one.counts)
+
+
+@pytest.mark.parametrize("batches", [([4.0], [5.0]), ([-4.0], [5.0]), ([4.0, 1.0], [-4.5], [4.0]),
+                                     ([0.0], [4.0], [17.0]), ([1e-45], [1.0]), ([3.4e38], [-1.0])])
+def test_a_value_on_the_border_is_in_one_bin_whatever_came_first(batches):
+    one, other = of(*batches), of(*batches[::-1])
+    np.testing.assert_array_equal(one.counts, other.counts)
+    assert one.counts.sum() == sum(map(len, batches))
+
+
+@pytest.mark.parametrize("size, total", [(56 * 56 * 8, 4000), (7 * 7 * 64, 20_000), (1000, 70_000)])
+def test_a_sample_shows_every_place(monkeypatch, size, total):
+    monkeypatch.setattr(histograms, "COUNTED", 2**20)
+    step = histograms._step(size, total)
+    assert step > 1 and size * total / step <= 2**20
+    place = np.arange(size, dtype=np.float32)
+    whole = Histogram()
+    for first in range(0, step, 4):  # in batches of another size than the step
+        batch = np.stack([place] * min(4, step - first))
+        whole.merge(of_images(batch, first=first, batch=len(batch), total=total))
+    expected = of(place)
+    assert (whole.low, whole.high) == (expected.low, expected.high) == (0, size - 1)
+    np.testing.assert_array_equal(whole.counts, expected.counts)
+
+
+def test_a_small_set_is_counted_whole():
+    values = np.random.default_rng(0).standard_normal((4, 65_536)).astype(np.float32)
+    assert of_images(values, first=0, batch=4, total=512).counts.sum() == values.size
+    assert of_images(values, first=0, batch=4, total=5120).counts.sum() < values.size / 9
 
 
 def test_a_tensor_that_is_always_zero():

@@ -7,8 +7,13 @@ import pytest
 from edge_se.core.errors import CalibrationError
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import checked
-from edge_se.quantization import ranges
+from edge_se.quantization import histograms, watching
+from edge_se.quantization.placement import place
 from edge_se.quantization.ranges import collect
+from edge_se.quantization.sensitivity import sqnr_db
+from edge_se.quantization.static import quantize
+from edge_se.quantization.targets import TARGETS
+from edge_se.quantization.watching import quantizable, with_clipped
 
 
 def ranges_of(model, images, method="minmax"):
@@ -24,7 +29,7 @@ def images(random_images):
 def activations(tiny_onnx, images, run_onnx):
     """Name -> all activations, from one run over all images at once."""
     proto = tiny_onnx.copy()
-    names = [node.output[0] for node in proto.graph.node]
+    names = quantizable(proto)
     del proto.graph.output[:]
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     batch = next(images.batches(len(images)))
@@ -52,14 +57,76 @@ def test_provenance_and_progress(tiny_onnx, images):
     heard = []
     statistics = collect(tiny_onnx, images, heard.append)
     assert sum(heard) == statistics.images == 75
-    assert max(heard) <= ranges.LARGEST_BATCH
+    assert max(heard) <= watching.LARGEST_BATCH
     assert (statistics.calibration_sha256, statistics.preprocessing) == (images.sha256, images.preprocessing)
 
 
-def test_memory_stays_bounded_for_large_nets(tiny_onnx, monkeypatch):
-    assert ranges._batch_size(tiny_onnx) == ranges.LARGEST_BATCH
-    monkeypatch.setattr(ranges, "FLOATS_PER_RUN", 1)
-    assert ranges._batch_size(tiny_onnx) == 1
+@pytest.mark.parametrize("floats, batch", [(1, watching.LARGEST_BATCH), (4 * 2**20, 4), (10**9, 1)])
+def test_images_at_once(floats, batch):
+    assert watching.batch_of(floats) == batch
+
+
+@pytest.mark.parametrize("processors", [1, 2, 5])
+def test_threads_change_nothing(tiny_onnx, images, monkeypatch, processors):
+    monkeypatch.setattr(watching, "cpu_count", lambda: processors)
+    monkeypatch.setattr(watching, "LARGEST_BATCH", 9)
+    one, other = collect(tiny_onnx, images), collect(tiny_onnx, images)
+    np.testing.assert_array_equal(one.logits, other.logits)
+    for name, histogram in one.histograms.items():
+        same = other.histograms[name]
+        assert (histogram.low, histogram.high, histogram.limit) == (same.low, same.high, same.limit)
+        np.testing.assert_array_equal(histogram.counts, same.counts)
+
+
+def test_the_answers_come_along(tiny_onnx, images, run_onnx):
+    answers = run_onnx(tiny_onnx.proto, next(images.batches(len(images))))[0]
+    np.testing.assert_allclose(collect(tiny_onnx, images).logits, answers, rtol=1e-4, atol=1e-5)
+
+
+def test_what_only_a_relu_or_clip_reads_is_not_watched(graph_of):
+    proto = graph_of([("Conv", ["x", "w"], ["a"]), ("Relu", ["a"], ["b"]),           # a: not
+                      ("Conv", ["b", "v"], ["c"]), ("Clip", ["c", "", "six"], ["d"]),  # c: not
+                      ("Conv", ["d", "v"], ["e"]), ("Relu", ["e"], ["f"]), ("Add", ["e", "f"], ["g"]),  # e: read twice
+                      ("Exp", ["g"], ["h"]), ("Log", ["h"], ["i"]),                  # h: no target quantizes Exp or Log
+                      ("Relu", ["i"], ["y"])],
+                     {"w": np.ones((4, 3, 1, 1), np.float32), "v": np.ones((4, 4, 1, 1), np.float32),
+                      "six": np.float32(6)})
+    assert quantizable(proto) == ["b", "d", "e", "f", "g", "y"]
+    found = with_clipped(proto, {"b": (0, 1), "d": (0, 6), "e": (-1, 1), "f": (0, 1), "y": (0, 2)})
+    assert (found["a"], found["c"], found["e"], found["i"]) == ((0, 1), (0, 6), (-1, 1), (0, 2))
+
+
+@pytest.mark.parametrize("target", ["cpu", "openvino", "tensorrt"])
+def test_what_is_not_watched_changes_no_file(tiny_onnx, images, monkeypatch, target):
+    few = collect(tiny_onnx, images)
+    monkeypatch.setattr(watching, "_clip_of", lambda name, view: None)
+    every = collect(tiny_onnx, images)
+    assert few.histograms.keys() < every.histograms.keys()
+    rules = TARGETS[target]
+    files = []
+    for statistics in (every, few):
+        files.append(quantize(tiny_onnx, statistics.ranges("mse", rules.activations), rules,
+                              place(tiny_onnx.proto, rules, "all")).content)
+        monkeypatch.undo()
+    assert files[0] == files[1]
+
+
+def test_a_sample_of_the_values_is_as_good(tiny_onnx, images, monkeypatch, run_onnx):
+    """More than `COUNTED` values a tensor: extremes stay exact, and files lose no accuracy."""
+    batch, rules = next(images.batches(len(images))), TARGETS["cpu"]
+    reference, exact = run_onnx(tiny_onnx.proto, batch)[0], collect(tiny_onnx, images)
+    monkeypatch.setattr(histograms, "COUNTED", 2**14)
+    sampled = collect(tiny_onnx, images)
+    assert sampled.histograms["images"].counts.sum() < 2**14 < exact.histograms["images"].counts.sum() / 10
+    for name, histogram in exact.histograms.items():
+        assert (histogram.low, histogram.high) == (sampled.histograms[name].low, sampled.histograms[name].high)
+    placement = place(tiny_onnx.proto, rules, "all")
+
+    def quality(statistics, method):
+        quantized = quantize(tiny_onnx, statistics.ranges(method, "uint8"), rules, placement)
+        return sqnr_db(reference, run_onnx(quantized.proto, batch)[0])
+    for method in ("mse", "percentile", "entropy"):
+        assert quality(sampled, method) > quality(exact, method) - 0.5, method
 
 
 @pytest.mark.parametrize("split", ["train", "calibration", "synthetic"])
