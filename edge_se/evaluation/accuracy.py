@@ -24,6 +24,7 @@ from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
 from edge_se.graph.onnx_model import OnnxModel
 
 BATCH = 100
+PIXELS = BATCH * 64 * 64  # at once: larger images come in smaller batches, which are no slower and take less memory
 Advance = Callable[[int], None]
 
 
@@ -53,11 +54,21 @@ def logits_of(model: OnnxModel, images: Images, advance: Advance = lambda images
         advance(len(images))
         return cached
     logits = _compute(model, images, advance)
-    content = io.BytesIO()
-    np.save(content, logits)
-    with suppress(EdgeSeError):  # a read-only or full cache costs time next time, nothing else
-        write_bytes(path, content.getvalue())
+    _write(path, logits)
     return logits
+
+
+def remember(model: OnnxModel, images: Images, logits: NDArray[np.float32]) -> None:
+    """Keeps the (N, classes) that a run for another purpose computed where `logits_of` looks for them."""
+    if model.metadata:
+        images = images.seen_by(model.metadata.preprocessing)
+    _write(cache_dir() / "logits" / f"{_key(model, images)}.npy", logits)
+
+
+def batch_of(images: Images) -> int:
+    """How many of the images are evaluated at once."""
+    height, width = images.preprocessing.size
+    return max(1, min(BATCH, PIXELS // (height * width)))
 
 
 def top1(logits: NDArray[np.float32], labels: Labels) -> float:
@@ -98,7 +109,7 @@ def _compute(model: OnnxModel, images: Images, advance: Advance) -> NDArray[np.f
     _require_shape(model, images)
     parts = []
     with OnnxRuntime().open(model, Device()) as session:
-        for batch in images.batches(model.input_shape[0] or BATCH):
+        for batch in images.batches(model.input_shape[0] or batch_of(images)):
             parts.append(session.run(filled(batch, model.input_shape[0]))[: len(batch)])
             advance(len(batch))
     return np.concatenate(parts)
@@ -114,6 +125,13 @@ def _key(model: OnnxModel, images: Images) -> str:
     parts = (model.sha256, model.target, images.key, repr(replace(images.preprocessing, labels=())),
              str(environment.version_of("onnxruntime")), *environment.cpu_flags())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _write(path: Path, logits: NDArray[np.float32]) -> None:
+    content = io.BytesIO()
+    np.save(content, logits)
+    with suppress(EdgeSeError):  # a read-only or full cache costs time next time, nothing else
+        write_bytes(path, content.getvalue())
 
 
 def _read(path: Path, count: int) -> NDArray[np.float32] | None:

@@ -39,13 +39,14 @@ class Watch:
         floats = _floats_of_an_image(model)
         self._batch = self.fixed or batch_of(floats)
         self._threads = max(1, min(cpu_count(), FLOATS_AT_ONCE // max(1, floats * self._batch)))
-        proto = model.copy()
-        declared = {value.name for value in proto.graph.output}
-        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in declared)
+        declared = {value.name for value in model.proto.graph.output}
+        more = onnx.ModelProto()
+        more.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in declared)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = cpu_count() - self._threads + 1  # they share a pool, and each has its own thread
-        self._session: Any = onnxruntime.InferenceSession(proto.SerializeToString(), options,
+        # Readers of protobuf merge what is appended: the graph gets more outputs, and no copy of it is made.
+        self._session: Any = onnxruntime.InferenceSession(model.content + more.SerializeToString(), options,
                                                           providers=["CPUExecutionProvider"])
 
     def run(self, batch: NDArray[Any]) -> Values:
@@ -109,7 +110,7 @@ def quantizable(proto: onnx.ModelProto) -> list[str]:
     what they make of it (`with_clipped`).
     """
     operators = {operator for target in TARGETS.values() for operator in target.operators}
-    inferred = onnx.shape_inference.infer_shapes(proto)
+    inferred = _inferred(proto)
     floats = {value.name for value in (*inferred.graph.value_info, *inferred.graph.output)
               if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
     view, names = GraphView(proto), []
@@ -146,9 +147,23 @@ def _clip_of(name: str, view: GraphView) -> onnx.NodeProto | None:
 
 
 def _floats_of_an_image(model: OnnxModel) -> int:
-    inferred = onnx.shape_inference.infer_shapes(model.proto)
+    weights = {tensor.name for tensor in model.proto.graph.initializer}  # exporters tell their shapes, too
     return sum(math.prod(dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim)
-               for value in inferred.graph.value_info)
+               for value in _inferred(model.proto).graph.value_info if value.name not in weights)
+
+
+def _inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with the shapes of its tensors; weights, which take memory and tell no shapes, have no values there."""
+    light = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import, functions=proto.functions)
+    for field, value in proto.graph.ListFields():
+        if field.name != "initializer":
+            light.graph.MergeFrom(onnx.GraphProto(**{field.name: value}))
+    for tensor in proto.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1:
+            light.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+        else:
+            light.graph.initializer.append(tensor)
+    return onnx.shape_inference.infer_shapes(light)
 
 
 def _require_shape(model: OnnxModel, images: Images) -> None:

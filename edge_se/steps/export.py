@@ -10,6 +10,7 @@ from edge_se.core import environment
 from edge_se.core.arguments import Names, PathLike, names_of, path_of, text_of
 from edge_se.core.artifacts import BUILDS, MANIFEST, Build
 from edge_se.core.files import alone_in, sweep, unfinished, write_bytes, write_json
+from edge_se.core.memory import give_back
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data.dataset import find_dataset
 from edge_se.data.leaks import require_apart, require_not_calibrated_on
@@ -71,6 +72,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
         source = named_by(load_source(model, weights, preprocessing, untrained), dataset)
         advance(1)
     seconds = time.monotonic() - started
+    give_back()
     require_output(out or BUILDS / (f"{source.name}-{FOLDED}" if fold_excitations else source.name), model, bundle)
     if source.assumption:
         progress.note(source.assumption)
@@ -96,6 +98,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
             quantizing.search(statistics, held_out, budget, out or BUILDS / source.name, progress)
         made += quantizing.models(statistics)
         quantizing.tell_of_groups(progress)
+        give_back()
     warn_of_old_versions(made, progress)
     if chosen is not EFFORTS["quick"]:
         warn_of_slow(made, progress)

@@ -10,10 +10,12 @@ from pathlib import Path
 from edge_se.backends.base import Device
 from edge_se.backends.table import first_that_runs
 from edge_se.core.errors import EdgeSeError, ModelError
+from edge_se.core.memory import give_back
 from edge_se.core.progress import Progress
 from edge_se.data.calibration import bundled
 from edge_se.data.images import Images
 from edge_se.data.leaks import contents_of
+from edge_se.evaluation.accuracy import remember
 from edge_se.graph.metadata import write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source import Source
@@ -84,6 +86,9 @@ class Quantizing:
             collected = collect(self._model, images, advance)
         if images.name not in bundled():
             collected = replace(collected, contents=contents_of(images))
+        if collected.logits is not None:  # agreement needs no second pass
+            remember(self._model, images, collected.logits)
+        give_back()
         self._share = (time.monotonic() - started) / len(self._chosen)
         return collected
 

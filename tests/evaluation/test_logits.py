@@ -146,3 +146,18 @@ def test_a_fixed_batch_is_filled_up_and_the_filling_dropped(tiny_onnx, random_im
 def test_images_of_another_size_are_refused(tiny_onnx, random_images, cache):
     with pytest.raises(ModelError, match=r"takes images of \(3, 32, 32\), random-calibration has \(3, 16, 16\)"):
         logits_of(tiny_onnx, random_images(3, size=16))
+
+
+def test_what_another_run_computed_is_taken(tiny_onnx, random_images, cache, opened):
+    images = random_images(6)
+    known = np.arange(60, dtype=np.float32).reshape(6, 10)
+    accuracy.remember(tiny_onnx, images, known)
+    np.testing.assert_array_equal(logits_of(tiny_onnx, images), known)
+    assert not opened
+    assert not np.array_equal(logits_of(tiny_onnx, random_images(6, "train").first(5)), known[:5])  # its own images
+
+
+@pytest.mark.parametrize("size, batch", [((32, 32), 100), ((64, 64), 100), ((224, 224), 8), ((64, 128), 50),
+                                         ((2048, 2048), 1)])
+def test_larger_images_come_in_smaller_batches(random_images, size, batch):
+    assert accuracy.batch_of(random_images(1).seen_by(replace(CIFAR10, size=size))) == batch
