@@ -15,6 +15,7 @@ from edge_se.core.errors import ModelError
 from edge_se.core.files import sha256_of
 from edge_se.data.cifar10 import CLASSES
 from edge_se.data.preprocessing import CIFAR10, Preprocessing, assumed
+from edge_se.graph.class_names import names_in
 from edge_se.graph.foreign import normalised
 from edge_se.graph.image_input import ImageInput, image_facts
 from edge_se.graph.libraries.base import Library, trained_net, untrained_net
@@ -179,7 +180,8 @@ def _from_graph(original: OnnxModel, path: Path, options: SourceOptions, origin:
     whole, image = OnnxModel.of(proto), image_facts(proto, axes, path)
     if metadata is None:
         _require_count(options.labels, _classes(whole))
-        how, assumption = preprocessing_told(options, image, labels=options.labels or ())
+        labels = options.labels or names_in(original.proto, _classes(whole))
+        how, assumption = preprocessing_told(options, image, labels=labels)
         metadata = ModelMetadata(model=path.stem, preprocessing=how)
     elif given := options.of_preprocessing():
         listed = " and ".join(map(option_of, given))
