@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from edge_se.cli.options import Data, Json, Out, Quiet, printed_as_json, progress_of
+from edge_se.cli.options import Json, Out, OwnData, Quiet, printed_as_json, progress_of
 from edge_se.reporting.console import print_line
 from edge_se.steps import completion
 
@@ -21,18 +21,26 @@ def train(model: Annotated[str, typer.Option(autocompletion=completion.models,
           device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
           out: Out = None,
           resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+          input_size: Annotated[Optional[int], typer.Option(
+              "--input-size", help="Pixels of a side, with images of your own; default: the model's.")] = None,
           tensorboard: Annotated[bool, typer.Option("--tensorboard",
                                                     help="Also write event files to --out/tensorboard.")] = False,
-          data: Data = None, json: Json = False, quiet: Quiet = False) -> None:
+          data: OwnData = None, json: Json = False, quiet: Quiet = False) -> None:
     """Train a net; write weights and a card with its measured accuracy."""
     from edge_se.steps.train import train as step
 
     card = step(model, recipe=recipe, epochs=epochs, seed=seed, device=device, out=out, resume=resume, data=data,
-                tensorboard=tensorboard, progress=progress_of(quiet))
+                input_size=input_size, tensorboard=tensorboard, progress=progress_of(quiet))
     if "rank" in card:  # the first of torchrun's processes prints
         return
     if printed_as_json(card, json):
         return
-    print_line(f"{card['out']}: test top-1 {card['test']['top1']:.2f} % (n = {card['test']['n']:,}, 95 % CI "
-               f"{card['test']['ci95'][0]:.2f}–{card['test']['ci95'][1]:.2f}), validation "
-               f"{card['validation']['top1']:.2f} %")
+    test = card.get("test")
+    told = f"validation {card['validation']['top1']:.2f} %"
+    if test:
+        low, high = test["ci95"]
+        told = f"test top-1 {test['top1']:.2f} % (n = {test['n']:,}, 95 % CI {low:.2f}–{high:.2f}), {told}"
+    print_line(f"{card['out']}: {told}")
+    if "dataset" in card:
+        weights = f"{card['out']}/{card['weights']['file']}"
+        print_line(f"to export it: edge-se export --model {model} --weights {weights} --data {data} --int8")

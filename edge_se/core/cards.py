@@ -7,7 +7,7 @@ from typing import Any
 
 from edge_se.core.assets import asset
 from edge_se.core.errors import ArtifactError
-from edge_se.core.files import read_json
+from edge_se.core.files import read_json, sha256_of
 
 CARD, WEIGHTS = "card.json", "weights.safetensors"  # beside each other wherever both are
 
@@ -21,6 +21,16 @@ def card_of(name: str) -> dict[str, Any] | None:
 def weights_of(name: str) -> Path:
     """Where the weights of the net `name` lie, if they come with edge-se."""
     return asset("models", name, WEIGHTS)
+
+
+def card_beside(weights: Path) -> dict[str, Any] | None:
+    """The card of the run that wrote `weights`; None where none lies beside them, or one of other weights."""
+    path = weights.with_name(CARD)
+    if not path.is_file():
+        return None
+    card = read_json(path, ArtifactError)
+    told = card.get("weights")
+    return card if isinstance(told, dict) and told.get("sha256") == sha256_of(weights) else None
 
 
 def has_weights(name: str) -> bool:

@@ -15,6 +15,7 @@ from edge_se.core.toml_files import Table, read_toml
 
 DEFAULT = "fast-cpu"
 LONGEST = 100_000  # epochs; far beyond any training, and a list of them still takes no time
+SIDES = (8, 224)  # pixels of an image that a net is trained on
 LARGEST_SEED = 2**63 - 1  # torch takes one bit more
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -43,7 +44,7 @@ class Phase(Table):
     """Epochs trained at one resolution; progressive resizing is several phases of growing resolution."""
 
     epochs: StrictInt = Field(gt=0, le=LONGEST)
-    resolution: StrictInt = Field(default=32, ge=8, le=224)
+    resolution: StrictInt = Field(default=32, ge=SIDES[0], le=SIDES[1])
 
 
 class Optimizer(Part):
@@ -166,6 +167,22 @@ class Recipe(Part):
         if not 0 <= seed <= LARGEST_SEED:
             raise RecipeError(f"{seed} is no seed", where="--seed", fix=f"give 0 to {LARGEST_SEED:,}")
         return self.model_copy(update={"seed": seed})
+
+    def sized(self, size: int) -> Recipe:
+        """The same recipe for images of `size` pixels: what it says in pixels grows with its last resolution."""
+        last = self.resolutions[-1]
+        if size == last:
+            return self
+        low, high = SIDES
+        if not low <= size <= high:
+            raise RecipeError(f"no net is trained at {size} pixels", where="--input-size", fix=f"give {low} to {high}")
+        phases = tuple(phase.model_copy(update={"resolution": size if phase.resolution == last else
+                                                min(high, max(low, round(phase.resolution * size / last)))})
+                       for phase in self.phases)
+        own = self.augmentation
+        grown = own.model_copy(update={"translate": min(16, round(own.translate * size / last)),
+                                       "cutout": min(32, round(own.cutout * size / last))})
+        return self.model_copy(update={"phases": phases, "augmentation": grown})
 
     def shortened(self, epochs: int) -> Recipe:
         """The same recipe for `epochs` in all. Phases shrink in proportion; one that remains has an epoch at least."""

@@ -1,4 +1,4 @@
-"""Augmentation of a whole batch at once: translation, flip and cutout are one gather from the resident uint8 tensor."""
+"""Augmentation of a whole batch at once: translation, flip and cutout are one gather from uint8 pixels."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch.nn.functional as F
 
 from edge_se.core.recipes import Augmentation
 from edge_se.data import distortions, policies
-from edge_se.data.cifar10 import MEAN, STD
 from edge_se.data.draws import Draws
+from edge_se.data.preprocessing import CIFAR10, Preprocessing
+from edge_se.data.training_pixels import TrainingPixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,21 +26,21 @@ class Batch:
 
 
 class Augmenter:
-    """Turns indices into normalised, augmented batches on the device of `pixels` (uint8, (N, 3, H, W)).
+    """Turns indices into normalised, augmented batches on the device of `pixels`, for a net of preprocessing `how`.
 
     Every draw comes from the generator that the caller seeds, so a batch depends on (seed, epoch, step) alone
     and a resumed run sees exactly what the uninterrupted one would have seen. Draws are made for the whole batch;
     `rows` picks what one of several processes computes; together they see what a single process would see.
     """
 
-    def __init__(self, pixels: torch.Tensor, recipe: Augmentation, seed: int) -> None:
-        self._pixels, self._recipe = pixels.permute(0, 2, 3, 1).contiguous(), recipe
+    def __init__(self, pixels: TrainingPixels, recipe: Augmentation, seed: int, how: Preprocessing = CIFAR10) -> None:
+        self._pixels, self._recipe = pixels, recipe
         device = pixels.device
-        self._size = pixels.shape[-1]
+        self._size = pixels.size
         side = torch.randint(0, 2, (len(pixels),), generator=torch.Generator().manual_seed(seed))
         self._first_side = side.to(device).bool()
-        self._scale = (1 / (255 * torch.tensor(STD))).to(device)
-        self._shift = (-torch.tensor(MEAN) / torch.tensor(STD)).to(device)
+        mean, std = torch.tensor(how.mean), torch.tensor(how.std)
+        self._scale, self._shift = (1 / (255 * std)).to(device), (-mean / std).to(device)
         self._policy = policies.policy(recipe)
 
     def mixed(self, indices: torch.Tensor, epoch: int, resolution: int, generator: torch.Generator,
@@ -82,7 +83,8 @@ class Augmenter:
         steps = torch.arange(self._size, device=self._pixels.device)
         columns = torch.where(self._flipped(indices, epoch, draws)[:, None], steps.flip(0), steps)
         rows, columns = steps + offsets[0], columns + offsets[1]
-        images = self._pixels[indices[:, None, None], self._inside(rows)[:, :, None], self._inside(columns)[:, None, :]]
+        own = torch.arange(len(indices), device=self._pixels.device)[:, None, None]
+        images = self._pixels.of(indices)[own, self._inside(rows)[:, :, None], self._inside(columns)[:, None, :]]
         if self._recipe.padding == "reflect" or not self._recipe.translate:
             return images
         real = (rows == self._inside(rows))[:, :, None] & (columns == self._inside(columns))[:, None, :]

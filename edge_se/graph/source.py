@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_se.core.cards import weights_of
+from edge_se.core.cards import CARD, card_beside, weights_of
 from edge_se.core.errors import ModelError
 from edge_se.core.files import sha256_of
 from edge_se.data.cifar10 import CLASSES
 from edge_se.data.preprocessing import CIFAR10, Preprocessing, assumed
+from edge_se.device.agent.preprocess import of_document
 from edge_se.graph.class_names import names_in
 from edge_se.graph.foreign import normalised
 from edge_se.graph.image_input import ImageInput, image_facts
@@ -99,13 +100,26 @@ def _from_zoo(name: str, weights: Path | None) -> Source:
         raise ModelError("no such weights", where=path,
                          fix=f"{train}give them with --weights, or try the net's structure, size and latency with "
                              "--untrained")
+    spec, how = _trained_on(spec, path)
     net = build(spec)
     from edge_se.nets.weights import load_weights
 
     load_weights(net, path)
-    metadata = ModelMetadata(model=name, preprocessing=preprocessing_of(spec), source_sha256=sha256_of(path),
-                             params=_params(net))
+    metadata = ModelMetadata(model=name, preprocessing=how, source_sha256=sha256_of(path), params=_params(net))
     return _from_net(net, metadata, spec.input_size, {"kind": "zoo", "weights": path.name})
+
+
+def _trained_on(spec: ModelSpec, weights: Path) -> tuple[ModelSpec, Preprocessing]:
+    """The net and its preprocessing as the card beside the weights says, where they were trained on other images."""
+    card = card_beside(weights)
+    if card is None or "preprocessing" not in card:
+        return spec, preprocessing_of(spec)
+    try:
+        how = of_document(card["preprocessing"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"holds no readable preprocessing ({error})", where=weights.with_name(CARD),
+                         fix="take the card as `edge-se train` wrote it") from error
+    return replace(spec, classes=len(how.labels), input_size=how.size[0]), how
 
 
 def _untrained(name: str, weights: Path | None) -> Source:

@@ -17,12 +17,12 @@ from edge_se.core.outputs import require_folder
 from edge_se.core.progress import SILENT, Progress
 from edge_se.core.recipes import Recipe, find_recipe, read_recipe, recipe_of
 from edge_se.data import cifar10, splits
-from edge_se.data.preprocessing import CIFAR10
-from edge_se.data.splits import ImageSet
+from edge_se.data.images import Images
 from edge_se.evaluation.statistics import wilson_interval
 from edge_se.nets.arithmetic import size_of
 from edge_se.nets.spec import ModelSpec
 from edge_se.nets.zoo import build, spec_of
+from edge_se.steps.train_data import TrainingData, training_data
 from edge_se.steps.train_watch import Watch
 
 if TYPE_CHECKING:
@@ -36,9 +36,11 @@ RUNS = Path("runs")
 
 def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = None, seed: int | None = None,
           device: str = "auto", out: PathLike | None = None, resume: bool = False, data: PathLike | None = None,
-          tensorboard: bool = False, test: bool = True, progress: Progress = SILENT) -> dict[str, Any]:
+          input_size: int | None = None, tensorboard: bool = False, test: bool = True,
+          progress: Progress = SILENT) -> dict[str, Any]:
     """Trains, then writes `weights.safetensors` (fp16), `card.json`, `run.json` and `log.csv` to `out`
     (runs/NAME-sSEED). `recipe` is a file or the name of a shipped one; without it the net's own, else `fast-cpu`.
+    `data` is CIFAR-10 or labelled images in any layout, for which the net gets their classes and `input_size`.
 
     The card's figures are those of the fp16 weights that were written, read back; the test set is read once, here, or,
     without `test`, not at all.
@@ -46,9 +48,6 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
     """
     out, data = path_of(out), path_of(data)
     spec = spec_of(model)
-    if spec.classes != len(cifar10.CLASSES):
-        raise TrainingError(f"has {spec.classes} classes, and CIFAR-10 {len(cifar10.CLASSES)}", where=model,
-                            fix="choose another net: `edge-se models list`")
     path = find_recipe(recipe) if recipe else recipe_of(model)
     chosen = _recipe(path, epochs, seed)
     loop = _loop()
@@ -68,25 +67,25 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
                             fix="leave --resume out to begin anew, or name the folder of the run with --out")
     if not (folder / loop.CHECKPOINT).exists():  # which tells whose run it is, when a run goes on
         require_folder(folder, {MANIFEST: "run", CARD: "card"}, (WEIGHTS, logs.LOG), sources=(path,))
-    cifar = cifar10.require(data)
-    images, validation = splits.load("train", cifar), splits.load("validation", cifar)
+    seen = training_data(spec, chosen, data, input_size, progress)
+    spec, chosen = seen.spec, seen.recipe
     board = logs.TensorBoard(folder) if tensorboard and process.first else None
     with distributed.joined(where) as group, Watch(progress if group.first else SILENT, chosen, board) as watch:
         if group.first:
-            other = start_run(folder, spec, chosen, path.name, (images, validation), where, group.size, resume)
+            other = start_run(folder, spec, chosen, path.name, {"train": seen.images, "validation": seen.validation},
+                              where, group.size, resume)
             if other:
                 progress.note(f"goes on with another value of {', '.join(other)} than it began with: its weights will "
                               "not be those of a run without the interruption")
             if compiles(chosen):
                 progress.note("compiles the net in the first step at each resolution, which may take a minute or more")
         with telling(progress if group.first else SILENT, lambda: _kept(folder / loop.CHECKPOINT)):
-            trained = loop.train(spec, chosen, images, validation, folder=folder, device=where, resume=resume,
+            trained = loop.train(spec, chosen, seen.images, seen.validation, folder=folder, device=where, resume=resume,
                                  watcher=watch, group=group)
     if not process.first:
         return {"schema": SCHEMA, "model": spec.name, "out": str(folder), "rank": process.rank}
-    scored = (validation, splits.load("test", cifar)) if test else (validation,)
     with telling(progress, lambda: _kept(folder / loop.CHECKPOINT)):
-        card = _finish(spec, chosen, trained, images, scored, folder, progress)
+        card = _finish(seen, trained, test, folder, progress)
     finish_run(folder)
     return card | {"out": str(folder)}
 
@@ -131,32 +130,35 @@ def _net(spec: ModelSpec, weights: Path) -> nn.Module:
     return net
 
 
-def _finish(spec: ModelSpec, recipe: Recipe, trained: TrainedNet, images: ImageSet, scored: tuple[ImageSet, ...],
-            folder: Path, progress: Progress) -> dict[str, Any]:
+def _finish(seen: TrainingData, trained: TrainedNet, test: bool, folder: Path, progress: Progress) -> dict[str, Any]:
     from edge_se.nets.weights import save_weights
     from edge_se.training.logs import write_log
 
+    spec, recipe, how = seen.spec, seen.recipe, seen.preprocessing
     weights, resolution = folder / WEIGHTS, recipe.resolutions[-1]
     if resolution != spec.input_size:
         progress.note(f"trained at {resolution} px, where '{spec.name}' is exported at {spec.input_size} px")
     save_weights(weights, trained.state, {"model": spec.name, "recipe_sha256": recipe.sha256})
     net = _net(spec, weights)
-    scores = {kind.split: _scored(net, kind, resolution, recipe.tta, progress) for kind in scored}
+    scored = {"validation": seen.validation} | ({"test": seen.test()} if test and seen.test else {})
+    scores = {role: _scored(net, kind, resolution, recipe.tta, progress) for role, kind in scored.items()}
     card = {
         "schema": SCHEMA, "model": spec.name, "architecture": asdict(spec),
         "params": sum(parameter.numel() for parameter in net.parameters()),
         "macs": size_of(spec, resolution).macs,  # as `models list` counts: before export folds anything
-        "input": {"layout": CIFAR10.layout, "size": resolution, "mean": list(CIFAR10.mean), "std": list(CIFAR10.std)},
-        "labels": list(cifar10.CLASSES),
+        "input": {"layout": how.layout, "size": resolution, "mean": list(how.mean), "std": list(how.std)},
+        "labels": list(seen.labels),
         "weights": {"file": weights.name, "sha256": sha256_of(weights), "dtype": "float16"},
         "recipe": {"sha256": recipe.sha256, "content": recipe.model_dump(mode="json")},
-        "splits": {kind.split: {"name": kind.name, "n": len(kind), "sha256": kind.sha256}
-                   for kind in (images, *scored)},
+        "splits": {role: {"name": kind.name, "n": len(kind), "sha256": kind.sha256}
+                   for role, kind in {"train": seen.images, **scored}.items()},
         **{split: figures[0] for split, figures in scores.items()},
         "best_epoch": trained.best_epoch, "epochs": recipe.epochs, "seed": recipe.seed,
         "seconds": round(trained.seconds, 1), "device": trained.device, "amp": trained.amp,
         "compiled": trained.compiled, "hardware": environment.hardware(), "versions": environment.versions(),
         "commit": environment.commit(), "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    if seen.described is not None:
+        card |= {"dataset": seen.described, "preprocessing": how.document()}
     if recipe.tta != "none":  # another figure, of twice the work per image: never in the place of the main one
         card["tta"] = {"views": recipe.tta, **{split: figures[1] for split, figures in scores.items()}}
     write_log(folder, trained.history)
@@ -164,7 +166,7 @@ def _finish(spec: ModelSpec, recipe: Recipe, trained: TrainedNet, images: ImageS
     return card
 
 
-def _scored(net: nn.Module, images: ImageSet, resolution: int, tta: str,
+def _scored(net: nn.Module, images: Images, resolution: int, tta: str,
             progress: Progress) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Top-1 in FP32 at `resolution` with its 95 % Wilson interval, in percent; then the same of the mean of the
     logits of each image and its mirror image, where `tta` is "flip".

@@ -16,7 +16,10 @@ from torch import nn
 from edge_se.core.errors import TrainingError
 from edge_se.core.recipes import Recipe
 from edge_se.data.augment import Augmenter, Batch, resize
-from edge_se.data.splits import ImageSet
+from edge_se.data.contents import TRAIN, VALIDATION
+from edge_se.data.dataset import HELD_OUT
+from edge_se.data.images import Images
+from edge_se.data.training_pixels import training_pixels
 from edge_se.nets.spec import ModelSpec
 from edge_se.nets.zoo import build
 from edge_se.training.averaging import average_of
@@ -70,7 +73,7 @@ class TrainedNet:
     device: str = "cpu"
 
 
-def train(spec: ModelSpec, recipe: Recipe, images: ImageSet, validation: ImageSet, *, folder: Path,
+def train(spec: ModelSpec, recipe: Recipe, images: Images, validation: Images, *, folder: Path,
           device: torch.device, resume: bool, watcher: Watcher, group: Group = ALONE) -> TrainedNet:
     """Trains `spec` on `images` by `recipe`, choosing the checkpoint on `validation`.
 
@@ -78,7 +81,7 @@ def train(spec: ModelSpec, recipe: Recipe, images: ImageSet, validation: ImageSe
     In a `group` the first process writes. Raises TrainingError when the loss stops being finite or a checkpoint does
     not belong to this run.
     """
-    if images.split != "train" or validation.split != "validation":
+    if images.split != TRAIN or validation.split not in (VALIDATION, HELD_OUT):
         raise TrainingError(f"trains on 'train' and chooses on 'validation', not on '{images.split}' and "
                             f"'{validation.split}'", where="train")
     run = _Run(spec, recipe, images, validation, folder, device, group)
@@ -94,7 +97,7 @@ def train(spec: ModelSpec, recipe: Recipe, images: ImageSet, validation: ImageSe
 class _Run:
     """One training run; `state` holds all that a checkpoint needs."""
 
-    def __init__(self, spec: ModelSpec, recipe: Recipe, images: ImageSet, validation: ImageSet, folder: Path,
+    def __init__(self, spec: ModelSpec, recipe: Recipe, images: Images, validation: Images, folder: Path,
                  device: torch.device, group: Group) -> None:
         if images.labels is None or validation.labels is None:
             raise TrainingError("training needs labelled images", where=images.name)
@@ -104,7 +107,8 @@ class _Run:
         self._consistent = True  # whether the net is where `state` says
         self.amp = amp_type(recipe, device)
         self.labels = torch.from_numpy(images.labels.astype(np.int64)).to(device)
-        self.augmenter = Augmenter(torch.from_numpy(images.pixels).to(device), recipe.augmentation, recipe.seed)
+        self.pixels = training_pixels(images, device)
+        self.augmenter = Augmenter(self.pixels, recipe.augmentation, recipe.seed, images.preprocessing)
         self.validation = validation
         self.steps_per_epoch = len(images) // recipe.batch_size
         self.total_steps = self.steps_per_epoch * recipe.epochs
@@ -177,6 +181,7 @@ class _Run:
         torch.manual_seed(_seed(self.recipe.seed, state.epoch, state.step, 1 + self.group.rank))
         indices = self._order(state.epoch)[state.step * size : (state.step + 1) * size]
         batch = self.augmenter.mixed(indices, state.epoch, self.recipe.resolutions[state.epoch], generator, self.rows)
+        self._expect_next()
         self._set_learning_rate(state.epoch * self.steps_per_epoch + state.step)
         self.net.train()
         self._consistent = False  # from here on batch norms and weights change
@@ -187,6 +192,12 @@ class _Run:
         self._consistent = True
         for number, value in enumerate(read, state.step + 1 - len(read)):
             watcher.step(state.epoch, number, self.steps_per_epoch, value)
+
+    def _expect_next(self) -> None:
+        """Has the images of the epoch's next step made ready beside this one, where they are decoded for each step."""
+        state, size = self.state, self.recipe.batch_size
+        if state.step + 1 < self.steps_per_epoch and not self.recipe.augmentation.mixup and self.rows is None:
+            self.pixels.expect(self._order(state.epoch)[(state.step + 1) * size : (state.step + 2) * size])
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         with self._autocast():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from edge_se.core import environment
 from edge_se.core.errors import TrainingError
 from edge_se.core.files import read_json, write_json
 from edge_se.core.recipes import Recipe
-from edge_se.data.splits import ImageSet
+from edge_se.data.images import Images
 from edge_se.nets.spec import ModelSpec
 from edge_se.training.compiling import compiles
 from edge_se.training.precision import AMP_NAMES, amp_type, device_name
@@ -24,9 +24,11 @@ MANIFEST = "run.json"
 ARITHMETIC = ("device", "amp", "compiled", "processes")  # what rounds sums otherwise, and may change with the machine
 
 
-def start_run(folder: Path, spec: ModelSpec, recipe: Recipe, recipe_name: str, images: Iterable[ImageSet],
+def start_run(folder: Path, spec: ModelSpec, recipe: Recipe, recipe_name: str, images: Mapping[str, Images],
               device: torch.device, processes: int, resume: bool) -> list[str]:
-    """Writes the manifest; a resumed run keeps its times of starting. TrainingError when it was another run.
+    """Writes the manifest, with `images` by what they are for; a resumed run keeps its times of starting.
+
+    Raises TrainingError when it was another run.
 
     Returns the fields of ARITHMETIC in which a resumed run differs from its start: its result is then not bit-exact.
     """
@@ -35,7 +37,7 @@ def start_run(folder: Path, spec: ModelSpec, recipe: Recipe, recipe_name: str, i
     document = {
         "schema": SCHEMA, "model": spec.name, "architecture": asdict(spec),
         "recipe": {"name": recipe_name, "sha256": recipe.sha256, "content": recipe.model_dump(mode="json")},
-        "data": {kind.split: {"name": kind.name, "n": len(kind), "sha256": kind.sha256} for kind in images},
+        "data": {role: {"name": kind.name, "n": len(kind), "sha256": kind.sha256} for role, kind in images.items()},
         "seed": recipe.seed, "epochs": recipe.epochs, "device": device_name(device),
         "amp": AMP_NAMES[amp_type(recipe, device)], "compiled": compiles(recipe), "processes": processes,
         "hardware": environment.hardware(), "versions": environment.versions(), "commit": environment.commit(),

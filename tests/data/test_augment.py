@@ -7,6 +7,7 @@ import torch
 from edge_se.core.recipes import Augmentation
 from edge_se.data.augment import Augmenter, resize
 from edge_se.data.preprocessing import CIFAR10, tensor
+from edge_se.data.training_pixels import Held
 
 COUNT, SIZE = 24, 16
 PLAIN = Augmentation(translate=0, flip="none", cutout=0)
@@ -21,7 +22,7 @@ def pixels(random_images):
 def batch(pixels):
     def make(recipe, *, epoch=0, resolution=SIZE, seed=0, draw=0, indices=None):
         indices = torch.arange(COUNT) if indices is None else indices
-        augmenter = Augmenter(torch.from_numpy(pixels), recipe, seed)
+        augmenter = Augmenter(Held(torch.from_numpy(pixels)), recipe, seed)
         return augmenter.batch(indices, epoch, resolution, torch.Generator().manual_seed(draw))
     return make
 
@@ -121,7 +122,7 @@ def test_jitter_and_its_like_keep_the_mean_on_average(batch):
 
 @pytest.mark.parametrize("recipe", [EVERYTHING, EVERYTHING.model_copy(update={"policy": "autoaugment"})])
 def test_processes_see_together_what_one_sees(pixels, recipe):
-    augmenter, indices = Augmenter(torch.from_numpy(pixels), recipe, 0), torch.arange(COUNT).roll(5)
+    augmenter, indices = Augmenter(Held(torch.from_numpy(pixels)), recipe, 0), torch.arange(COUNT).roll(5)
 
     def made(rows):
         return augmenter.mixed(indices, 1, SIZE, torch.Generator().manual_seed(3), rows)
@@ -134,7 +135,7 @@ def test_processes_see_together_what_one_sees(pixels, recipe):
 
 def test_mixup_mixes_images_as_it_says(pixels):
     indices = torch.arange(COUNT).roll(3)
-    augmenter = Augmenter(torch.from_numpy(pixels), PLAIN.model_copy(update={"mixup": 1.0}), 0)
+    augmenter = Augmenter(Held(torch.from_numpy(pixels)), PLAIN.model_copy(update={"mixup": 1.0}), 0)
     plain, shares = torch.from_numpy(tensor(pixels, CIFAR10)), []
     for draw in range(30):
         batch = augmenter.mixed(indices, 0, SIZE, torch.Generator().manual_seed(draw))
@@ -146,7 +147,7 @@ def test_mixup_mixes_images_as_it_says(pixels):
 
 
 def test_without_mixup_there_are_no_partners(pixels):
-    batch = Augmenter(torch.from_numpy(pixels), PLAIN, 0).mixed(torch.arange(4), 0, SIZE, torch.Generator())
+    batch = Augmenter(Held(torch.from_numpy(pixels)), PLAIN, 0).mixed(torch.arange(4), 0, SIZE, torch.Generator())
     assert batch.partners is None and batch.share == 1 and torch.equal(batch.sources, torch.arange(4))
 
 
