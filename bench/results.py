@@ -2,6 +2,7 @@
 
 About 15 minutes on two cores. Needs CIFAR-10 ($EDGE_SE_DATA). Writes bench/results/*.json of all bundled nets, or of
 those that are named, and refreshes the tables made from them. Ratios of INT8 to FP32 are of all builds in one run.
+With --accuracy latencies stay as they were measured, on another machine for instance.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ RESULTS = HERE / "results"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=readme.MODELS)
-    models = parser.parse_args().models
+    parser.add_argument("--accuracy", action="store_true", help="measure accuracy alone")
+    arguments = parser.parse_args()
+    models = arguments.models
     if unknown := [name for name in models if name not in readme.MODELS]:
         parser.error(f"'{unknown[0]}' is not bundled; known: {', '.join(readme.MODELS)}")
     progress = ConsoleProgress()
@@ -34,9 +37,11 @@ def main() -> None:
         write_json(RESULTS / f"export-{model}.json", export(
             model, fp16=True, int8=True, targets=readme.TARGETS_SHOWN, progress=progress).document())
         write_json(RESULTS / f"gate-{model}.json", gate(model, progress=progress))
-        write_json(RESULTS / f"bench-{model}.json", bench(
-            "cpu", model=model, options=Options(min_duration=10), progress=progress))
-    subprocess.run([sys.executable, HERE / "int8_speedup.py", *readme.MODELS], check=True)
+        if not arguments.accuracy:
+            write_json(RESULTS / f"bench-{model}.json", bench(
+                "cpu", model=model, options=Options(min_duration=10), progress=progress))
+    if not arguments.accuracy:
+        subprocess.run([sys.executable, HERE / "int8_speedup.py", *readme.MODELS], check=True)
     readme.main()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bench.tables.measured import measured
-from edge_se.core.cards import card_of, top1_of
+from edge_se.core.cards import card_of, measured_by_of, top1_of
+from edge_se.core.measured_by import of_files
 from edge_se.nets.arithmetic import size_of
 from edge_se.nets.zoo import BUNDLED, MODELS
 from edge_se.reporting.nets import top1_text, weights_text
@@ -24,7 +25,10 @@ def nets_table() -> str:
         rows.append([f"`{name}`", spec.about, f"{small.params:,}", DASH if spec.input_size > 32 else f"{small.macs:,}",
                      f"{large.macs:,}", weights_text(name in BUNDLED, card is not None),
                      top1_text(top1_of(card, "test")[0], top1_of(card, "validation")[0])])
-    return markdown(columns, rows, left=2)
+    cards = {name: card for name in MODELS if (card := card_of(name))}
+    told = of_files((f"`{name}`", measured_by_of(card, "test" if "test" in card else "validation"))
+                    for name, card in cards.items())
+    return f"{markdown(columns, rows, left=2)}\n{told[0].upper()}{told[1:]}.\n"
 
 
 def exports_table() -> str:

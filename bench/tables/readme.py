@@ -7,7 +7,7 @@ from the JSON in `bench/results/` and the cards. A test fails when they differ.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bench.tables import (
@@ -26,8 +26,9 @@ from bench.tables import (
 )
 from bench.tables.measured import ROOT, measured, result_of
 from edge_se.core.artifacts import Build, build_of
-from edge_se.core.cards import card_of
+from edge_se.core.cards import card_of, measured_by_of
 from edge_se.core.files import write_text
+from edge_se.core.measured_by import in_words, of_files
 from edge_se.nets.zoo import BUNDLED
 from edge_se.quantization.effort import EFFORTS
 from edge_se.quantization.placement import PLACEMENTS
@@ -63,7 +64,14 @@ def accuracy_table() -> str:
             rows.append([f"`{model}`", f"{fp32.params:,}", f"{fp32.macs:,}", accuracy(fp32.top1, fp32.top1_ci),
                          f"`{item.file}`", f"{target['drop_pp']:+.2f} ({low:+.2f} to {high:+.2f})",
                          f"{item.flips} / {item.flips_n:,}"])
-    return markdown(columns, rows)
+    return markdown(columns, rows) + "\n" + _judges(
+        (item.file, item.measured_by) for model in MODELS for item in _build(model).artifacts)
+
+
+def _judges(files: Iterable[tuple[str, Mapping[str, Any] | None]]) -> str:
+    """What computed each accuracy, as a sentence below a table."""
+    told = of_files(files)
+    return f"{told[0].upper()}{told[1:]}.\n"
 
 
 def headline() -> str:
@@ -76,7 +84,8 @@ def headline() -> str:
     assert fp32 is not None and int8 is not None
     return (f"In INT8 `{model}` runs {speed:.1f} times as fast as in FP32 (onnxruntime, one thread of a CPU with "
             f"VNNI), its file has {int8.bytes / 2**20:.1f} MiB instead of {fp32.bytes / 2**20:.1f}, and it classifies "
-            f"{int8.top1:.2f} % of the test images correctly, where FP32 has {fp32.top1:.2f} %.\n")
+            f"{int8.top1:.2f} % of the test images correctly, where FP32 has {fp32.top1:.2f} % "
+            f"({in_words(int8.measured_by)}).\n")
 
 
 def latency_table() -> str:
@@ -116,7 +125,8 @@ def transcript() -> str:
     lines = [f"$ edge-se export --model se_resnet18 --fp16 --int8 --target {','.join(TARGETS_SHOWN)}",
              *table_text(columns, rows, left=3).splitlines(), "",
              f"written to {build.out}, calibrated on {build.calibration['name']}; evaluated on "
-             f"{build.artifacts[0].dataset}", "", "$ edge-se gate --model se_resnet18", *explain(gate),
+             f"{build.artifacts[0].dataset}", of_files((item.file, item.measured_by) for item in build.artifacts),
+             "", "$ edge-se gate --model se_resnet18", *explain(gate),
              "$ echo $?", "0" if gate["verdict"] == "pass" else "not 0"]
     return "```text\n" + "\n".join(lines) + "\n```\n"
 
@@ -132,7 +142,8 @@ def weights_table() -> str:
                      accuracy(validation["top1"], validation["ci95"]), str(card["epochs"]), str(card["seed"]),
                      f"{card['seconds'] / 60:.0f} min on {_trained_on(card)}"])
     return markdown(["weights", "test top-1 % (95 % CI)", "n", "validation top-1 % (95 % CI)", "epochs", "seed",
-                     "training"], rows)
+                     "training"], rows) + "\n" + _judges(
+        (f"`{model}`", measured_by_of(card_of(model), "test")) for model in MODELS)
 
 
 def _trained_on(card: dict[str, Any]) -> str:

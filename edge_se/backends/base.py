@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,15 @@ class Session(ABC):
     @abstractmethod
     def time(self, images: NDArray[np.float32], plan: TimingPlan) -> Latencies:
         """Latency of running `images` as one batch, measured where the device is."""
+
+    def answers(self, batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        """Logits of each batch, in their order; a runtime that computes several images at once does so."""
+        for batch in batches:
+            yield self.run(batch)
+
+    def floats(self, images: NDArray[np.float32]) -> str:
+        """The type in which it computes what is not INT8 of the shape of `images`: f32, bf16 or f16."""
+        return "f32"
 
     def prepare(self, images: NDArray[np.float32]) -> None:  # noqa: B027 - most runtimes are ready when they are open
         """Prepares the session for the shape of `images`, if that is still to do: compiling belongs to loading."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_se.backends.base import Backend, Device, Session, unfit_here
 from edge_se.core.errors import ModelError
 from edge_se.device.agent import AgentError, OnnxRuntimeRunner, sampled
-from edge_se.device.agent.fits import as_written
+from edge_se.device.agent.fits import rewriting
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.targets.table import rules_of
 from edge_se.measure.timing import Latencies, TimingPlan
@@ -32,8 +32,7 @@ class OnnxRuntime(Backend):
     def open(self, model: OnnxModel, device: Device) -> Iterator[Session]:
         """Loads any ONNX file, also one for another target: its accuracy is right, only its speed tells nothing."""
         try:
-            runner = OnnxRuntimeRunner(model.content, device.threads,
-                                       as_written(rules_of(model.target), self.name))
+            runner = OnnxRuntimeRunner(model.content, device.threads, **rewriting(rules_of(model.target), self.name))
         except AgentError as error:
             raise ModelError(error.what, where=model.file_name, fix=error.fix) from error
         yield _Session(runner)

@@ -23,7 +23,7 @@ from edge_se.cli.options import (
     progress_of,
     thread_counts,
 )
-from edge_se.reporting.console import print_line
+from edge_se.reporting.console import print_line, print_sentence
 from edge_se.steps import completion
 
 # What the table leaves out first where it would be too wide; conditions only where all rows have the same.
@@ -80,6 +80,7 @@ def bench(device: Annotated[str, typer.Option(
     """Measure latency, throughput and accuracy of every precision, interleaved in one run."""
     from edge_se.backends.machines.choice import way_to_jetson
     from edge_se.core.files import write_json
+    from edge_se.core.measured_by import of_files
     from edge_se.core.outputs import PAGE, require_file
     from edge_se.core.outputs import document as document_of
     from edge_se.reporting.report.page import require_page
@@ -113,6 +114,11 @@ def bench(device: Annotated[str, typer.Option(
         return
     columns, rows = (estimate_rows if estimate else measurement_rows)(document["measurements"])
     print_fitted(columns, rows, left=5 if estimate else 4, wide=wide, spare=SPARE, conditions=CONDITIONS)
+    known = [(f"{row['model']} {row['precision']} {row['target']}", row["measured_by"])
+             for row in document["measurements"] if row["top1"] is not None]
+    if known:
+        print_line("")
+        print_sentence(of_files(known))
     for row in document["measurements"]:
         if "why" in row:
             print_line(f"\nint8.{row['target']} in {row['backend']}, batch {row['batch']}:")

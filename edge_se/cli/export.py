@@ -22,7 +22,7 @@ from edge_se.cli.options import (
     progress_of,
 )
 from edge_se.graph.targets.table import TARGETS
-from edge_se.reporting.console import print_line
+from edge_se.reporting.console import print_line, print_sentence
 from edge_se.steps import completion
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def export(model: Annotated[str, typer.Option(
 
 
 def _shown(build: Build, json: bool, wide: bool) -> None:
+    from edge_se.core.measured_by import of_files
     from edge_se.reporting.tables import build_rows
 
     if printed_as_json(build.document(), json):
@@ -114,3 +115,4 @@ def _shown(build: Build, json: bool, wide: bool) -> None:
     calibrated = f", calibrated on {build.calibration['name']}" if build.calibration else ""
     random = "untrained, accuracy not measured; " if build.source["kind"] == "untrained" else ""
     print_line(f"\n{random}written to {build.out}{calibrated}; evaluated on {build.artifacts[0].dataset}")
+    print_sentence(of_files((item.file, item.measured_by) for item in build.artifacts))

@@ -19,7 +19,7 @@ from edge_se.cli.options import (
     progress_of,
 )
 from edge_se.core.errors import EdgeSeError
-from edge_se.reporting.console import print_line
+from edge_se.reporting.console import print_line, print_sentence
 from edge_se.steps import completion
 
 
@@ -63,6 +63,7 @@ def robustness(model: BuildName = None,
     print_fitted(overall.columns, overall.rows, left=overall.left, wide=wide,
                  spare=["drop on clean images", overall.columns[1]])
     print_line("")
+    print_sentence(views.computed(document))
     print_line(f"{views.judged(document)}; severity 0: as they are; drops are paired with FP32 on the same corrupted "
                "images")
 

@@ -9,12 +9,13 @@ import typer
 
 from edge_se.cli.everywhere import Everywhere
 from edge_se.cli.options import Data, Json, Out, Quiet, Wide, print_facts, print_fitted, printed_as_json, progress_of
-from edge_se.reporting.console import print_json, print_line
+from edge_se.reporting.console import print_json, print_line, print_sentence
 from edge_se.steps import completion
 
 
 def models_list(wide: Wide = False, json: Json = False, quiet: Quiet = False) -> None:
     """Every network with its size and accuracy."""
+    from edge_se.core.measured_by import of_files
     from edge_se.reporting.nets import top1_text, weights_text
     from edge_se.steps.models import list_models
 
@@ -26,6 +27,10 @@ def models_list(wide: Wide = False, json: Json = False, quiet: Quiet = False) ->
             for item in document["models"]]
     print_fitted(["model", "input", "weights", "about", "params", "MACs", "test top-1 %"], rows, left=4, wide=wide,
                  spare=("about", "MACs"))
+    print_line("")
+    print_sentence(of_files((item["name"], item["test_measured_by" if item["test_top1"] is not None else
+                                                "validation_measured_by"])
+                            for item in document["models"] if item["card"]))
 
 
 def models_show(name: Annotated[str, typer.Argument(autocompletion=completion.models)], json: Json = False,

@@ -10,6 +10,7 @@ from typing import Any
 
 from edge_se.core.errors import ArtifactError, did_you_mean
 from edge_se.core.files import read_json, sha256_of
+from edge_se.core.measured_by import sound
 
 SCHEMA = "edge-se/export/1"
 MANIFEST = "manifest.json"
@@ -17,7 +18,7 @@ BUILDS = Path("build")
 ROUNDED = 0.01  # points by which a figure may differ from the figures it is computed from
 LARGEST = 2**63  # every figure of a manifest is smaller
 _KINDS: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float),
-                                              "tuple[float, float]": tuple}
+                                              "tuple[float, float]": tuple, "dict[str, Any]": dict}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class Artifact:
     method: str | None = None
     top5: float | None = None
     top5_ci: tuple[float, float] | None = None
+    measured_by: dict[str, Any] | None = None  # of top-1, agreement and flips (edge_se.core.measured_by)
 
     @property
     def label(self) -> str:
@@ -150,6 +152,8 @@ def _require_possible(item: Artifact) -> None:
         value = getattr(item, name)
         if value is not None and not low <= value <= high:
             raise TypeError(f"{item.file}: {name} is {value!r:.60}")
+    if item.measured_by is not None and not sound(item.measured_by):
+        raise TypeError(f"{item.file}: measured_by is {item.measured_by!r:.60}")
     if (item.top1 is None) is not (item.top1_n is None):
         raise TypeError(f"{item.file}: top1 {item.top1!r:.60} on {item.top1_n!r:.60} images")
     if item.top1 is not None and item.top1_ci is not None:

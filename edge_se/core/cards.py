@@ -8,6 +8,7 @@ from typing import Any
 from edge_se.core.assets import asset
 from edge_se.core.errors import ArtifactError
 from edge_se.core.files import read_json, sha256_of
+from edge_se.core.measured_by import sound
 
 CARD, WEIGHTS = "card.json", "weights.safetensors"  # beside each other wherever both are
 
@@ -36,6 +37,12 @@ def card_beside(weights: Path) -> dict[str, Any] | None:
 def has_weights(name: str) -> bool:
     """Whether the weights of the net `name` come with edge-se."""
     return weights_of(name).is_file()
+
+
+def measured_by_of(card: dict[str, Any] | None, split: str) -> dict[str, Any] | None:
+    """What computed the accuracy on "test" or "validation"; None when the card does not say."""
+    told = ((card or {}).get(split) or {}).get("measured_by")
+    return told if sound(told) else None
 
 
 def top1_of(card: dict[str, Any] | None, split: str) -> tuple[float | None, int | None]:

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_se.backends.base import Device
-from edge_se.backends.onnxruntime import OnnxRuntime
 from edge_se.core import environment
 from edge_se.core.assets import cache_dir
 from edge_se.core.errors import EdgeSeError, ModelError
 from edge_se.core.files import write_bytes
 from edge_se.data.images import Images, Labels
 from edge_se.data.splits import filled
+from edge_se.evaluation.judges import judge_of
 from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
 from edge_se.graph.onnx_model import OnnxModel
 
@@ -40,7 +40,7 @@ class Drop:
 
 
 def logits_of(model: OnnxModel, images: Images, advance: Advance = lambda images: None) -> NDArray[np.float32]:
-    """(N, classes) in the order of `images`, by onnxruntime on all processors.
+    """(N, classes) in the order of `images`, by the runtime that judges the file (`judge_of`) on all processors.
 
     A file that names its preprocessing gets that, whatever `images` says.
     The cache's key is everything the result depends on: the file, the images, their preprocessing, the runtime's
@@ -107,11 +107,13 @@ def drop_from(reference: NDArray[np.float32], logits: NDArray[np.float32], label
 
 def _compute(model: OnnxModel, images: Images, advance: Advance) -> NDArray[np.float32]:
     _require_shape(model, images)
-    parts = []
-    with OnnxRuntime().open(model, Device()) as session:
-        for batch in images.batches(model.input_shape[0] or batch_of(images)):
-            parts.append(session.run(filled(batch, model.input_shape[0]))[: len(batch)])
-            advance(len(batch))
+    fixed, parts, left = model.input_shape[0], list[NDArray[np.float32]](), len(images)
+    with judge_of(model).open(model, Device()) as session:
+        batches = (filled(batch, fixed) for batch in images.batches(fixed or batch_of(images)))
+        for logits in session.answers(batches):
+            parts.append(logits[:left])
+            left -= len(parts[-1])
+            advance(len(parts[-1]))
     return np.concatenate(parts)
 
 
@@ -122,8 +124,9 @@ def _require_shape(model: OnnxModel, images: Images) -> None:
 
 
 def _key(model: OnnxModel, images: Images) -> str:
-    parts = (model.sha256, model.target, images.key, repr(replace(images.preprocessing, labels=())),
-             str(environment.version_of("onnxruntime")), *environment.cpu_flags())
+    judge = judge_of(model)
+    parts = (model.sha256, model.target, images.key, repr(replace(images.preprocessing, labels=())), judge.name,
+             str(environment.version_of(judge.module)), *environment.cpu_flags())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

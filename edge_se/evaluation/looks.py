@@ -15,6 +15,7 @@ from edge_se.evaluation.accuracy import logits_of
 from edge_se.evaluation.classes import ClassDrop, class_drops
 from edge_se.evaluation.doubts import above_chance, doubts
 from edge_se.evaluation.gate import MAX_DROP, Judgement, judge, margin_of
+from edge_se.evaluation.judges import measured_by
 from edge_se.evaluation.sequential import Look
 from edge_se.evaluation.settings import Settings
 from edge_se.evaluation.statistics import pair
@@ -54,6 +55,8 @@ class Outcome:
     history: list[dict[str, Any]]
     above_chance: bool
     notes: list[str]
+    measured_by: dict[str, Any]
+    fp32_measured_by: dict[str, Any]
 
     def row(self) -> dict[str, Any]:
         """The fields of the document."""
@@ -61,7 +64,8 @@ class Outcome:
                 **_figures(self.judgement), "margin_pp": self.judgement.margin_pp,
                 "mcnemar_p": self.judgement.mcnemar_p, "class_level": self.class_level,
                 "classes": [_class_row(item) for item in self.classes], "looks": self.history,
-                "fp32_above_chance": self.above_chance, "notes": self.notes}
+                "fp32_above_chance": self.above_chance, "notes": self.notes, "measured_by": self.measured_by,
+                "fp32_measured_by": self.fp32_measured_by}
 
 
 @dataclass(kw_only=True)
@@ -97,7 +101,7 @@ def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Ima
         assert test.labels is not None
         labels = test.labels[order[: look.n]]
         for one in open_:
-            outcome = _judged(one, seen[fp32.file].predictions, labels, look, rule, build)
+            outcome = _judged(one, seen[fp32.file], labels, look, rule, build)
             if outcome.judgement.verdict != "inconclusive" or look is schedule[-1]:
                 decided[one.artifact.file] = outcome
         if len(decided) == len(candidates):
@@ -105,9 +109,9 @@ def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Ima
     return [decided[item.file] for item in candidates]
 
 
-def _judged(one: _Seen, reference: Predictions, labels: Labels, look: Look, rule: Rule,
-            build: Build) -> Outcome:
+def _judged(one: _Seen, fp32: _Seen, labels: Labels, look: Look, rule: Rule, build: Build) -> Outcome:
     """Nothing is shown when FP32 is no better than chance, whatever the counts say."""
+    reference = fp32.predictions
     predictions, fp32_top1 = one.predictions, 100 * float((reference == labels).mean())
     judgement = judge(pair(reference, predictions, labels), rule.margin(fp32_top1), look.alpha)
     above = above_chance(reference, labels, len(build.labels), look.alpha)
@@ -118,7 +122,8 @@ def _judged(one: _Seen, reference: Predictions, labels: Labels, look: Look, rule
     return Outcome(artifact=one.artifact, judgement=judgement, fp32_top1=fp32_top1, right=predictions == labels,
                    classes=class_drops(reference, predictions, labels, build.labels, level), class_level=level,
                    history=one.history, above_chance=above,
-                   notes=doubts(build, one.artifact, reference, predictions, chance=not above))
+                   notes=doubts(build, one.artifact, reference, predictions, chance=not above),
+                   measured_by=measured_by(one.model), fp32_measured_by=measured_by(fp32.model))
 
 
 def _figures(judgement: Judgement) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from edge_se.core.files import read_json, write_json
 from edge_se.core.progress import Progress
 from edge_se.data.images import Images
 from edge_se.evaluation.accuracy import drop_from, logits_of
+from edge_se.evaluation.judges import judge_of
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.placement import PLACEMENTS, Placement, place
 from edge_se.quantization.ranges import Statistics
@@ -181,10 +182,12 @@ def _replaced(row: Candidate, **changes: Any) -> Candidate:
 
 def log_key(model: OnnxModel, statistics: Statistics, target: Target, images: Images, alpha: float) -> dict[str, Any]:
     """All that the accuracy of a candidate depends on beside its file, whose hash is in each row."""
+    judge = judge_of(OnnxModel(content=model.content, precision="int8", target=target.name))
     return {"schema": SCHEMA, "model_sha256": model.sha256, "calibration_sha256": statistics.calibration_sha256,
             "target": target.name, "images_sha256": images.sha256, "labelled": images.labels is not None,
             "preprocessing": repr(replace(images.preprocessing, labels=())), "alpha": alpha,
-            "onnxruntime": environment.version_of("onnxruntime"), "cpu_flags": list(environment.cpu_flags())}
+            "onnxruntime": environment.version_of("onnxruntime"), "cpu_flags": list(environment.cpu_flags()),
+            "judge": judge.name, "judge_version": environment.version_of(judge.module)}
 
 
 def _write_log(log: Path | None, key: dict[str, Any], rows: list[Candidate]) -> None:

@@ -8,12 +8,14 @@ import sys
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from textwrap import fill
 from typing import Any
 
 from edge_se.core.progress import Advance
 from edge_se.reporting.heartbeat import Heartbeat
 
 WIDEST = 400
+NARROW = 100  # columns of a sentence
 
 
 class ConsoleProgress:
@@ -86,6 +88,11 @@ def table_text(columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: i
     text = io.StringIO()
     Console(file=text, width=WIDEST, highlight=False, markup=False).print(table)
     return "".join(line.rstrip() + "\n" for line in text.getvalue().splitlines())
+
+
+def print_sentence(text: str) -> None:
+    """A sentence below a table, in lines that are no wider than tables are."""
+    sys.stdout.write(fill(text, NARROW, break_on_hyphens=False, break_long_words=False) + "\n")
 
 
 def print_line(text: str, *, stderr: bool = False) -> None:

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from edge_se.core.errors import ArtifactError
 from edge_se.core.files import write_text
+from edge_se.core.measured_by import in_words, of_files
 from edge_se.reporting.tables import DASH, markdown
 from edge_se.reporting.verdict import BESIDE, beside, class_lines, interval_name, meaning, words
 
@@ -49,7 +50,8 @@ def summary(document: dict[str, Any]) -> str:
     columns = ["file", "verdict", "drop, points", interval_name(document), "margin", "broken / fixed", "images",
                "McNemar p"]
     parts = [f"### {document['model']}: {SIGN[document['overall']]}\n",
-             f"FP32 top-1 {document['fp32_top1']:.2f} % on {document['dataset']}.\n", markdown(columns, rows, left=2)]
+             f"FP32 top-1 {document['fp32_top1']:.2f} % on {document['dataset']}.\n", markdown(columns, rows, left=2),
+             _judges(document)]
     others = [[kind, f"`{row['file']}`", SIGN[row["verdict"]], words(kind, row)] for kind, row in beside(document)]
     if others:
         parts.append(markdown(["beside accuracy", "file", "verdict", "found"], others, left=4))
@@ -98,7 +100,14 @@ def _property(text: str) -> str:
 def _accuracy(document: dict[str, Any], row: dict[str, Any]) -> str:
     low, high = row["ci_pp"]
     return (f"{meaning(row)}: {row['drop_pp']:+.2f} points, {interval_name(document)} [{low:+.2f}, "
-            f"{high:+.2f}], margin {row['margin_pp']:.2f}, n = {row['n']:,}")
+            f"{high:+.2f}], margin {row['margin_pp']:.2f}, n = {row['n']:,}; {in_words(row.get('measured_by'))}")
+
+
+def _judges(document: dict[str, Any]) -> str:
+    files = [("FP32", document.get("fp32_measured_by")),
+             *((f"`{row['file']}`", row.get("measured_by")) for row in document["targets"])]
+    told = of_files(files)
+    return f"{told[0].upper()}{told[1:]}.\n"
 
 
 def _name(row: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edge_se.core.measured_by import in_words
 from edge_se.reporting.tables import Rows
 
 MEANING = {
@@ -25,9 +26,11 @@ def explain(document: dict[str, Any]) -> list[str]:
             f"[{low:+.2f}, {high:+.2f}] ({document['interval']}), margin {row['margin_pp']:.2f}",
             f"  {row['broken']} broken and {row['fixed']} fixed of n = {row['n']:,} paired predictions on "
             f"{document['dataset']}; exact McNemar p = {row['mcnemar_p']:.3g}",
+            f"  {in_words(row.get('measured_by'))}",
             *(f"  {line}" for line in (*_stopped(document, row), *class_lines(row), *_notes(row)))]
     lines += [f"{kind} {row['verdict'].upper()}: {row['file']} {words(kind, row)}" for kind, row in beside(document)]
-    lines.append(f"{document['model']}: {document['verdict']} (FP32 top-1 {document['fp32_top1']:.2f} %)")
+    lines.append(f"{document['model']}: {document['verdict']} (FP32 top-1 {document['fp32_top1']:.2f} %: "
+                 f"{in_words(document.get('fp32_measured_by'))})")
     if beside(document):
         lines.append(f"with what stands beside accuracy: {document['overall']}")
     return lines

@@ -15,8 +15,9 @@ from edge_se.core.files import read_json
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import cifar10, splits
 from edge_se.evaluation.accuracy import logits_of, top1
+from edge_se.evaluation.judges import measured_by
 from edge_se.measure.timing import TimingPlan
-from edge_se.steps.bench_rows import Entry, add_why, mark_fastest, row_of, set_beside, warn
+from edge_se.steps.bench_rows import Accuracy, Entry, add_why, mark_fastest, row_of, set_beside, warn
 from edge_se.steps.bench_run import Options, Run
 
 __all__ = ["Options", "bench"]
@@ -68,11 +69,12 @@ def _chosen(build: Build, precisions: Sequence[str] | None) -> list[Artifact]:
 
 
 def _accuracies(chosen: list[Entry], data: Path | None,
-                progress: Progress) -> list[tuple[float | None, int | None]]:
+                progress: Progress) -> list[Accuracy]:
     """Test top-1 of each file: from its manifest (same bytes), else measured where CIFAR-10 is at hand."""
     judged = [entry for entry in chosen if entry.build.labels == cifar10.CLASSES]
     cifar = cifar10.find(data) if judged else None
-    known = {entry.artifact.sha256: (entry.artifact.top1, entry.artifact.top1_n) for entry in chosen}
+    known = {entry.artifact.sha256: (entry.artifact.top1, entry.artifact.top1_n, entry.artifact.measured_by)
+             for entry in chosen}
     missing = {entry.artifact.sha256: entry for entry in judged if entry.artifact.top1 is None}
     if missing and cifar is None:
         progress.note("accuracy was not measured: " + cifar10.HOW_TO_GET)
@@ -82,5 +84,5 @@ def _accuracies(chosen: list[Entry], data: Path | None,
         for digest, entry in missing.items():
             with progress.task(f"evaluating {entry.artifact.file} of {entry.build.model}", len(test)) as advance:
                 logits = logits_of(entry.model, test, advance)
-            known[digest] = (top1(logits, test.labels), len(test))
+            known[digest] = (top1(logits, test.labels), len(test), measured_by(entry.model))
     return [known[entry.artifact.sha256] for entry in chosen]

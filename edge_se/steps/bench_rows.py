@@ -54,7 +54,10 @@ class Measured:
     beside: dict[str, Any]
 
 
-def row_of(item: Measured, accuracy: tuple[float | None, int | None], machine: Machine) -> dict[str, Any]:
+Accuracy = tuple[float | None, int | None, dict[str, Any] | None]  # top-1, its images, what computed it
+
+
+def row_of(item: Measured, accuracy: Accuracy, machine: Machine) -> dict[str, Any]:
     """One measurement of the document."""
     artifact, latencies = item.entry.artifact, item.latencies
     cores = machine.facts.get("cores") or environment.cpu_count()
@@ -65,6 +68,7 @@ def row_of(item: Measured, accuracy: tuple[float | None, int | None], machine: M
         "p50_ms": latencies.percentile(50), "p90_ms": latencies.percentile(90), "p99_ms": latencies.percentile(99),
         "mean_ms": latencies.mean, "cv": latencies.cv, "throughput_ips": latencies.throughput,
         "samples": len(latencies.milliseconds), "estimated": False, "top1": accuracy[0], "top1_n": accuracy[1],
+        "measured_by": accuracy[2] if accuracy[0] is not None else None,
         "params": artifact.params, "macs": artifact.macs, "flops": artifact.flops, "bytes": artifact.bytes,
         "peak_memory_bytes": None, "energy_mj": item.energy["millijoules"], "energy": item.energy,
         "sha256": artifact.sha256} | item.beside

@@ -94,5 +94,6 @@ def _row(model: str, artifact: Artifact, board: str, mode: Mode, result: Estimat
         "kernels_compute_bound": result.compute_bound, "kernels_memory_bound": result.memory_bound,
         "launch_us": launch_us, "launch_share": result.launch_share,
         "figures": {name: figure.model_dump() for name, figure in figures.items() if figure}, "top1": artifact.top1,
-        "top1_n": artifact.top1_n, "params": artifact.params, "macs": artifact.macs, "flops": artifact.flops,
+        "top1_n": artifact.top1_n, "measured_by": artifact.measured_by if artifact.top1 is not None else None,
+        "params": artifact.params, "macs": artifact.macs, "flops": artifact.flops,
         "bytes": artifact.bytes, "peak_memory_bytes": None, "energy_mj": None, "sha256": artifact.sha256}

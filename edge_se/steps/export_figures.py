@@ -14,6 +14,7 @@ from edge_se.core.artifacts import Artifact
 from edge_se.core.progress import Progress
 from edge_se.data.images import Images
 from edge_se.evaluation.accuracy import among_first, flips, logits_of
+from edge_se.evaluation.judges import measured_by
 from edge_se.evaluation.statistics import wilson_interval
 from edge_se.graph.counting import count
 from edge_se.quantization.ranges import Statistics
@@ -56,7 +57,7 @@ def _artifact(item: Made, images: Images, flipped: int) -> Artifact:
         flops=counts.flops, int8_mac_share=counts.int8_mac_share, placement=item.placement, method=item.method,
         top1=None, top1_n=None, top1_ci=None, dataset=images.name,
         agreement_with_fp32=100 * (1 - flipped / len(images)), flips=flipped, flips_n=len(images),
-        seconds=round(item.seconds, 3))
+        seconds=round(item.seconds, 3), measured_by=measured_by(model))
 
 
 def described(statistics: Statistics, table: bytes, images: Images | None, *, method: str, effort: str,

@@ -118,5 +118,6 @@ def _write_baseline(path: Path | None, build: Build, test: Images, results: list
         path, model=build.model, dataset=test.name, dataset_sha256=test.sha256,
         rights={outcome.artifact.target: outcome.right for outcome in results},
         files={outcome.artifact.target: {"file": outcome.artifact.file, "sha256": outcome.artifact.sha256,
-                                         "bytes": outcome.artifact.bytes} for outcome in results})
+                                         "bytes": outcome.artifact.bytes, "measured_by": outcome.measured_by}
+               for outcome in results})
     progress.note(f"baseline written to {path}")

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from edge_se.core.assets import asset
-from edge_se.core.cards import CARD, card_of, has_weights, top1_of
+from edge_se.core.cards import CARD, card_of, has_weights, measured_by_of, top1_of
 from edge_se.core.errors import ArtifactError, RecipeError
 from edge_se.core.recipes import Recipe, read_recipe, shipped_recipes
 from edge_se.nets.arithmetic import size_of
@@ -70,4 +70,6 @@ def _summary(name: str) -> dict[str, Any]:
             "classes": spec.classes, "params": size.params, "macs": size.macs,
             "weights": has_weights(name), "card": card is not None,
             "test_top1": test[0], "test_n": test[1],
-            "validation_top1": validation[0], "validation_n": validation[1]}
+            "test_measured_by": measured_by_of(card, "test"),
+            "validation_top1": validation[0], "validation_n": validation[1],
+            "validation_measured_by": measured_by_of(card, "validation")}

@@ -18,6 +18,7 @@ from edge_se.data import cifar10, splits
 from edge_se.data.corruptions import CORRUPTIONS, SEVERITIES, corrupted, corruption_of
 from edge_se.data.splits import ImageSet
 from edge_se.evaluation.accuracy import logits_of
+from edge_se.evaluation.judges import measured_by
 from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
 from edge_se.graph.onnx_model import OnnxModel
 
@@ -53,7 +54,7 @@ def robustness(model: PathLike | None = None, *, split: str = "test", images: in
             "intervals": {"top1": "Wilson score", "drop": "Tango score",
                           "overall": "normal, of the means of each image over all conditions"},
             "files": [{"file": item.file, "label": item.label, "precision": item.precision, "target": item.target,
-                       "sha256": item.sha256} for item in items],
+                       "sha256": item.sha256, "measured_by": measured_by(item)} for item in items],
             "strengths": {name: CORRUPTIONS[name].about for name, _ in conditions if name != CLEAN},
             "conditions": [{
                 "corruption": name, "severity": severity, "images_sha256": hashes[name, severity],

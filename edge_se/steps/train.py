@@ -13,6 +13,7 @@ from edge_se.core.cards import CARD, WEIGHTS
 from edge_se.core.errors import ArtifactError, TrainingError, UnavailableError
 from edge_se.core.files import read_json, sha256_of, write_json
 from edge_se.core.interrupts import telling
+from edge_se.core.measured_by import measured_by
 from edge_se.core.outputs import require_folder
 from edge_se.core.progress import SILENT, Progress
 from edge_se.core.recipes import Recipe, find_recipe, read_recipe, recipe_of
@@ -194,4 +195,5 @@ def _scored(net: nn.Module, images: Images, resolution: int, tta: str,
 
 def _figure(right: int, n: int) -> dict[str, Any]:
     low, high = wilson_interval(right, n)
-    return {"top1": 100 * right / n, "n": n, "ci95": [round(100 * low, 2), round(100 * high, 2)], "interval": "Wilson"}
+    return {"top1": 100 * right / n, "n": n, "ci95": [round(100 * low, 2), round(100 * high, 2)], "interval": "Wilson",
+            "measured_by": measured_by("torch", floats="f32")}

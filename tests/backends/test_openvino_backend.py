@@ -72,7 +72,7 @@ def test_files_for_openvino_go_to_openvino_and_others_to_onnxruntime(tiny_onnx):
 
 
 def test_without_the_package_it_says_how_to_get_it(tiny_onnx, monkeypatch):
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(module, "importable", lambda name: False)
     assert "pip install 'edge-se[openvino]'" in OpenVino().why_not(tiny_onnx, Device())
     with pytest.raises(UnavailableError, match="OpenVINO is not installed"), OpenVino().open(tiny_onnx, Device()):
         pass

@@ -262,7 +262,8 @@ def test_damage_is_one_message(bundle, bare_python):
     ("std", [0.2, 0.2]), ("files", [{}]), ("preprocessing", []), ("preprocessing", {"resize": "shrink"}),
     ("targets", ["cpu"]), ("targets", {"cpu": "onnxruntime"}), ("targets", {"cpu": [{"runtime": "onnxruntime"}]}),
     ("targets", {"cpu": [{"runtime": "onnxruntime", "reason": None, "lacks": 5}]}),
-    ("targets", {"cpu": [{"runtime": "onnxruntime", "reason": None, "as_written": "yes"}]})])
+    ("targets", {"cpu": [{"runtime": "onnxruntime", "reason": None, "as_written": "yes"}]}),
+    ("targets", {"cpu": [{"runtime": "onnxruntime", "reason": None, "without": "all"}]})])
 def test_a_manifest_of_another_kind_is_one_message(bundle, key, value):
     document = json.loads((bundle / "bundle.json").read_text())
     (bundle / "bundle.json").write_text(json.dumps(document | {key: value}))

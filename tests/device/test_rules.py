@@ -54,16 +54,18 @@ def test_a_target_of_tomorrow_runs_on_an_agent_of_today(opened):
         opened("10.3.0", target="tomorrow", rules=rules)
 
 
-@pytest.mark.parametrize("plain", [False, True])
-def test_onnxruntime_rewrites_what_the_rules_allow(tiny_onnx, tmp_path, monkeypatch, plain):
+@pytest.mark.parametrize(("target", "asked"), [
+    ("cpu", {"as_written": False, "without": []}), ("any", {"as_written": False, "without": []}),
+    ("tensorrt", {"as_written": False, "without": ["WeightBiasQuantization"]}),
+    ("tensorrt-fp16", {"as_written": True, "without": []})])
+def test_onnxruntime_rewrites_what_the_rules_allow(tiny_onnx, tmp_path, monkeypatch, target, asked):
     made = []
     monkeypatch.setattr("edge_se.device.agent.server.OnnxRuntimeRunner",
-                        lambda content, threads, as_written: made.append(as_written))
+                        lambda content, threads, **how: made.append(how))
     server, cache = Server(None, None), Cache(str(tmp_path))
     sha256 = hashlib.sha256(tiny_onnx.content).hexdigest()
     cache.append(sha256, 0, len(tiny_onnx.content), tiny_onnx.content)
     server._cache = cache
-    target = "tensorrt-fp16" if plain else "tensorrt"
     server._op_open({"session": "s", "runtime": "onnxruntime", "sha256": sha256, "precision": "int8", "batch": 0,
                      "threads": 1, "opset": 19, "target": target, "rules": rules_of(target)}, b"")
-    assert made == [plain]
+    assert made == [asked]

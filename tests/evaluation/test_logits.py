@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edge_se.backends.onnxruntime import OnnxRuntime
 from edge_se.core.errors import ModelError
 from edge_se.data.preprocessing import CIFAR10, tensor
 from edge_se.evaluation import accuracy
@@ -24,12 +25,12 @@ def cache(monkeypatch, tmp_path):
 @pytest.fixture
 def opened(monkeypatch):
     """How often a session was opened."""
-    times, open_ = [], accuracy.OnnxRuntime.open
+    times, open_ = [], OnnxRuntime.open
 
     def counting(*arguments):
         times.append(1)
         return open_(*arguments)
-    monkeypatch.setattr(accuracy.OnnxRuntime, "open", counting)
+    monkeypatch.setattr(OnnxRuntime, "open", counting)
     return times
 
 

@@ -8,10 +8,14 @@ from edge_se.core.errors import ArtifactError
 from edge_se.reporting.gate_outputs import junit, summary, workflow_commands, write_outputs
 from edge_se.reporting.verdict import explain
 
+JUDGE = {"runtime": "onnxruntime", "version": "1.31.1", "device": "a processor", "floats": "f32"}
+WORDS = "onnxruntime 1.31.1, floats f32, on a processor"
+
 
 def target(name, verdict, **changes):
     return {"verdict": verdict, "target": name, "file": f"int8.{name}.onnx", "n": 10_000, "margin_pp": 0.5,
-            "drop_pp": 0.12, "ci_pp": [-0.05, 0.31], "mcnemar_p": 0.25, "broken": 20, "fixed": 8, "looks": [{}],
+            "drop_pp": 0.12, "ci_pp": [-0.05, 0.31], "mcnemar_p": 0.25, "measured_by": JUDGE, "broken": 20, "fixed": 8,
+            "looks": [{}],
             "classes": [{"class": "cat", "n": 1000, "broken": 9, "fixed": 0, "drop_pp": 0.9, "p_holm": 0.04,
                          "significant": name == "cpu"}]} | changes
 
@@ -19,7 +23,8 @@ def target(name, verdict, **changes):
 @pytest.fixture
 def document():
     return {"model": "net <&>", "dataset": "cifar10-test10k", "fp32_top1": 92.2, "confidence": 0.95, "overall": "fail",
-            "interval": "Tango score", "design": "fixed", "images": 10_000, "verdict": "fail", "targets": [
+            "fp32_measured_by": JUDGE, "interval": "Tango score", "design": "fixed", "images": 10_000,
+            "verdict": "fail", "targets": [
                 target("cpu", "pass"), target("openvino", "inconclusive"), target("tensorrt", "fail")],
             "size": [{"verdict": "pass", "target": "cpu", "file": "int8.cpu.onnx", "ratio": 0.26, "limit": 0.3}],
             "latency": [{"verdict": "fail", "target": "cpu", "file": "int8.cpu.onnx", "ratio": 0.95, "limit": 0.9,
@@ -92,7 +97,7 @@ def test_words(document):
     lines = explain(document)
     assert "latency FAIL: int8.cpu.onnx takes 0.950 of FP32, onnxruntime, batch 8, threads 1, limit 0.9" in lines
     assert sum("class cat" in line for line in lines) == 1
-    assert lines[-2:] == ["net <&>: fail (FP32 top-1 92.20 %)", "with what stands beside accuracy: fail"]
+    assert lines[-2:] == [f"net <&>: fail (FP32 top-1 92.20 %: {WORDS})", "with what stands beside accuracy: fail"]
     early = document | {"design": "sequential", "targets": [target("cpu", "pass", n=3000, looks=[{}] * 3)]}
     lines = explain(early)
     assert "95 % repeated interval" in lines[1]
@@ -103,9 +108,23 @@ def test_words(document):
 
 def test_a_document_of_before_is_still_said(document):
     old = {key: document[key] for key in ("model", "dataset", "fp32_top1", "confidence", "interval", "verdict")}
-    rows = [{key: value for key, value in row.items() if key not in ("classes", "looks")}
+    rows = [{key: value for key, value in row.items() if key not in ("classes", "looks", "measured_by")}
             for row in document["targets"]]
-    assert len(explain(old | {"targets": rows})) == 3 * 3 + 1
+    assert len(explain(old | {"targets": rows})) == 4 * 3 + 1
+
+
+def test_no_accuracy_without_what_computed_it(document):
+    other = JUDGE | {"runtime": "openvino"}
+    document["targets"][1]["measured_by"] = other
+    assert explain(document).count(f"  {WORDS}") == 2 and f"  OpenVINO{WORDS[11:]}" in explain(document)
+    told = summary(document)
+    assert f"Accuracy: FP32, `int8.cpu.onnx`, `int8.tensorrt.onnx`: {WORDS}; `int8.openvino.onnx`: OpenVINO" in told
+    suite = ElementTree.fromstring(junit(document).encode())[0]
+    assert [case[0].text.rpartition("; ")[2].partition(" ")[0] for case in suite] == [
+        "onnxruntime", "OpenVINO", "onnxruntime"]
+    del document["fp32_measured_by"], document["targets"][0]["measured_by"]
+    assert explain(document).count("  not noted: an earlier edge-se measured it") == 1
+    assert "FP32, `int8.cpu.onnx`: not noted" in summary(document)
 
 
 def test_the_summary_is_appended_and_junit_replaced(document, tmp_path):

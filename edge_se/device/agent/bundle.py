@@ -14,7 +14,7 @@ from .cuda import Cuda
 from .engines import builder_gpu, engine_of
 from .errors import AgentError
 from .facts import RUNTIMES, processor_flags
-from .fits import as_written, sound, unfit
+from .fits import rewriting, sound, unfit
 from .onnxruntime_runner import OnnxRuntimeRunner
 from .preprocess import ImageError, of_document, read_pixels, tensor
 from .tensorrt import load_tensorrt
@@ -64,7 +64,7 @@ class Bundle:
         if hashlib.sha256(content).hexdigest() != entry["sha256"]:
             raise AgentError("model", f"{path} was altered: its SHA-256 is not the bundle's", "copy it again")
         if runtime == "onnxruntime":
-            return OnnxRuntimeRunner(content, 0, as_written(self._rules.get(entry["target"], []), runtime))
+            return OnnxRuntimeRunner(content, 0, **rewriting(self._rules.get(entry["target"], []), runtime))
         trt, cuda = load_tensorrt(runtime), Cuda()
         engine, _ = engine_of(trt, builder_gpu(cuda), content, Cache(cache_folder()), precision=entry["precision"],
                               batch=1)

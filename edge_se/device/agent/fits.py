@@ -10,6 +10,7 @@ This one function reads them everywhere. The first rule of a runtime whose condi
     opset_from   the file's opset is this one or newer
     reason       why the file does not run, with {version} and {opset} filled in; None: it runs
     as_written   the runtime must not rewrite the file, even when only its answers count
+    without      rewritings of the runtime, by its own names, that change what the file says: they are left out
 
 A condition on an unknown value does not hold, so it refuses nothing.
 """
@@ -52,6 +53,13 @@ def as_written(rules: Iterable[Rule], runtime: str) -> bool:
     return any(rule.get("as_written", False) for rule in rules if rule["runtime"] == runtime)
 
 
+def rewriting(rules: Iterable[Rule], runtime: str) -> dict[str, Any]:
+    """`as_written` and `without` for `OnnxRuntimeRunner`, as the rules of `runtime` ask for them."""
+    own = [rule for rule in rules if rule["runtime"] == runtime]
+    return {"as_written": as_written(own, runtime),
+            "without": sorted({name for rule in own for name in rule.get("without", ())})}
+
+
 def sound(rules: Any) -> bool:
     """Whether rules from a file have the form that `unfit` relies on."""
     kinds: dict[str, Any] = {"runtime": str, "reason": (str, type(None)), "before": str, "opset_from": int,
@@ -60,7 +68,7 @@ def sound(rules: Any) -> bool:
         isinstance(rule, dict) and {"runtime", "reason"} <= set(rule)
         and all(isinstance(rule[key], kind) for key, kind in kinds.items() if key in rule)
         and all(isinstance(rule.get(key, []), list) and all(isinstance(text, str) for text in rule.get(key, []))
-                for key in ("machine", "lacks"))
+                for key in ("machine", "lacks", "without"))
         for rule in rules)
 
 

@@ -10,6 +10,7 @@ from .timing import timed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from numpy.typing import NDArray
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 
 
 class OnnxRuntimeRunner:
-    """A model in onnxruntime on the CPU; `threads` 0 means all processors, `as_written` no rewriting of the graph."""
+    """A model in onnxruntime on the CPU; `threads` 0 means all processors.
 
-    def __init__(self, content: bytes, threads: int, as_written: bool = False) -> None:
+    `as_written`: the graph is not rewritten at all; `without`: not by the rewritings of these names.
+    """
+
+    def __init__(self, content: bytes, threads: int, as_written: bool = False, without: Sequence[str] = ()) -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -35,7 +39,8 @@ class OnnxRuntimeRunner:
         # Spinning threads between runs would take the processor from whatever is measured next.
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads == 1 else "0")
         try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"],
+                                                         disabled_optimizers=list(without))
         except Exception as error:  # onnxruntime's own exceptions share no base class
             raise AgentError("model", "onnxruntime cannot load it "
                              f"({str(error).splitlines()[0]})", "export again") from error

@@ -18,7 +18,7 @@ from .cuda import Cuda
 from .engines import builder_gpu, engine_of
 from .errors import AgentError
 from .facts import RUNTIMES, describe
-from .fits import as_written, unfit
+from .fits import rewriting, unfit
 from .frames import PROTOCOL, read_frame, write_frame
 from .lock import Lock
 from .onnxruntime_runner import OnnxRuntimeRunner
@@ -151,7 +151,7 @@ class Server:
             content = file.read()
         if runtime == "onnxruntime":
             self._sessions[name] = OnnxRuntimeRunner(content, int(header["threads"]),
-                                                     as_written(header.get("rules", ()), runtime))
+                                                     **rewriting(header.get("rules", ()), runtime))
             return {}, b""
         trt, cuda = self._loaded(runtime)
         reason = unfit(str(header["target"]), header.get("rules", ()), runtime,

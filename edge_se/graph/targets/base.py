@@ -52,6 +52,8 @@ class Target:
     half_floats: bool = False      # what is not INT8 is FP16
     narrow_group: int = 0          # convolutions with groups of at most so many channels stay float; not depthwise ones
     opset: int = OPSET
+    judged_in: str = "onnxruntime"  # what computes the accuracy of its files on this machine
+    simulated: bool = False        # that is not the runtime that serves them
     order: int = 100
     preference: int = 0
 

@@ -4,7 +4,7 @@ from edge_se.graph.targets.base import WEIGHTED, Target
 
 TARGET = Target(
     name="openvino", order=40, runs_on="OpenVINO on x86", activations="by-sign", quantized_bias=False,
-    quantized_outputs=False, operators=WEIGHTED,
+    quantized_outputs=False, operators=WEIGHTED, judged_in="openvino",
     reasons=(
         "OpenVINO runs tensors that go below zero fastest as symmetric int8 (no zero point to subtract) and the others "
         "as uint8; onnxruntime has no kernels for the mixture",

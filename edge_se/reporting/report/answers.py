@@ -13,6 +13,7 @@ from PIL import Image
 from edge_se.core.artifacts import Artifact
 from edge_se.evaluation.classes import class_drops
 from edge_se.evaluation.gate import judge
+from edge_se.evaluation.judges import measured_by
 from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
 from edge_se.reporting.report.inputs import Material, Predictions
 
@@ -38,12 +39,14 @@ def files_of(material: Material, margin_pp: float, alpha: float) -> list[dict[st
 
 
 def _accuracy(item: Artifact, given: Predictions | None) -> dict[str, Any]:
-    """Accuracy from the manifest (same bytes), else from the predictions."""
-    if item.top1 is not None or given is None:
-        return {"top1": item.top1, "top1_ci": list(item.top1_ci) if item.top1_ci else None, "top1_n": item.top1_n}
+    """Accuracy from the manifest (same bytes), else from the predictions; a manifest of before told no runtime."""
+    if given is None or (item.top1 is not None and item.measured_by):
+        return {"top1": item.top1, "top1_ci": list(item.top1_ci) if item.top1_ci else None, "top1_n": item.top1_n,
+                "measured_by": item.measured_by}
     n, right = len(given.images), int((given.logits[item.file].argmax(1) == given.images.labels).sum())
     low, high = wilson_interval(right, n)
-    return {"top1": 100 * right / n, "top1_ci": [100 * low, 100 * high], "top1_n": n}
+    return {"top1": 100 * right / n, "top1_ci": [100 * low, 100 * high], "top1_n": n,
+            "measured_by": measured_by(item)}
 
 
 def _drop(given: Predictions, fp32: Artifact, item: Artifact, margin_pp: float, alpha: float) -> dict[str, Any]:

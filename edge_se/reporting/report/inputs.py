@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from edge_se.core.artifacts import Build
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.files import read_json
+from edge_se.core.measured_by import sound
 from edge_se.core.whole import Given, first_problem
 from edge_se.data.images import Images
 from edge_se.quantization.ranges import Statistics
@@ -93,6 +94,13 @@ class CorruptedFile(Given):
     label: str
     precision: str
     sha256: str
+    measured_by: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _sound(self) -> CorruptedFile:
+        if self.measured_by is not None and not sound(self.measured_by):
+            raise ValueError("measured_by is not whole")
+        return self
 
 
 class Answers(Given):

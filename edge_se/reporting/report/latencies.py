@@ -26,6 +26,7 @@ def rows_of(builds: list[dict[str, Any]], benches: Sequence[tuple[str, Bench]]) 
                     "model": name, "file": file["file"], "label": file["label"], "precision": file["precision"],
                     "machine": f"{item.board} {item.mode or ''}".strip() if item.board else bench.machine,
                     "device": bench.device, "top1": file["top1"], "top1_ci": file["top1_ci"],
+                    "measured_by": file["measured_by"],
                     **item.model_dump(include={"backend", "batch", "threads", "scenario", "streams", "p50_ms", "p90_ms",
                                                "p99_ms", "cv", "throughput_ips", "estimated"})})
         if foreign:
@@ -70,7 +71,7 @@ def _on_front(row: dict[str, Any], group: list[dict[str, Any]]) -> bool:
 
 def _point(row: dict[str, Any], front: bool) -> dict[str, Any]:
     return {key: row[key] for key in ("model", "label", "precision", "backend", "p50_ms", "p90_ms", "top1",
-                                      "top1_ci")} | {"front": front}
+                                      "top1_ci", "measured_by")} | {"front": front}
 
 
 def fastest_of(rows: list[dict[str, Any]], model: str) -> dict[str, Any] | None:

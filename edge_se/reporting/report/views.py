@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from edge_se.core.measured_by import of_files
 from edge_se.measure.timing import CV_WARNING
 from edge_se.reporting.amounts import amount, mebibytes, milliseconds
 from edge_se.reporting.report.latencies import THROUGHPUT
@@ -70,7 +71,8 @@ def files(build: dict[str, Any], document: dict[str, Any]) -> View:
              DASH if row["mcnemar_p"] is None else f"{row['mcnemar_p']:.3g}",
              DASH if row["label"] == "fp32" else f"{row['flips']} / {row['flips_n']:,}", mebibytes(row["bytes"]),
              amount(100 * row["int8_mac_share"], 2) if row["int8_mac_share"] else DASH] for row in build["files"]]
-    return View(title=f"Files of {build['name']}", left=2, rows=rows, columns=[
+    told = of_files((row["file"], row["measured_by"]) for row in build["files"])
+    return View(title=f"Files of {build['name']}", left=2, rows=rows, note=told[0].upper() + told[1:] + ".", columns=[
         "file", "verdict", "top-1 % (95 % CI)", f"drop, points ({confidence(document)})", "broken / fixed",
         "McNemar p", "flips", "MiB", "INT8 MACs %"])
 
@@ -132,8 +134,9 @@ def group_name(group: dict[str, Any]) -> str:
 
 def pareto(group: dict[str, Any]) -> View:
     """The points of a Pareto chart, the fastest first."""
-    return View(title=group_name(group), left=4, columns=["model", "file", "backend", "front", "p50 ms",
-                                                          "top-1 % (95 % CI)"], rows=[
+    told = of_files((f"{point['label']} of {point['model']}", point["measured_by"]) for point in group["points"])
+    return View(title=group_name(group), left=4, note=told[0].upper() + told[1:] + ".", columns=[
+        "model", "file", "backend", "front", "p50 ms", "top-1 % (95 % CI)"], rows=[
         [point["model"], point["label"], point["backend"], "yes" if point["front"] else "no",
          milliseconds(point["p50_ms"]), accuracy(point["top1"], point["top1_ci"])] for point in group["points"]])
 
@@ -203,7 +206,7 @@ def robustness(given: dict[str, Any]) -> View:
         strength = ", ".join(f"{value:g}" for value in one["strength"]) or DASH
         rows.append([one["corruption"], str(one["severity"]), strength, accuracy(first["top1"], first["top1_ci"]),
                      *(f"{row['top1']:.2f}; {drop(row)}; {row['flips']}" for row in rest)])
-    return View(title=f"Top-1 on corrupted images: {judged(given)}", left=3, rows=rows, columns=[
+    return View(title=f"Top-1 on corrupted images: {judged(given)}", left=3, rows=rows, note=computed(given), columns=[
         "corruption", "severity", "strength", f"{fp32['label']} top-1 % ({confidence(given)})",
         *(f"{item['label']}: top-1 %; drop, points ({confidence(given)}); flips" for item in others)])
 
@@ -232,6 +235,12 @@ def robustness_overall(given: dict[str, Any]) -> View:
     return View(title=f"Mean of all corruptions: {judged(given)}", rows=rows, columns=[
         "file", f"top-1 % ({confidence(given)})", f"drop, points ({confidence(given)})", "drop on clean images",
         "lost more than on clean images"])
+
+
+def computed(given: dict[str, Any]) -> str:
+    """What computed each file's answers, as a sentence."""
+    told = of_files((item["label"], item.get("measured_by")) for item in given["files"])
+    return told[0].upper() + told[1:] + "."
 
 
 def judged(given: dict[str, Any]) -> str:
