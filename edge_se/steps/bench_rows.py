@@ -110,6 +110,20 @@ def add_why(rows: list[tuple[dict[str, Any], dict[str, Any] | None]]) -> None:
                                  baseline_latency_ms=other["p50_ms"] if other else None).document()
 
 
+def _why_built_again(engine: Mapping[str, Any]) -> str:
+    """Why an engine is not kept, what that costs, and how it ends."""
+    skipped, workspace = engine["skipped_tactics"], engine["workspace"]
+    wanted, tactics = engine.get("workspace_wanted", workspace), f"tactic{'s' * (skipped != 1)}"
+    if workspace < wanted:
+        why = (f"built while memory was short ({workspace >> 20} of {wanted >> 20} MiB of workspace, "
+               f"{skipped} {tactics} skipped)")
+        fix = f"free {2 * wanted >> 20} MiB there: end other programs, the desktop for one (docs/jetson.md)"
+    else:
+        why = f"{skipped} {tactics} skipped, since memory was short or {workspace >> 20} MiB of workspace are too few"
+        fix = "end other programs there, or use a smaller --batch"
+    return f"{why}: it may be slower than necessary, is not kept, and each run builds it again. To stop that, {fix}"
+
+
 def warn(document: Mapping[str, Any], device: str, explain_wanted: bool, progress: Progress) -> None:
     """Warnings that a reader of the table must know."""
     rows = document["measurements"]
@@ -124,9 +138,7 @@ def warn(document: Mapping[str, Any], device: str, explain_wanted: bool, progres
             progress.note(f"{label} in {row['backend']}: coefficient of variation {100 * row['cv']:.1f} % is above "
                           f"{100 * CV_WARNING:g} %: something else used the machine; compare ratios, not times")
         if not (engine := row.get("engine") or {}).get("kept", True):
-            progress.note(f"{label} in {row['backend']}: built while memory was short ({engine['workspace'] >> 20} MiB "
-                          f"of workspace, {engine['skipped_tactics']} tactics skipped): it may be slower than "
-                          "necessary, and is built again next time; end other programs there")
+            progress.note(f"{label} in {row['backend']}: {_why_built_again(engine)}")
         if row.get("flips_against_onnxruntime"):
             progress.note(f"{label} in {row['backend']}: {row['flips_against_onnxruntime']} of {row['flips_n']} "
                           "answers differ from onnxruntime's for the same file")

@@ -231,6 +231,8 @@ def test_an_engine_that_was_built_while_memory_was_short_is_built_again(tensorrt
                          precision="int8", batch=1)[1]
 
     first = get(free)
+    assert first["workspace_wanted"] == min(1 << 30, memory // 4) and first["kept"] is (
+        first["workspace"] == first["workspace_wanted"])
     assert first["kept"] is kept and bool(list((tmp_path / "engines").iterdir())) is kept
     assert get(memory // 2)["cached"] is kept
     assert get(free)["cached"]  # a good one is good for all

@@ -5,6 +5,7 @@ Every name is checked before OpenSSH sees it: it must not be able to pass for an
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import subprocess
@@ -45,6 +46,8 @@ def read_destination(text: str, where: str) -> Destination:
     if ":" in user:
         raise EdgeSeError("a password must not stand on a command line", where=where,
                           fix="use a key: `ssh-keygen`, then `ssh-copy-id USER@HOST`")
+    if _is_ipv6(address):
+        address = f"[{address}]"
     host, colon, port = address.rpartition(":") if not address.endswith("]") else (address, "", "")
     if not colon:
         host, port = address, ""
@@ -55,6 +58,14 @@ def read_destination(text: str, where: str) -> Destination:
     if colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise EdgeSeError(f"{port!r} is no port", where=where, fix=fix)
     return Destination(host=host, user=user or None, port=int(port) if port else None)
+
+
+def _is_ipv6(text: str) -> bool:
+    """Whether it is an IPv6 address without brackets, as `ssh` takes it; it leaves no room for a port."""
+    try:
+        return ipaddress.ip_address(text).version == 6
+    except ValueError:
+        return False
 
 
 def ssh_command() -> list[str]:

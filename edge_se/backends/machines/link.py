@@ -21,6 +21,7 @@ from edge_se.device.agent import CHUNK, MAGIC, PROTOCOL, read_frame, write_frame
 T = TypeVar("T")
 PING_S = 5.0
 GREETING_S = 60.0  # a slow device on a slow line; OpenSSH itself gives up after ten seconds without an answer
+ENDS_S = 10.0  # between the end of its answers and its own
 CHATTER = 1 << 16  # what a login shell may print before the agent speaks
 
 
@@ -148,8 +149,7 @@ class _Connection:
             except queue.Empty:
                 if end is not None and time.monotonic() > end:
                     self._process.kill()
-                    raise _DroppedError(UnavailableError("it does not answer", where=self._transport.shown,
-                                                    fix="check that `ssh` gives a shell there"), False) from None
+                    raise _DroppedError(self._transport.why_silent(seconds or 0.0), False) from None
                 if self._met:
                     self._write(lambda stream: write_frame(stream, {"op": "ping"}))
         if frame is None:
@@ -193,10 +193,13 @@ class _Connection:
     def _dropped(self) -> _DroppedError:
         """Why it ended. Only a connection that had worked and then dropped may be made again."""
         try:
-            code = self._process.wait(timeout=10)
+            code = self._process.wait(timeout=ENDS_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            code = self._process.wait()
+            self._process.wait()
+            return _DroppedError(UnavailableError(
+                "what answers there is not the agent, or stopped within an answer", where=self._transport.shown,
+                fix="run it again; no program there may write between its answers"), False)
         self._threads[1].join(2)
         refusal = next((frame for frame in self._left() if frame is not None), None)
         if refusal is not None and not refusal[0].get("ok"):  # the bootstrap's last words

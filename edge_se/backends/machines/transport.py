@@ -65,13 +65,25 @@ try:
 except (IOError, OSError) as error:
     fail("%s cannot be written (%s)" % (folder, error.strerror),
          "free some space on the device, or set EDGE_SE_CACHE there to a folder on a larger disk")
-python = header["python"] or sys.executable
+python = os.path.expanduser(header["python"] or sys.executable)
+if header["python"]:
+    try:
+        asked = subprocess.Popen([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        said = asked.communicate()[0].decode("utf-8", "replace").strip()
+    except OSError as error:
+        fail("%s cannot be run (%s)" % (python, error.strerror),
+             "give the path of a Python on the device with --python")
+    numbers = said.split(".")
+    if asked.returncode or len(numbers) != 2 or not all(number.isdigit() for number in numbers):
+        fail("%s is no Python that can start (exit code %d): %s" % (python, asked.returncode, said[-300:]),
+             "name a Python that runs there with --python")
+    if tuple(map(int, numbers)) < (3, 8):
+        fail("%s is Python %s; 3.8 or later is needed" % (python, said), "name another with --python")
 try:
     code = subprocess.call([python, path, "serve"])  # not exec: OpenSSH tells a killed command from no other end
 except OSError as error:
     fail("%s cannot be run (%s)" % (python, error.strerror), "give the path of a Python on the device with --python")
-if code == 127:
-    fail("%s cannot start (exit code 127)" % python, "name a Python that runs there with --python")
 sys.exit(code if code >= 0 else 128 - code)
 '''
 
@@ -119,6 +131,10 @@ class Transport(Protocol):
         """
         ...
 
+    def why_silent(self, seconds: float) -> EdgeSeError:
+        """The error for a process that lives and gave no agent within so many seconds."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class LocalProcess:
@@ -137,6 +153,11 @@ class LocalProcess:
         """A local process ends early only when something kills it."""
         return EdgeSeError(f"the agent ended ({_ending(code)}){_quoted(said)}", where=self.shown,
                            fix="look for what ended it (out of memory?) and run it again")
+
+    def why_silent(self, seconds: float) -> EdgeSeError:
+        """Nothing but a machine that is overloaded makes a local agent that slow."""
+        return UnavailableError(f"the agent did not start within {seconds:.0f} s", where=self.shown,
+                                fix="wait until this machine does less, and run it again")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,27 +198,48 @@ class OpenSsh:
         if "No module named 'numpy'" in said:
             return UnavailableError("its Python has no numpy", where=self.shown, fix="on the device: `sudo apt install "
                                     "python3-numpy`, or name a Python that has it with --python")
-        if old := re.search(r"python3 here is ([0-9.]+); the agent needs ([0-9.]+)", said):
-            return UnavailableError(f"its Python is {old[1]}; {old[2]} or later is needed", where=self.shown,
-                                    fix="name another with --python")
-        if code == 127 or (not spoke and re.search(r"python3: command not found", said, re.IGNORECASE)):
-            return UnavailableError(f"has no python3{_quoted(said)}", where=self.shown,
-                                    fix="install it there: `sudo apt install python3 python3-numpy`")
+        if not spoke and (error := self._before_it_spoke(code, said, printed)):
+            return error
         if code == 255:
             return UnavailableError(f"the connection failed or was dropped{_quoted(said)}", where=self.shown,
                                     fix="check the network and run it again: what was sent and built is kept")
-        if not spoke and code in (0, 1) and "Traceback" not in said:
-            return UnavailableError(f"its login did not run the command ({_ending(code)}){_quoted(printed or said)}",
-                                    where=self.shown, fix="`ssh HOST true` must end by itself: a start-up file there "
-                                    "starts another program (exec), or the account has a fixed command or no shell"
-                                    .replace("HOST", self._reachable))
         return UnavailableError(f"the agent ended there ({_ending(code)}){_quoted(said)}", where=self.shown,
                                 fix="look for what ended it (out of memory? `dmesg` tells) and run it again")
 
+    def why_silent(self, seconds: float) -> EdgeSeError:
+        """The error for a connection that is there and gave no agent within so many seconds."""
+        return UnavailableError(f"the agent did not start within {seconds:.0f} s", where=self.shown,
+                                fix=_LOGIN.replace("HOST", self._reachable))
+
+    def _before_it_spoke(self, code: int, said: str, printed: str) -> EdgeSeError | None:
+        """Why there was no agent; None for the connection itself, and for an agent that a signal ended."""
+        if "Fatal Python error" in said:
+            return UnavailableError(f"its Python cannot start{_quoted(said, 'Fatal Python error')}", where=self.shown,
+                                    fix="no start-up file there should set PYTHONHOME; or install python3 anew")
+        if "Traceback" in said:
+            return UnavailableError(f"its Python cannot run the agent{_quoted(said)}", where=self.shown,
+                                    fix="look at PYTHONPATH there, or name another Python with --python")
+        if code == 127 or re.search(r"python3: command not found", said, re.IGNORECASE):
+            return UnavailableError(f"has no python3{_quoted(said, 'python3')}", where=self.shown,
+                                    fix="install it there: `sudo apt install python3 python3-numpy`")
+        if code == 126:
+            return UnavailableError(f"its python3 cannot be run{_quoted(said)}", where=self.shown,
+                                    fix="install it anew: `sudo apt install --reinstall python3`")
+        if code < 0 or code > 128:
+            return None
+        return UnavailableError(f"its login did not run the command ({_ending(code)}){_quoted(printed or said)}",
+                                where=self.shown, fix=_LOGIN.replace("HOST", self._reachable))
+
     @property
     def _reachable(self) -> str:
+        """The destination as `ssh` and `ssh-copy-id` take it, which know no brackets."""
         place = self.destination
-        return f"{f'-p {place.port} ' if place.port else ''}{f'{place.user}@' if place.user else ''}{place.host}"
+        host = place.host.strip("[]")
+        return f"{f'-p {place.port} ' if place.port else ''}{f'{place.user}@' if place.user else ''}{host}"
+
+
+_LOGIN = ("`ssh HOST echo yes` must print yes: a start-up file there starts another program (exec) or ends, or the "
+          "account has a fixed command or no shell")
 
 
 _SSH_ENDINGS = (
@@ -206,7 +248,8 @@ _SSH_ENDINGS = (
     ("Host key verification failed", "its host key is unknown",
      "`ssh HOST` once, compare the fingerprint with the device's, and accept it"),
     ("Permission denied", "it refuses your key",
-     "`ssh-copy-id HOST`; a key with a passphrase must be in the SSH agent: `ssh-add`"),
+     "`ssh-copy-id HOST`; a key with a passphrase must be in the SSH agent: `ssh-add`; an account that is locked, "
+     "expired or without a shell of /etc/shells is refused with the same words, and the server's log tells"),
     ("Too many authentication failures", "it refuses your keys", "name one with IdentityFile in ~/.ssh/config"),
     ("Could not resolve hostname", "the name is unknown", "check it, or give the address"),
     ("Connection refused", "nothing listens there", "check the port; on the device: `sudo systemctl start ssh`"),
@@ -228,6 +271,9 @@ def _ending(code: int) -> str:
     return f"signal {signal_number}" if code < 0 or 128 < code < 160 else f"exit code {code}"
 
 
-def _quoted(said: str) -> str:
-    lines = [line.strip() for line in said.strip().splitlines() if line.strip()]
+def _quoted(said: str, about: str = "") -> str:
+    """The last line that tells something, of those with `about` if there are any; without control characters."""
+    shown = ["".join(letter if letter.isprintable() else " " for letter in line).strip() for line in said.splitlines()]
+    lines = [line for line in shown if any(letter.isalnum() for letter in line)]
+    lines = [line for line in lines if about in line] or lines
     return f": {lines[-1][:300]}" if lines else ""

@@ -33,9 +33,10 @@ def engine_of(trt: TensorRt, gpu: dict[str, Any], content: bytes, cache: Cache, 
     """The engine of an ONNX file, from the cache or built now, with its key, whether it was cached, and the seconds.
 
     An engine that was built while memory was short is not kept, nor are its timings: TensorRT leaves out kernels that
-    do not fit, so a later build may be faster. `skipped_tactics` says how many it left out, `kept` whether the
-    next run finds it. The key holds all that TensorRT times kernels for: every Orin calls its GPU "Orin", whatever its
-    processors, memory and clocks.
+    do not fit, so a later build may be faster. `skipped_tactics` says how many it left out, `workspace` and
+    `workspace_wanted` how many bytes a kernel could and should have had, `kept` whether the next run finds it. The key
+    holds all that TensorRT times kernels for: every Orin calls its GPU "Orin", whatever its processors, memory and
+    clocks.
     """
     reason = trt.why_not(precision, gpu["capability"])
     if reason:
@@ -66,7 +67,7 @@ def engine_of(trt: TensorRt, gpu: dict[str, Any], content: bytes, cache: Cache, 
         if timed:
             cache.write(timing, timed)
     return engine, dict(facts, cached=False, seconds=round(time.monotonic() - started, 3), kept=kept,
-                        skipped_tactics=skipped, workspace=workspace)
+                        skipped_tactics=skipped, workspace=workspace, workspace_wanted=wanted)
 
 
 def _timings_of(trt: TensorRt, tied: list[Any]) -> str:

@@ -140,6 +140,77 @@ def box(_server, tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def dropbear(box, tmp_path):
+    """(login shell) -> the port of a Dropbear that lets the client in, whose home is a folder of the test.
+
+    Dropbear takes home and shell from /etc/passwd alone, so it gets one of its own, in a mount namespace.
+    """
+    programs = [shutil.which(name) or f"/usr/sbin/{name}" for name in ("dropbear", "dropbearkey", "unshare")]
+    if not all(Path(program).exists() for program in programs):
+        pytest.skip("no Dropbear here: apt install dropbear-bin")
+    if os.getuid() != 0:
+        pytest.skip("only root may give Dropbear a user of its own")
+    server, keys, unshare = programs
+    subprocess.run([keys, "-t", "ed25519", "-f", tmp_path / "key"], check=True, capture_output=True)
+    started = []
+
+    def start(shell):
+        home = tmp_path / f"home{len(started)}"
+        (home / ".ssh").mkdir(parents=True, mode=0o700)
+        shutil.copy(box.folder / "user.pub", home / ".ssh" / "authorized_keys")
+        (home / ".ssh" / "authorized_keys").chmod(0o600)
+        lines = [f"root:x:0:0:root:{home}:{shell}" if line.startswith("root:") else line
+                 for line in Path("/etc/passwd").read_text().splitlines()]
+        (home / "passwd").write_text("\n".join(lines) + "\n")
+        (home / "shells").write_text(f"{shell}\n")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        mounts = "; ".join(f"mount --bind {home / name} /etc/{name}" for name in ("passwd", "shells"))
+        started.append(subprocess.Popen(
+            [unshare, "--mount", "sh", "-c",
+             f"{mounts}; exec {server} -F -E -r {tmp_path / 'key'} -p 127.0.0.1:{port}"],
+            stderr=subprocess.DEVNULL, env={"PATH": f"{box.bin}:/usr/bin:/bin:/usr/sbin"}))
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        told = subprocess.run([keys, "-y", "-f", tmp_path / "key"], capture_output=True, text=True, check=True).stdout
+        public = next(line for line in told.splitlines() if line.startswith("ssh-ed25519"))
+        with open(box.client / "known", "a") as known:
+            known.write(f"[localhost]:{port} {public}\n")
+        return home, port
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def ipv6_box(box):
+    """The same device, which listens on the loopback of IPv6 as well."""
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", box.port))
+        except OSError as error:
+            pytest.skip(f"no IPv6 here: {error}")
+    box.stop()
+    server = (box.folder / "server").read_text()
+    (box.folder / "server").write_text(f"{server}ListenAddress ::1\n")
+    box.start()
+    host, client = (box.folder / "host.pub").read_text(), box.client
+    with open(client / "known", "a") as known:
+        known.write(f"[::1]:{box.port} {host}")
+    with open(client / "config", "a") as config:
+        config.write(f"Host v6\n  HostName ::1\n  Port {box.port}\n")
+    yield box
+    box.stop()
+    (box.folder / "server").write_text(server)
+    box.start()
+
+
+@pytest.fixture
 def link_to(box):
     """(destination text) -> a Link over OpenSSH."""
     from edge_se.backends.machines.destination import read_destination
