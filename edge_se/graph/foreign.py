@@ -12,6 +12,7 @@ from edge_se.graph.image_input import image_facts
 from edge_se.graph.onnx_model import OnnxModel, image_input
 from edge_se.graph.rewrites import hide_constants, prepare, remove_unused_initializers, remove_unused_nodes
 from edge_se.graph.shape_arithmetic import resolve_shapes
+from edge_se.graph.swishes import with_hard_swishes
 from edge_se.graph.trial import alike, basic, outputs_of, random_images, session_of
 from edge_se.graph.upgrading import upgraded
 from edge_se.graph.view import GraphView, node_label
@@ -24,7 +25,8 @@ SEPARATE = 1e-2  # of the largest logit: more than rounding between a batch of t
 
 def normalised(model: OnnxModel, path: Path, axes: str | None = None,
                size: tuple[int, int] | None = None) -> onnx.ModelProto:
-    """The classifier in `model` in float32, its constants, batch norms and sizes folded, and its squeezes rewritten.
+    """The classifier in `model` in float32, its constants, batch norms and sizes folded, and its squeezes and
+    hard swishes rewritten.
 
     The batch stays dynamic if the graph really takes more than one image, else it becomes 1. Raises ModelError when
     it is not an image classifier with one input and one output, or holds what cannot be quantized; the message names
@@ -45,7 +47,7 @@ def normalised(model: OnnxModel, path: Path, axes: str | None = None,
         remove_unused_initializers(folded)
         folded = basic(folded, path)
     _refuse_computed_weights(folded, path)
-    return prepare(folded)
+    return prepare(with_hard_swishes(folded))
 
 
 def _refuse_what_cannot_be_handled(proto: onnx.ModelProto, path: Path, axes: str | None) -> None:
