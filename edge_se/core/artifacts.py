@@ -48,6 +48,10 @@ class Artifact:
     top5: float | None = None
     top5_ci: tuple[float, float] | None = None
     measured_by: dict[str, Any] | None = None  # of top-1, agreement and flips (edge_se.core.measured_by)
+    sqnr_db: float | None = None          # of the logits against FP32's, on a few calibration images in `sqnr_runtime`
+    sqnr_runtime: str | None = None
+    written_sqnr_db: float | None = None  # the same of the file's own Q/DQ, run operator by operator
+    gap_node: str | None = None           # from which on it shows that the runtime loses what the file has
 
     @property
     def label(self) -> str:

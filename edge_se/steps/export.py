@@ -25,6 +25,7 @@ from edge_se.quantization.table import FILE as TABLE
 from edge_se.quantization.table import is_table, table_bytes
 from edge_se.quantization.targets import targets_for
 from edge_se.steps.bundle import write_bundle
+from edge_se.steps.export_fidelity import with_fidelity
 from edge_se.steps.export_figures import described, measured
 from edge_se.steps.export_files import FOLDED, Made, Quantizing, fp16_of, with_folded_excitations
 from edge_se.steps.export_images import (
@@ -103,6 +104,8 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     if chosen is not EFFORTS["quick"]:
         warn_of_slow(made, progress)
     artifacts = measured(made, images if judged is None else judged, progress, labelled=judged is not None)
+    if chosen is not EFFORTS["quick"] and not source.is_untrained:
+        artifacts = with_fidelity(artifacts, made, images, progress)
     tell_of_doubts(artifacts, source, progress)
     tell_of_accuracy(source, dataset, progress)
     content, calibrated = b"", None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from edge_se.graph.source import Source
 from edge_se.graph.targets.base import Target
 from edge_se.quantization.effort import AUTO, best_method
 from edge_se.quantization.folding import fold_excitations
-from edge_se.quantization.placement import place
+from edge_se.quantization.placement import Placement, place
 from edge_se.quantization.ranges import Statistics, collect
 from edge_se.quantization.search import Budget, search
 from edge_se.quantization.static import quantize
@@ -94,14 +94,16 @@ class Quantizing:
 
     def choose_methods(self, statistics: Statistics, images: Images, progress: Progress) -> None:
         """Replaces the method `auto` of each target by the one that is nearest to FP32 on `images`."""
-        self._chosen = [(target, chosen, method if method != AUTO else
-                         best_method(self._model, statistics, target, chosen, images, progress))
-                        for target, chosen, method in self._chosen]
+        def chosen(target: Target, placement: Placement, method: str) -> tuple[Placement, str]:
+            if method != AUTO:
+                return placement, method
+            return placement, best_method(self._model, statistics, target, placement, images, progress)
+        self._each(chosen)
 
     def search(self, statistics: Statistics, held_out: Images, budget: Budget, folder: Path,
                progress: Progress) -> None:
         """Replaces each target's placement by the one that the search chose; the log goes to `folder`."""
-        for position, (target, _, method) in enumerate(self._chosen):
+        def searched(target: Target, named: Placement, method: str) -> tuple[Placement, str]:
             runnable = OnnxModel(content=self._model.content, precision="int8", target=target.name)
             backend, _ = first_that_runs(runnable, Device())
             chosen, rows = search(self._model, statistics, target, held_out, method=method, backend=backend,
@@ -110,7 +112,23 @@ class Quantizing:
                 self.over_budget.append(target.name)
                 progress.note(f"no placement for {target.name} surely loses at most {budget.max_drop_pp:g} points: the "
                               "most accurate one was taken")
-            self._chosen[position] = (target, chosen, method)
+            return chosen, method
+        self._each(searched)
+
+    def _each(self, choose: Callable[[Target, Placement, str], tuple[Placement, str]]) -> None:
+        """Replaces the placement and the method of each target; a target of which that fails gets no file.
+
+        The others keep theirs, and `raise_failure` tells of it; where all fail, the first failure is raised at once.
+        """
+        kept = []
+        for target, placement, method in self._chosen:
+            try:
+                kept.append((target, *choose(target, placement, method)))
+            except Exception as error:
+                self._failures.append((target.name, error))
+        if not kept:
+            raise self._failures[0][1]
+        self._chosen = kept
 
     def tell_of_groups(self, progress: Progress) -> None:
         """Tells how many grouped convolutions each target leaves in float, and why."""
@@ -137,9 +155,15 @@ class Quantizing:
         return made
 
     def raise_failure(self, folder: Path) -> None:
-        """Raises what the first target without a file failed with, if one did: the exit code tells of it."""
-        for name, error in self._failures:
-            if isinstance(error, EdgeSeError):
-                raise type(error)(f"int8.{name}.onnx was not made ({error.what}); the other files are in {folder}",
-                                  where=error.where, fix=error.fix) from error
-            raise error
+        """Raises what the targets without a file failed with, if any did: the exit code tells of it.
+
+        A bug comes first and keeps its traceback; refusals of several targets are one message, with the first's fix.
+        """
+        refused = [(name, error) for name, error in self._failures if isinstance(error, EdgeSeError)]
+        for _, error in self._failures:
+            if not isinstance(error, EdgeSeError):
+                raise error
+        if refused:
+            first = refused[0][1]
+            told = "; ".join(f"int8.{name}.onnx was not made ({error.what})" for name, error in refused)
+            raise type(first)(f"{told}; the other files are in {folder}", where=first.where, fix=first.fix) from first
