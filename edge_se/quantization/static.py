@@ -26,6 +26,7 @@ from edge_se.quantization.ranges import Ranges
 from edge_se.quantization.targets import Target, is_symmetric
 from edge_se.quantization.watching import with_clipped
 
+FILLS = 1e-9  # of the largest weight: a channel's share of what it reads, far below a step of 8 bits
 SMALLEST_SCALE = 1e-8  # a tensor that was zero on every calibration image still needs a positive scale
 
 
@@ -43,6 +44,8 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
     proto = _named(model.copy())
     names = NeutralNames(proto)
     ranges, placement = _renamed(ranges, placement, names)
+    if not target.half_floats:  # FP16 holds no scale that small, and keeps its biases in float
+        _fill_empty_channels(proto)
     with _quiet():
         quantizer = _quantizer(proto, ranges, target, placement)
         quantizer.quantize_model()
@@ -124,6 +127,28 @@ def _named(proto: onnx.ModelProto) -> onnx.ModelProto:
             node.name = f"{node.op_type}_{position}"
         seen.add(node.name)
     return proto
+
+
+def _fill_empty_channels(proto: onnx.ModelProto) -> None:
+    """Gives each output channel whose weights are all zero, and whose bias is not, one weight too small to matter.
+
+    onnxruntime's quantizer gives a channel without weights the scale 1, and a bias in 32 bits, in the file or in
+    onnxruntime's kernel, then steps by the scale of the input: the channel's constant is off by up to half of that.
+    """
+    view = GraphView(proto)
+    for node in proto.graph.node:
+        if node.op_type not in ("Conv", "Gemm") or len(node.input) < 3 or node.input[1] not in view.initializers:
+            continue
+        bias, stored = view.constant(node.input[2]), view.initializers[node.input[1]]
+        weight = numpy_helper.to_array(stored)
+        by_channel = weight.T if node.op_type == "Gemm" and not attribute(node, "transB", 0) else weight
+        flat = np.abs(by_channel).reshape(len(by_channel), -1).max(1)
+        if bias is None or bias.shape != flat.shape or flat.all() or not (empty := (flat == 0) & (bias != 0)).any():
+            continue
+        filled = np.array(by_channel, order="C")
+        filled.reshape(len(filled), -1)[empty, 0] = FILLS * (float(flat.max()) or 1.0)
+        stored.CopyFrom(numpy_helper.from_array(
+            np.ascontiguousarray(filled if by_channel is weight else filled.T), stored.name))
 
 
 def _quantize_residual_input(proto: onnx.ModelProto, output: str, name: str, bounds: tuple[float, float]) -> None:
