@@ -54,8 +54,8 @@ def export(model: Annotated[str, typer.Option(
                help="How ranges are chosen: minmax, entropy, percentile, mse, or auto: the nearest to FP32 on the "
                     "calibration images. Default: the effort's.")] = None,
            placement: Annotated[Optional[str], typer.Option(
-               help="What runs in INT8: all, se-float, ends-float, conv-only, or auto: measured on held-out images "
-                    "and on this machine. Default: the effort's.")] = None,
+               help="What runs in INT8: all, se-float, ends-float, sums-float, conv-only, or auto: measured on "
+                    "held-out images and on this machine. Default: the effort's.")] = None,
            max_drop: Annotated[float, typer.Option(
                help="auto and --fold-excitations: points that may be lost, with 97.5 % confidence.")] = 0.5,
            search_seconds: Annotated[Optional[float], typer.Option(help="auto: bound on the search.")] = None,

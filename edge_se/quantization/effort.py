@@ -10,13 +10,14 @@ from edge_se.data.images import Images
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.methods import METHODS
-from edge_se.quantization.placement import Placement
+from edge_se.quantization.placement import Placement, measured_placements, place
 from edge_se.quantization.ranges import Statistics
 from edge_se.quantization.sensitivity import sqnr_db
 from edge_se.quantization.static import quantize
 from edge_se.quantization.targets import Target
 
 AUTO = "auto"
+PLACED_ON = 16  # images suffice: what placements of such nets lose differs by many decibels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,3 +63,19 @@ def best_method(model: OnnxModel, statistics: Statistics, target: Target, placem
             decibels[method] = sqnr_db(reference, logits_of(quantized, images))
             advance(1)
     return max(decibels, key=lambda method: decibels[method])
+
+
+def best_placement(model: OnnxModel, statistics: Statistics, target: Target, method: str, images: Images,
+                   progress: Progress) -> Placement:
+    """The default placement, or that with the highest SQNR on the first of `images` where no rule decides."""
+    names, ranges = measured_placements(model.proto, target), statistics.ranges(method, target.activations)
+    if not names:
+        return place(model.proto, target)
+    images = images.first(PLACED_ON)
+    reference, decibels = logits_of(model, images), dict[str, float]()
+    with progress.task(f"choosing a placement for {target.name}", len(names)) as advance:
+        for name in names:
+            quantized = quantize(model, ranges, target, place(model.proto, target, name))
+            decibels[name] = sqnr_db(reference, logits_of(quantized, images))
+            advance(1)
+    return place(model.proto, target, max(decibels, key=lambda name: decibels[name]))

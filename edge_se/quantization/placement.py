@@ -16,10 +16,13 @@ PLACEMENTS = {
     "all": "everything that the target quantizes, excitations too",
     "se-float": "everything but the inside of excitations (pool and scale stay INT8 where the target has kernels)",
     "ends-float": "se-float, and the first layer, the last one and the pool before it in float too: they lose most",
+    "sums-float": "ends-float, and sums of two computed tensors in float too: the stream that a LayerNorm reads",
     "conv-only": "convolutions and linear layers only, excitations in float",
 }
 
 ENDS_MAC_SHARE = 0.01  # ends that hold more of the MACs than this cost time that their accuracy may not be worth
+NORMS = ("LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization", "GroupNormalization",
+         "InstanceNormalization")  # of what they see; batch norm is folded
 UNWEIGHTED = ("GlobalAveragePool", "AveragePool", "ReduceMean", "Flatten", "Reshape", "Squeeze", "Identity")
 
 
@@ -53,14 +56,40 @@ def place(model: onnx.ModelProto, target: Target, name: str | None = None) -> Pl
     """The placement of a name (`default_placement` when None); EdgeSeError for an unknown name."""
     name = require_placement(name or default_placement(model))
     spared = [] if name == "all" else [node for excitation in find_excitations(model) for node in excitation.inner]
-    if name == "ends-float":
+    if name in ("ends-float", "sums-float"):
         spared += ends(model)
+    if name == "sums-float":
+        spared += sums(model)
     spared += attention(model)
     narrow = [name for name in narrow_groups(model, target.narrow_group) if name not in spared]
     operators = target.operators if name != "conv-only" else (*WEIGHTED, "Relu", "Clip")
     residual = () if not target.quantized_residuals or name == "conv-only" else tuple(residual_inputs(model))
     return Placement(name=name, operators=operators if target.quantized_outputs else WEIGHTED,
                      float_nodes=(*spared, *narrow), residual_inputs=residual, narrow_groups=tuple(narrow))
+
+
+def measured_placements(model: onnx.ModelProto, target: Target) -> tuple[str, ...]:
+    """The placements among which no rule decides, the default one first; empty where a rule does.
+
+    A LayerNorm divides by what the residual stream is, so that steps of 8 bits, as wide as its largest outlier, may be
+    all that is left of it. How much is lost depends on the weights.
+    """
+    if not target.quantized_outputs or not normalises(model):
+        return ()
+    return default_placement(model), "sums-float", "conv-only"
+
+
+def normalises(model: onnx.ModelProto) -> bool:
+    """Whether a layer normalises by what it sees, as LayerNorm and its kin do, as one operator or spelled out."""
+    view = GraphView(model)
+    roots = {node.output[0] for node in model.graph.node if node.op_type == "Sqrt" and view.data_inputs(node)}
+    return any(node.op_type in NORMS or (node.op_type == "Div" and node.input[1] in roots) for node in model.graph.node)
+
+
+def sums(model: onnx.ModelProto) -> list[str]:
+    """Every Add of two computed tensors, by its output."""
+    view = GraphView(model)
+    return [node.output[0] for node in model.graph.node if node.op_type == "Add" and len(view.data_inputs(node)) == 2]
 
 
 def narrow_groups(model: onnx.ModelProto, most: int) -> list[str]:

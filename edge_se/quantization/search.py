@@ -26,7 +26,7 @@ from edge_se.data.images import Images
 from edge_se.evaluation.accuracy import drop_from, logits_of
 from edge_se.evaluation.judges import judge_of
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.quantization.placement import PLACEMENTS, Placement, place
+from edge_se.quantization.placement import PLACEMENTS, Placement, normalises, place
 from edge_se.quantization.ranges import Statistics
 from edge_se.quantization.sensitivity import between_layers, interleaved_medians, sqnr_db
 from edge_se.quantization.static import quantize
@@ -112,7 +112,8 @@ def search(model: OnnxModel, statistics: Statistics, target: Target, images: Ima
 def _plans(model: OnnxModel, statistics: Statistics, target: Target, images: Images, method: str,
            ends: float | None, progress: Progress) -> list[tuple[Placement, list[Unit]]]:
     """Named placements first: they are there when the time runs out."""
-    named: list[tuple[Placement, list[Unit]]] = [(place(model.proto, target, name), []) for name in PLACEMENTS]
+    named: list[tuple[Placement, list[Unit]]] = [(place(model.proto, target, name), []) for name in PLACEMENTS
+                                                 if name != "sums-float" or normalises(model.proto)]
     if target.quantized_outputs:
         return named
     ranked = _costliest(model, statistics, target, images.first(RANKING_IMAGES), method, ends, progress)

@@ -93,6 +93,8 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
         statistics = quantizing.statistics(images, table, progress)
         if judged is not None and table:
             require_not_calibrated_on(statistics.contents, judged, table)
+        if placement is None:
+            quantizing.choose_placements(statistics, images, progress)
         quantizing.choose_methods(statistics, images, progress)
         if placement == AUTO:
             held_out = held_out_images(source, images, dataset)

@@ -20,7 +20,7 @@ from edge_se.graph.metadata import write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source import Source
 from edge_se.graph.targets.base import Target
-from edge_se.quantization.effort import AUTO, best_method
+from edge_se.quantization.effort import AUTO, EFFORTS, best_method, best_placement
 from edge_se.quantization.folding import fold_excitations
 from edge_se.quantization.placement import Placement, place
 from edge_se.quantization.ranges import Statistics, collect
@@ -91,6 +91,12 @@ class Quantizing:
         give_back()
         self._share = (time.monotonic() - started) / len(self._chosen)
         return collected
+
+    def choose_placements(self, statistics: Statistics, images: Images, progress: Progress) -> None:
+        """Replaces the default placement by the best on `images` where no rule decides; methods come later."""
+        self._each(lambda target, placement, method: (
+            best_placement(self._model, statistics, target, EFFORTS["default"].method if method == AUTO else method,
+                           images, progress), method))
 
     def choose_methods(self, statistics: Statistics, images: Images, progress: Progress) -> None:
         """Replaces the method `auto` of each target by the one that is nearest to FP32 on `images`."""
