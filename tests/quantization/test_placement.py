@@ -6,7 +6,7 @@ import pytest
 from edge_se.core.errors import EdgeSeError
 from edge_se.graph.counting import macs_by_node
 from edge_se.quantization.excitations import find_excitations
-from edge_se.quantization.placement import PLACEMENTS, default_placement, ends, place, residual_inputs
+from edge_se.quantization.placement import PLACEMENTS, default_placement, ends, place, residual_inputs, sums
 from edge_se.quantization.targets import TARGETS, WEIGHTED, target_of
 from edge_se.quantization.units import units_of
 
@@ -64,7 +64,9 @@ def test_an_add_inside_an_excitation_has_no_shortcut(graph_of):
 def float_nodes(model, placement):
     """By the name of their first output."""
     nodes = [] if placement == "all" else [name for excitation in find_excitations(model) for name in excitation.inner]
-    if placement == "ends-float":
+    if placement == "sums-float":
+        nodes += sums(model)
+    if placement in ("ends-float", "sums-float"):
         nodes += [node.output[0] for node in model.graph.node if "images" in node.input]
         nodes += [node.output[0] for node in model.graph.node][-3:]  # pool, flatten, linear
     return set(nodes)
@@ -124,7 +126,8 @@ def test_products_of_attention_and_softmax_are_float(graph_of, target, name):
     plan = place(model, TARGETS[target], name)
     assert [unit.nodes for unit in units_of(model, TARGETS[target]) if unit.kind == "layer"] == [("z",)]
     assert {"scores", "attention", "mixed"} <= set(plan.float_nodes)
-    assert ("z" in plan.float_nodes) == (name == "ends-float")  # a product with a constant is a layer like any
+    # A product with a constant is a layer like any.
+    assert ("z" in plan.float_nodes) == (name in ("ends-float", "sums-float"))
 
 
 @pytest.mark.parametrize("branch", [[("Conv", ["u", "w"], ["b"])],
