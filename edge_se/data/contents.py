@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge_se.core.errors import DataError
 from edge_se.data.records import Records
@@ -38,6 +42,20 @@ def split_of_name(path: Path) -> str:
     words = re.split(r"[^a-z0-9]+", path.name.lower())
     found = {_WORDS[word] for word in words if word in _WORDS}
     return found.pop() if len(found) == 1 else WHOLE
+
+
+def labels_and_names(told: Sequence[Any]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    """Labels as numbers, and the names of the classes: none where every label is a number, else the sorted names."""
+    try:
+        numbers = np.array([int(label) for label in told], np.int64)
+        if (np.abs(numbers) < 2**31).all():
+            return numbers.astype(np.int32), ()
+    except (ValueError, OverflowError):
+        pass
+    texts = [str(label).strip() for label in told]
+    names = tuple(sorted(set(texts)))
+    places = {name: number for number, name in enumerate(names)}
+    return np.array([places[text] for text in texts], np.int32), names
 
 
 def by_split(paths: list[Path], where: Path) -> dict[str, list[Path]]:

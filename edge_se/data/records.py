@@ -86,6 +86,27 @@ class Records:
         return np.flatnonzero(np.fromiter(in_order(fine, len(self)), np.bool_, len(self)))
 
 
+def joined(parts: Sequence[Records]) -> Records:
+    """The images of all parts, one part after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    starts = np.cumsum([0, *map(len, parts)])
+
+    def part(index: int) -> tuple[Records, int]:
+        place = int(np.searchsorted(starts, index, "right")) - 1
+        return parts[place], index - int(starts[place])
+
+    def read(index: int) -> Content:
+        own, place = part(index)
+        return own.read(place)
+
+    def name(index: int) -> str:
+        own, place = part(index)
+        return own.name(place)
+
+    return Records(labels=np.concatenate([own.labels for own in parts]), read=read, name=name)
+
+
 def decoded(content: Content, how: Preprocessing) -> NDArray[np.uint8]:
     """RGB (3, height, width) at the size of `how`. Pixels that have this size are taken as they are. ImageError."""
     if isinstance(content, bytes):

@@ -1,5 +1,10 @@
 """One suite for every layout of images, and a toy that is one file more."""
 
+import gzip
+import io
+import json
+import re
+import tarfile
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +15,10 @@ from edge_se.core.errors import CalibrationError, DataError
 from edge_se.data import layouts as package
 from edge_se.data.calibration import load
 from edge_se.data.cifar10 import BINARY_FOLDER
+from edge_se.data.dataset import open_dataset
+from edge_se.data.images import hash_of_pixels
 from edge_se.data.layout import Wanted, layout_of, layouts
+from edge_se.data.layouts import cifar100_files as cifar100
 from edge_se.data.layouts.pixel_archive import write_archive
 from edge_se.data.preprocessing import CIFAR10
 
@@ -32,18 +40,117 @@ LAYOUT = Layout(name="grey list", about="a .txt of grey values", tells=lambda pa
 '''
 
 
+COUNT = 24
+LABELS = np.arange(COUNT) % 3
+CLASSES = ("ant", "bee", "cat")
+LABELLED = ["CIFAR-100", "IDX", "image folder", "parquet", "pixel archive", "table", "tar shards"]
+
+
 @pytest.fixture
-def samples(tmp_path, random_images):
-    """What a user names, by layout; what is not here needs the data set itself."""
-    pixels = random_images(5).pixels
-    folder, archive, indices, cifar = (tmp_path / name for name in ("pictures", "mine.npz", "mine.json", "data"))
-    folder.mkdir()
-    for number, image in enumerate(pixels):
-        Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{number}.png")
-    write_archive(archive, pixels)
-    indices.write_text("{}")
-    (cifar / BINARY_FOLDER).mkdir(parents=True)
-    return {"image folder": folder, "pixel archive": archive, "CIFAR-10 indices": indices, "CIFAR-10": cifar}
+def samples(tmp_path, random_images, monkeypatch):
+    """What a user names, by layout; what is not here needs the data set itself.
+
+    Those with labels hold 24 images of three classes, of which the last 12 are the test split.
+    """
+    images = random_images(COUNT).pixels
+    monkeypatch.setattr(cifar100, "COUNTS", {"train.bin": COUNT // 2, "test.bin": COUNT // 2})
+    return {name: write(tmp_path, images) for name, write in WRITE.items()}
+
+
+def png(image):
+    content = io.BytesIO()
+    Image.fromarray(image.transpose(1, 2, 0)).save(content, "png")
+    return content.getvalue()
+
+
+def split_of(number):
+    return "train" if number < COUNT // 2 else "test"
+
+
+def a_folder(tmp_path, images):
+    for number, image in enumerate(images):
+        path = tmp_path / "pictures" / split_of(number) / CLASSES[number % 3] / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(image))
+    return tmp_path / "pictures"
+
+
+def an_archive(tmp_path, images):
+    np.savez_compressed(tmp_path / "mine.npz", pixels=images, labels=LABELS, names=np.array(CLASSES),
+                        split=np.array([split_of(number) for number in range(COUNT)]))
+    return tmp_path / "mine.npz"
+
+
+def indices(tmp_path, images):
+    (tmp_path / "mine.json").write_text("{}")
+    return tmp_path / "mine.json"
+
+
+def cifar10_files(tmp_path, images):
+    (tmp_path / "data" / BINARY_FOLDER).mkdir(parents=True)
+    return tmp_path / "data"
+
+
+def cifar100_files(tmp_path, images):
+    root = tmp_path / "hundred" / "cifar-100-binary"
+    root.mkdir(parents=True)
+    records = [bytes([0, label]) + image.tobytes() for label, image in zip(LABELS.tolist(), images)]
+    (root / "train.bin").write_bytes(b"".join(records[: COUNT // 2]))
+    (root / "test.bin").write_bytes(b"".join(records[COUNT // 2 :]))
+    (root / "fine_label_names.txt").write_text("\n".join(CLASSES) + "\n")
+    return tmp_path / "hundred"
+
+
+def idx_files(tmp_path, images):
+    root = tmp_path / "MNIST" / "raw"
+    root.mkdir(parents=True)
+    for split, own in (("train", slice(0, COUNT // 2)), ("t10k", slice(COUNT // 2, COUNT))):
+        grey = images[own, 0]
+        (root / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(
+            bytes((0, 0, 8, 3)) + np.array(grey.shape, ">u4").tobytes() + grey.tobytes()))
+        (root / f"{split}-labels-idx1-ubyte").write_bytes(
+            bytes((0, 0, 8, 1)) + np.array([len(grey)], ">u4").tobytes() + LABELS[own].astype(np.uint8).tobytes())
+    return root
+
+
+def a_table(tmp_path, images):
+    (tmp_path / "files").mkdir()
+    lines = ["split\tlabel\tPath"]
+    for number, image in enumerate(images):
+        (tmp_path / "files" / f"{number}.png").write_bytes(png(image))
+        lines.append(f"{split_of(number)}\t{CLASSES[number % 3]}\tfiles/{number}.png")
+    (tmp_path / "mine.tsv").write_text("\n".join(lines))
+    return tmp_path / "mine.tsv"
+
+
+def tar_shards(tmp_path, images):
+    (tmp_path / "shards").mkdir()
+    for number, image in enumerate(images):
+        with tarfile.open(tmp_path / "shards" / f"mine-{split_of(number)}-{number % 2}.tar", "a") as archive:
+            for name, content in ((f"{number:03}.png", png(image)), (f"{number:03}.cls", str(number % 3).encode())):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    return tmp_path / "shards"
+
+
+def parquet_files(tmp_path, images):
+    import pyarrow
+    from pyarrow import parquet
+
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    told = {"info": {"features": {"label": {"names": list(CLASSES), "_type": "ClassLabel"}}}}
+    for split, own in (("train", range(COUNT // 2)), ("test", range(COUNT // 2, COUNT))):
+        table = pyarrow.table({"image": [{"bytes": png(images[number]), "path": None} for number in own],
+                               "label": [number % 3 for number in own]})
+        table = table.replace_schema_metadata({"huggingface": json.dumps(told)})
+        parquet.write_table(table, tmp_path / "hub" / "data" / f"{split}-00000-of-00001.parquet", row_group_size=5)
+    return tmp_path / "hub"
+
+
+WRITE = {"image folder": a_folder, "pixel archive": an_archive, "CIFAR-10 indices": indices, "CIFAR-10": cifar10_files,
+         "CIFAR-100": cifar100_files, "IDX": idx_files, "table": a_table, "tar shards": tar_shards,
+         "parquet": parquet_files}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -53,11 +160,59 @@ def test_a_path_is_told_by_its_own_layout(samples, name):
     assert found is not None and found.name == name
 
 
-@pytest.mark.parametrize("name", ["image folder", "pixel archive"])
-def test_images_come_as_the_model_sees_them(samples, random_images, name):
-    images = load(str(samples[name]), None, OTHER)
+@pytest.mark.parametrize("name", LABELLED)
+def test_the_test_split_is_the_same_images_and_labels_in_every_layout(samples, random_images, name):
+    data = open_dataset(samples[name])
+    assert data.layout == name and data.judging == "test" and data.classes in ((), CLASSES)
+    images = data.judged(replace(OTHER, labels=CLASSES))
+    pixels = random_images(COUNT).pixels[COUNT // 2 :]
+    if name == "IDX":  # is grey
+        pixels = np.repeat(pixels[:, :1], 3, axis=1)
+    expected = {(hash_of_pixels(image), label) for image, label in zip(pixels, LABELS[COUNT // 2 :].tolist())}
+    assert {(row.tobytes(), label) for row, label in zip(images.hashes, images.labels.tolist())} == expected
+    decoded = np.concatenate(list(images.pixel_batches(5)))
+    assert {hash_of_pixels(image) for image in decoded} == {content for content, _ in expected}
+    np.testing.assert_array_equal(decoded[7], images.take([7]).image(0))
+    larger = images.seen_by(replace(OTHER, size=(48, 40)))
+    assert next(larger.pixel_batches(3)).shape == (3, 3, 48, 40)
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_the_training_split_is_calibrated_on_and_shares_nothing_with_the_test_split(samples, name):
+    images, data = load(str(samples[name]), None, OTHER), open_dataset(samples[name])
+    assert (images.labels, images.preprocessing) == (None, OTHER) and images.split in ("train", "calibration")
+    assert 8 <= len(images) <= 12
+    own = {row.tobytes() for row in images.hashes}
+    assert not own & {row.tobytes() for row in data.judged(OTHER).hashes}
+    held = data.held_out(OTHER)
+    assert held is None or not {row.tobytes() for row in held.hashes} & {
+        row.tobytes() for row in data.split("train", OTHER).hashes}
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_a_damaged_file_is_named(samples, name):
+    """Cut in the middle, each file that the layout reads is named, at the latest when images are decoded."""
+    data = [path for path in sorted(samples[name].rglob("*")) if path.is_file()] if samples[name].is_dir() else [
+        samples[name]]
+    for path in [path for path in data if "train" not in str(path) or name == "CIFAR-100"]:
+        if path.suffix in (".tsv", ".txt"):
+            continue  # half a table is a table, half of the names are names
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(DataError, match=re.escape(str(path))):
+            for split in ("train", "validation" if name == "CIFAR-100" else "test", "test"):
+                for _ in open_dataset(samples[name]).split(split, OTHER, 3).batches(5):
+                    pass
+        path.write_bytes(whole)
+
+
+def test_images_of_an_archive_without_labels_are_taken_as_they_are(tmp_path, random_images):
+    write_archive(tmp_path / "plain.npz", random_images(5).pixels)
+    images = load(str(tmp_path / "plain.npz"), None, OTHER)
     assert (images.split, images.labels, images.preprocessing) == ("calibration", None, OTHER)
     np.testing.assert_array_equal(np.concatenate(list(images.pixel_batches(2))), random_images(5).pixels)
+    with pytest.raises(DataError, match="holds no 'pixels' with 'labels'"):
+        open_dataset(tmp_path / "plain.npz")
 
 
 def test_cifar10s_own_folder_is_its_512_images(cifar):
