@@ -7,7 +7,17 @@ from typing import Annotated, Optional
 
 import typer
 
-from edge_se.cli.options import BuildName, Data, Json, OutDocument, Quiet, printed_as_json, progress_of
+from edge_se.cli.options import (
+    BuildName,
+    Json,
+    OutDocument,
+    OwnData,
+    Quiet,
+    SkipBroken,
+    Split,
+    printed_as_json,
+    progress_of,
+)
 from edge_se.reporting.console import print_line, print_table
 
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
@@ -29,6 +39,8 @@ def gate(model: BuildName = None,
              help="Also judge the median latency, INT8 over FP32, in --bench.")] = None,
          max_size_ratio: Annotated[Optional[float], typer.Option(
              help="Also judge the file's size, INT8 over FP32.")] = None,
+         min_top1: Annotated[Optional[float], typer.Option(
+             help="Also judge INT8's own top-1: at least so many percent.")] = None,
          baseline: Annotated[Optional[Path], typer.Option(
              help="Also judge against the INT8 of an earlier build.")] = None,
          update_baseline: Annotated[bool, typer.Option(
@@ -44,7 +56,10 @@ def gate(model: BuildName = None,
          discordance: Annotated[Optional[float], typer.Option(
              help="--plan: percent of images that exactly one of FP32 and INT8 gets right; default: the flips of "
                   "--model, else a few typical rates.")] = None,
-         data: Data = None, out: OutDocument = None, json: Json = False, quiet: Quiet = False) -> None:
+         data: OwnData = None, labels: Annotated[Optional[Path], typer.Option(
+             help="Names of the outputs of a build that has none: a file of one name a line.")] = None,
+         split: Split = None, skip_broken: SkipBroken = False, out: OutDocument = None, json: Json = False,
+         quiet: Quiet = False) -> None:
     """Fail when accuracy drops under quantization: exit 0 pass, 1 fail, 3 inconclusive."""
     from edge_se.core.files import write_json
     from edge_se.core.outputs import JUNIT, PROSE, require_file
@@ -56,7 +71,7 @@ def gate(model: BuildName = None,
     from edge_se.steps.gate_plan import plan as plan_step
 
     wanted = given(max_drop=max_drop, preset=preset, alpha=alpha, sequential=sequential,
-                   max_latency_ratio=max_latency_ratio, max_size_ratio=max_size_ratio)
+                   max_latency_ratio=max_latency_ratio, max_size_ratio=max_size_ratio, min_top1=min_top1)
     read = (config, bench, baseline)
     require_file(out, document_of("gate", "gate-plan"), "--out", sources=read)
     require_file(junit, JUNIT, "--junit", sources=read, beside=(out,))
@@ -68,7 +83,8 @@ def gate(model: BuildName = None,
             print_line(f"\n{plan_words(document)}")
         return
     document = step(model, wanted=wanted, config=config, bench=bench, baseline=baseline,
-                    update_baseline=update_baseline, data=data, progress=progress_of(quiet))
+                    update_baseline=update_baseline, data=data, labels=labels, split=split,
+                    skip_broken=skip_broken, progress=progress_of(quiet))
     write_outputs(document, junit, summary)
     if out:
         write_json(out, document)

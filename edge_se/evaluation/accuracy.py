@@ -25,6 +25,7 @@ from edge_se.graph.onnx_model import OnnxModel
 
 BATCH = 100
 PIXELS = BATCH * 64 * 64  # at once: larger images come in smaller batches, which are no slower and take less memory
+TOP = 5  # where a model has more classes, the label may be among its likeliest so many
 Advance = Callable[[int], None]
 
 
@@ -74,6 +75,13 @@ def batch_of(images: Images) -> int:
 def top1(logits: NDArray[np.float32], labels: Labels) -> float:
     """Top-1 accuracy in percent."""
     return 100.0 * float((logits.argmax(1) == labels).mean())
+
+
+def share_of(right: NDArray[np.bool_], confidence: float = 0.95) -> tuple[float, tuple[float, float]]:
+    """Percent of (N,) that are right, and its Wilson interval."""
+    count = int(right.sum())
+    low, high = wilson_interval(count, len(right), confidence)
+    return 100 * count / len(right), (round(100 * low, 4), round(100 * high, 4))
 
 
 def among_first(logits: NDArray[np.float32], labels: Labels, count: int) -> NDArray[np.bool_]:

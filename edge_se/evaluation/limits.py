@@ -1,4 +1,4 @@
-"""Limits on latency and file size, INT8 over FP32: each a verdict of its own, beside accuracy and never mixed with it.
+"""Limits on latency, file size and top-1 itself: each a verdict of its own, beside accuracy and never mixed with it.
 
 Sizes are exact. Latencies are medians of a bench document without an interval, so a limit wants headroom; what was
 not measured, only estimated, or measured with many streams at once is inconclusive.
@@ -6,12 +6,17 @@ not measured, only estimated, or measured with many streams at once is inconclus
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge_se.core.artifacts import Artifact
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.files import read_json
+from edge_se.evaluation.accuracy import share_of
 from edge_se.evaluation.gate import SEVERITY
 
 SETUP = ("backend", "batch", "threads")  # what INT8 and FP32 must share to be compared
@@ -20,6 +25,21 @@ SETUP = ("backend", "batch", "threads")  # what INT8 and FP32 must share to be c
 def size_verdicts(fp32: Artifact, candidates: list[Artifact], limit: float) -> list[dict[str, Any]]:
     """One row per INT8 file, from the bytes of the build's manifest."""
     return [_row(item, item.bytes / fp32.bytes, limit) for item in candidates]
+
+
+def floor_verdicts(rights: Mapping[str, NDArray[np.bool_]], candidates: list[Artifact], limit: float,
+                   alpha: float) -> list[dict[str, Any]]:
+    """One row per INT8 file from (n,) whether it was right, by file: is its top-1 in percent at least `limit`?
+
+    Wilson's interval at confidence 1 - 2 alpha decides: pass above the limit, fail below it, else inconclusive.
+    """
+    rows = []
+    for item in candidates:
+        top1, (low, high) = share_of(rights[item.file], 1 - 2 * alpha)
+        verdict = "pass" if low >= limit else "fail" if high < limit else "inconclusive"
+        rows.append({"verdict": verdict, "target": item.target, "file": item.file, "top1": top1,
+                     "top1_ci": [low, high], "n": len(rights[item.file]), "limit": limit})
+    return rows
 
 
 def latency_verdicts(fp32: Artifact, candidates: list[Artifact], limit: float, bench: Path) -> list[dict[str, Any]]:

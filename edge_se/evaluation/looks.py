@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_se.core.artifacts import Artifact, Build, check_file
 from edge_se.core.progress import Progress
 from edge_se.data.images import Images, Labels
-from edge_se.evaluation.accuracy import logits_of
+from edge_se.evaluation.accuracy import TOP, among_first, logits_of, share_of
 from edge_se.evaluation.classes import ClassDrop, class_drops
 from edge_se.evaluation.doubts import above_chance, doubts
 from edge_se.evaluation.gate import MAX_DROP, Judgement, judge, margin_of
@@ -44,12 +44,17 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One INT8 file at the look that decided it; `right` is (n,), in the order in which images were seen."""
+    """One INT8 file at the look that decided it; `right` is (n,), in the order in which images were seen.
+
+    `among` and `fp32_among` say whether the label is among the TOP likeliest classes; None where there are no more.
+    """
 
     artifact: Artifact
     judgement: Judgement
     fp32_top1: float
     right: NDArray[np.bool_]
+    among: NDArray[np.bool_] | None
+    fp32_among: NDArray[np.bool_] | None
     classes: list[ClassDrop]
     class_level: float
     history: list[dict[str, Any]]
@@ -60,8 +65,13 @@ class Outcome:
 
     def row(self) -> dict[str, Any]:
         """The fields of the document."""
+        top1, interval = share_of(self.right)
+        first: dict[str, Any] = {"top1": top1, "top1_ci": list(interval)}
+        if self.among is not None and self.fp32_among is not None:
+            top5, interval = share_of(self.among)
+            first |= {"top5": top5, "top5_ci": list(interval), "fp32_top5": share_of(self.fp32_among)[0]}
         return {"target": self.artifact.target, "file": self.artifact.file, "sha256": self.artifact.sha256,
-                **_figures(self.judgement), "margin_pp": self.judgement.margin_pp,
+                **first, **_figures(self.judgement), "margin_pp": self.judgement.margin_pp,
                 "mcnemar_p": self.judgement.mcnemar_p, "class_level": self.class_level,
                 "classes": [_class_row(item) for item in self.classes], "looks": self.history,
                 "fp32_above_chance": self.above_chance, "notes": self.notes, "measured_by": self.measured_by,
@@ -75,6 +85,7 @@ class _Seen:
     artifact: Artifact
     model: OnnxModel
     parts: list[Predictions] = field(default_factory=list)
+    among: list[NDArray[np.bool_]] = field(default_factory=list)  # of each part, where there are more than TOP classes
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -87,7 +98,7 @@ def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Ima
     """The outcome of every candidate, in their order. With several looks the images are shuffled."""
     seen = {item.file: _Seen(artifact=item, model=OnnxModel.read(
         check_file(build, item), precision=item.precision, target=item.target)) for item in (fp32, *candidates)}
-    order = np.random.default_rng(SEED).permutation(len(test)) if len(schedule) > 1 else np.arange(len(test))
+    order = _order(test, schedule)
     decided: dict[str, Outcome] = {}
     start = 0
     for look in schedule:
@@ -97,7 +108,10 @@ def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Ima
         for one in (seen[fp32.file], *open_):
             with progress.task(f"evaluating {one.artifact.file}, {look.n:,} of {len(test):,} images",
                                len(part)) as advance:
-                one.parts.append(logits_of(one.model, part, advance).argmax(1))
+                logits = logits_of(one.model, part, advance)
+            one.parts.append(logits.argmax(1))
+            if logits.shape[1] > TOP and part.labels is not None:
+                one.among.append(among_first(logits, part.labels, TOP))
         assert test.labels is not None
         labels = test.labels[order[: look.n]]
         for one in open_:
@@ -107,6 +121,17 @@ def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Ima
         if len(decided) == len(candidates):
             break
     return [decided[item.file] for item in candidates]
+
+
+def _order(test: Images, schedule: tuple[Look, ...]) -> NDArray[np.int64]:
+    """Shuffled where there are several looks; each look then takes its images as they lie on the disk."""
+    if len(schedule) == 1:
+        return np.arange(len(test))
+    order, start = np.random.default_rng(SEED).permutation(len(test)), 0
+    for look in schedule:
+        order[start : look.n].sort()
+        start = look.n
+    return order
 
 
 def _judged(one: _Seen, fp32: _Seen, labels: Labels, look: Look, rule: Rule, build: Build) -> Outcome:
@@ -120,6 +145,8 @@ def _judged(one: _Seen, fp32: _Seen, labels: Labels, look: Look, rule: Rule, bui
     one.history.append({**_figures(judgement), "alpha": look.alpha})
     level = 2 * look.spends  # over all looks these add up to 2 alpha, so stopping early finds no class by chance
     return Outcome(artifact=one.artifact, judgement=judgement, fp32_top1=fp32_top1, right=predictions == labels,
+                   among=np.concatenate(one.among) if one.among else None,
+                   fp32_among=np.concatenate(fp32.among) if fp32.among else None,
                    classes=class_drops(reference, predictions, labels, build.labels, level), class_level=level,
                    history=one.history, above_chance=above,
                    notes=doubts(build, one.artifact, reference, predictions, chance=not above),

@@ -12,7 +12,7 @@ MEANING = {
     "fail": "the drop is above the margin",
     "inconclusive": "the interval holds the margin: more images or a wider margin would decide",
 }
-BESIDE = ("latency", "size", "baseline")  # lists of verdicts of their own
+BESIDE = ("floor", "latency", "size", "baseline")  # lists of verdicts of their own
 
 
 def explain(document: dict[str, Any]) -> list[str]:
@@ -68,7 +68,7 @@ def class_lines(row: dict[str, Any]) -> list[str]:
 
 
 def beside(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """(kind, row) of the verdicts on latency, size and against the baseline."""
+    """(kind, row) of the verdicts on top-1 itself, latency, size and against the baseline."""
     return [(kind, row) for kind in BESIDE for row in document.get(kind, ())]
 
 
@@ -76,6 +76,9 @@ def words(kind: str, row: dict[str, Any]) -> str:
     """The result in such a row, in words."""
     if "why" in row:
         return str(row["why"])
+    if kind == "floor":
+        low, high = row["top1_ci"]
+        return f"has top-1 {row['top1']:.2f} % [{low:.2f}, {high:.2f}], at least {row['limit']:g} is asked"
     if kind == "baseline":
         low, high = row["ci_pp"]
         return (f"loses {row['drop_pp']:+.2f} points [{low:+.2f}, {high:+.2f}] against {row['baseline']}, margin "

@@ -7,21 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge_se.core.artifacts import Artifact
 from edge_se.core.progress import Progress
 from edge_se.data.images import Images
-from edge_se.evaluation.accuracy import among_first, flips, logits_of
+from edge_se.evaluation.accuracy import TOP, among_first, flips, logits_of, share_of
 from edge_se.evaluation.judges import measured_by
-from edge_se.evaluation.statistics import wilson_interval
 from edge_se.graph.counting import count
 from edge_se.quantization.ranges import Statistics
 from edge_se.quantization.table import FILE as TABLE
 from edge_se.steps.export_files import Made
-
-TOP = 5  # classes: where a model has more, an answer may be among its likeliest so many
 
 
 def measured(made: Sequence[Made], images: Images, progress: Progress, *, labelled: bool) -> tuple[Artifact, ...]:
@@ -33,19 +27,12 @@ def measured(made: Sequence[Made], images: Images, progress: Progress, *, labell
         reference = logits if reference is None else reference
         artifacts.append(_artifact(item, images, flips(logits, reference)))
         if labelled and images.labels is not None:
-            first, interval = _share(logits.argmax(1) == images.labels)
+            first, interval = share_of(logits.argmax(1) == images.labels)
             artifacts[-1] = replace(artifacts[-1], top1=first, top1_n=len(images), top1_ci=interval)
             if logits.shape[1] > TOP:
-                among, interval = _share(among_first(logits, images.labels, TOP))
+                among, interval = share_of(among_first(logits, images.labels, TOP))
                 artifacts[-1] = replace(artifacts[-1], top5=among, top5_ci=interval)
     return tuple(artifacts)
-
-
-def _share(right: NDArray[np.bool_]) -> tuple[float, tuple[float, float]]:
-    """Percent of (N,) that are right, and the 95 % Wilson interval."""
-    count_of = int(right.sum())
-    low, high = wilson_interval(count_of, len(right))
-    return 100 * count_of / len(right), (round(100 * low, 4), round(100 * high, 4))
 
 
 def _artifact(item: Made, images: Images, flipped: int) -> Artifact:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edge_se.core.arguments import PathLike, path_of, text_of
-from edge_se.core.artifacts import Artifact, Build, locate_build, not_cifar10, read_build
+from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, not_cifar10, read_build
 from edge_se.core.errors import ArtifactError, EdgeSeError
 from edge_se.core.outputs import document, require_file
 from edge_se.core.progress import SILENT, Progress
-from edge_se.data import cifar10, splits
+from edge_se.data import cifar10
+from edge_se.data.dataset import Dataset, require_dataset
 from edge_se.data.images import Images
+from edge_se.data.leaks import require_not_calibrated_on
+from edge_se.data.preprocessing import CIFAR10, labels_of
 from edge_se.evaluation import baseline as baselines
 from edge_se.evaluation.gate import SEVERITY
-from edge_se.evaluation.limits import latency_verdicts, size_verdicts, worst
+from edge_se.evaluation.limits import floor_verdicts, latency_verdicts, size_verdicts, worst
 from edge_se.evaluation.looks import Outcome, Rule, outcomes
 from edge_se.evaluation.sequential import LOOKS, looks
 from edge_se.evaluation.settings import NOTHING, Settings, given, read_settings
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.steps.export_images import described_images, outputs_of
 
 SCHEMA = "edge-se/gate/1"
 
@@ -25,11 +31,14 @@ SCHEMA = "edge-se/gate/1"
 def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset: str | None = None,
          alpha: float | None = None, wanted: Settings = NOTHING, config: PathLike | None = None,
          bench: PathLike | None = None, baseline: PathLike | None = None, update_baseline: bool = False,
-         data: PathLike | None = None, progress: Progress = SILENT) -> dict[str, Any]:
+         data: PathLike | None = None, labels: PathLike | None = None, split: str | None = None,
+         skip_broken: bool = False, progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `gate --json`: the worst INT8 file's verdict on top, all of them under `targets`.
 
     `max_drop`, `preset`, `alpha` and `wanted` win over the file `config`. Latency, size and baseline have verdicts of
     their own. `overall` is the worst of all and decides the exit code. `baseline` is compared with, or written.
+    `data` is CIFAR-10 or labelled images of the user, judged on their test split or on `split`. `labels` is a file of
+    the names of the outputs, for a build that has none. With `skip_broken` broken images are left out and counted.
     """
     model, config, bench = text_of(model), path_of(config), path_of(bench)
     baseline, data = path_of(baseline), path_of(data)
@@ -40,7 +49,8 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
         require_file(baseline or baselines.FOLDER / f"{build.model}.json", document("gate-baseline"), "--baseline")
     fp32, candidates = _files(build)
     beside = _limits(fp32, candidates, settings, bench)
-    test = splits.load("test", cifar10.require(data))
+    build, test = _judged_images(build, fp32, require_dataset(
+        data, labels=labels_of(str(labels)) if labels else (), split=split, skip_broken=skip_broken))
     old = baselines.read_baseline(baseline, model=build.model, dataset_sha256=test.sha256) if (
         baseline and not update_baseline) else None
     plan = looks(len(test), settings.level, LOOKS if settings.sequential else 1)
@@ -48,14 +58,17 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
     top = max(results, key=lambda outcome: (SEVERITY[outcome.judgement.verdict], outcome.judgement.ci_pp[1]))
     if old is not None:
         beside["baseline"] = _against(old, results, baseline)
+    if settings.min_top1 is not None:
+        rights = {outcome.artifact.file: outcome.right for outcome in results}
+        beside["floor"] = floor_verdicts(rights, candidates, settings.min_top1, settings.level)
     overall = worst([top.judgement.verdict, *(row["verdict"] for rows in beside.values() for row in rows)])
     if update_baseline:
         _write_baseline(baseline, build, test, results, progress)
     return {"schema": SCHEMA, "model": build.model, "dataset": test.name, "fp32_top1": top.fp32_top1,
             "alpha": settings.level, "confidence": 1 - 2 * settings.level, "interval": "Tango score",
             "preset": settings.preset, "config": source, "design": "sequential" if len(plan) > 1 else "fixed",
-            "images": len(test), "overall": overall, **top.row(), "targets": [outcome.row() for outcome in results],
-            **beside}
+            "images": len(test), "data": described_images(test), "overall": overall, **top.row(),
+            "targets": [outcome.row() for outcome in results], **beside}
 
 
 def _require_whole(settings: Settings, bench: Path | None, baseline: Path | None, update: bool) -> None:
@@ -63,6 +76,9 @@ def _require_whole(settings: Settings, bench: Path | None, baseline: Path | None
     if settings.sequential and (baseline or update):
         raise EdgeSeError("a baseline holds all images, and a sequential gate stops before", where="--sequential",
                           fix="leave one of them out")
+    if settings.sequential and settings.min_top1 is not None:
+        raise EdgeSeError("top-1 is judged on all images, and a sequential gate stops before", where="--sequential",
+                          fix="leave --sequential or --min-top1 out")
     if settings.max_latency_ratio is not None and bench is None:
         raise EdgeSeError("no measurement to judge", where="--max-latency-ratio",
                           fix="give --bench with a document that `edge-se bench --out FILE` wrote")
@@ -76,10 +92,25 @@ def _files(build: Build) -> tuple[Artifact, list[Artifact]]:
     if fp32 is None or not candidates:
         raise ArtifactError("the gate compares INT8 with FP32; this build lacks one of them", where=build.folder,
                             fix=f"run `edge-se export --model {build.model} --int8`")
-    if build.labels != cifar10.CLASSES:
-        raise ArtifactError(f"{not_cifar10(build)}, and the gate judges on CIFAR-10", where=build.folder,
-                            fix="gate a CIFAR-10 model; --labels cifar10 of `edge-se export` says that a file is one")
     return fp32, candidates
+
+
+def _judged_images(build: Build, fp32: Artifact, dataset: Dataset) -> tuple[Build, Images]:
+    """The images, and the build with names of its classes, which may be those of the data set.
+
+    Raises ArtifactError for a build that CIFAR-10, found by default, says nothing of.
+    """
+    model = OnnxModel.read(check_file(build, fp32))
+    how = model.metadata.preprocessing if model.metadata else CIFAR10
+    if dataset.cifar and build.labels != cifar10.CLASSES:
+        raise ArtifactError(f"{not_cifar10(build)}, and the gate judges on CIFAR-10", where=build.folder,
+                            fix="give labelled images of its classes with --data; --labels cifar10 of `edge-se export` "
+                                "says that a file is a CIFAR-10 classifier")
+    images = dataset.judged(how, outputs_of(model))
+    assert images.labels is not None
+    require_not_calibrated_on((build.calibration or {}).get("contents"), images, build.folder)
+    numbers = tuple(str(index) for index in range(outputs_of(model) or int(images.labels.max()) + 1))
+    return replace(build, labels=how.labels or dataset.labels or dataset.classes or numbers), images
 
 
 def _limits(fp32: Artifact, candidates: list[Artifact], settings: Settings,

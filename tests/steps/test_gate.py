@@ -11,6 +11,9 @@ from jsonschema import Draft202012Validator
 from edge_se.cli import main
 from edge_se.core.artifacts import read_build
 from edge_se.core.errors import EdgeSeError
+from edge_se.data.cifar10 import BINARY_FOLDER, CLASSES
+from edge_se.data.contents import Contents
+from edge_se.data.dataset import Dataset
 from edge_se.data.splits import ImageSet
 from edge_se.evaluation import looks
 from edge_se.evaluation.settings import Settings
@@ -51,9 +54,11 @@ def known(built, monkeypatch, tmp_path):
             answers = np.where(wrong(model.file_name, own), (labels[own] + 1) % 10, labels[own])
             return np.eye(10, dtype=np.float32)[answers]
         monkeypatch.setattr(looks, "logits_of", logits)
-        monkeypatch.setattr(step.cifar10, "require", lambda data: None)
-        monkeypatch.setattr(step.splits, "load", lambda split, cifar: ImageSet(
-            name="known", split=split, pixels=pixels, labels=labels))
+        images = ImageSet(name="known", split="test", pixels=pixels, labels=labels)
+        monkeypatch.setattr(step, "require_dataset", lambda data, **told: Dataset(
+            name="known", path=tmp_path / "data", layout="CIFAR-10", classes=CLASSES, splits=("test",), judging="test",
+            contents=Contents(classes=CLASSES, splits={"test": lambda: images})))
+        (tmp_path / "data" / BINARY_FOLDER).mkdir(parents=True, exist_ok=True)
         monkeypatch.chdir(tmp_path)
         return evaluated
     return make

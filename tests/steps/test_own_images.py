@@ -8,13 +8,15 @@ import pytest
 from PIL import Image
 
 from edge_se.core.artifacts import read_build
-from edge_se.core.errors import CalibrationError, DataError
+from edge_se.core.errors import ArtifactError, CalibrationError, DataError, EdgeSeError
 from edge_se.data.dataset import open_dataset
 from edge_se.data.preprocessing import CIFAR10
 from edge_se.evaluation.accuracy import among_first, logits_of
+from edge_se.evaluation.settings import Settings
 from edge_se.graph.metadata import ModelMetadata, write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.steps.export import export
+from edge_se.steps.gate import gate
 
 NAMES = tuple("abcdefghij")
 
@@ -145,3 +147,71 @@ def test_among_first_counts_equal_logits_in_order():
     assert among_first(logits, np.array([2, 5, 1]), 5).tolist() == [True, False, True]
     assert among_first(logits, np.array([0, 4, 0]), 5).tolist() == [False, True, False]
     assert among_first(logits, logits.argmax(1), 1).all()
+
+
+@pytest.fixture
+def build(model, folder, monkeypatch):
+    """A build that was made without the data set: nothing names its outputs."""
+    monkeypatch.delenv("EDGE_SE_DATA", raising=False)
+    return made(model(), calibration=folder / "train").folder
+
+
+def test_the_gate_judges_on_the_test_split(build, folder):
+    document = gate(build, data=folder, wanted=Settings(min_top1=0.0))
+    assert (document["dataset"], document["n"], document["data"]["images"]) == ("letters-test", 30, 30)
+    row = document["targets"][0]
+    assert [item["class"] for item in row["classes"]] == list(NAMES)
+    low, high = row["top1_ci"]
+    assert low <= row["top1"] <= high and row["top5"] >= row["top1"] and document["fp32_top5"] >= document["fp32_top1"]
+    assert [item["verdict"] for item in document["floor"]] == ["pass"]
+
+
+@pytest.mark.parametrize(("floor", "verdict"), [(0.0, "pass"), (99.0, "fail"), (None, None)])
+def test_a_floor_is_a_verdict_of_its_own(build, folder, floor, verdict):
+    document = gate(build, data=folder, wanted=Settings(min_top1=floor))
+    rows = document.get("floor", [])
+    assert [row["verdict"] for row in rows] == [verdict] * (verdict is not None)
+    assert document["overall"] == ("fail" if verdict == "fail" else document["verdict"])
+    top1 = document["targets"][0]["top1"]
+    unsure = gate(build, data=folder, wanted=Settings(min_top1=top1))
+    assert unsure["floor"][0]["verdict"] == ("pass" if top1 == 0 else "inconclusive")
+
+
+def test_looks_in_order_of_the_disk_see_the_images_of_each_look(build, folder):
+    whole = gate(build, data=folder)
+    looked = gate(build, data=folder, wanted=Settings(sequential=True))
+    if looked["n"] == 30:
+        assert (looked["broken"], looked["fixed"]) == (whole["broken"], whole["fixed"])
+    with pytest.raises(EdgeSeError, match="--min-top1"):
+        gate(build, data=folder, wanted=Settings(sequential=True, min_top1=10.0))
+
+
+def test_the_gate_refuses_a_build_that_was_calibrated_on_what_it_judges(model, folder, monkeypatch):
+    monkeypatch.delenv("EDGE_SE_DATA", raising=False)
+    build = made(model(), calibration=folder / "test").folder
+    with pytest.raises(CalibrationError, match=r"30 of the 30 images .* judge on another split with --split"):
+        gate(build, data=folder)
+    assert gate(build, data=folder, split="validation")["data"]["split"] == "validation"
+
+
+def test_names_of_a_file_order_the_outputs_of_a_build_without_names(build, folder, tmp_path):
+    turned = tmp_path / "names.txt"
+    turned.write_text("\n".join(NAMES[::-1]))
+    plain, other = gate(build, data=folder), gate(build, data=folder, labels=turned)
+    assert [item["class"] for item in other["targets"][0]["classes"]] == list(NAMES[::-1])
+    assert plain["data"]["sha256"] != other["data"]["sha256"]
+    turned.write_text("one\ntwo")
+    with pytest.raises(DataError, match="the model knows 'one', 'two', of which there are no images"):
+        gate(build, data=folder, labels=turned)
+
+
+def test_without_images_of_its_own_the_gate_says_what_to_give(build, cifar):
+    with pytest.raises(ArtifactError, match="give labelled images of its classes with --data"):
+        gate(build, data=cifar.root)
+
+
+def test_broken_images_are_counted_by_the_gate(build, copied):
+    (copied / "test" / "e" / "0.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"test/e/0\.png: cannot be read"):
+        gate(build, data=copied)
+    assert gate(build, data=copied, skip_broken=True)["data"]["skipped"] == 1
