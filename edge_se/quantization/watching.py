@@ -45,6 +45,8 @@ class Watch:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = cpu_count() - self._threads + 1  # they share a pool, and each has its own thread
+        # Its own pool keeps the largest of everything it ever held, of each thread; malloc is as fast.
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
         # Readers of protobuf merge what is appended: the graph gets more outputs, and no copy of it is made.
         self._session: Any = onnxruntime.InferenceSession(model.content + more.SerializeToString(), options,
                                                           providers=["CPUExecutionProvider"])
