@@ -7,7 +7,7 @@ onnxruntime quantizes float weights by itself (its WeightBiasQuantization pass) 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -77,8 +77,12 @@ def between_layers(model: OnnxModel) -> str:
     return f"between its {sum(node.op_type in WEIGHTED for node in model.proto.graph.node)} layers run {named}"
 
 
-def interleaved_medians(models: Sequence[OnnxModel], backend: Backend, progress: Progress) -> list[float]:
-    """Median latency in milliseconds of each model: batch 1 (or the one that is fixed), one thread, all in turns."""
+def interleaved_medians(models: Sequence[OnnxModel], backend: Backend, progress: Progress,
+                        settled: Callable[[list[float]], bool] = lambda medians: False) -> list[float]:
+    """Median latency in milliseconds of each model: batch 1 (or the one that is fixed), one thread, all in turns.
+
+    No further round follows one after whose medians `settled` says that no more are needed.
+    """
     random = np.random.default_rng(0)
     with ExitStack() as stack, progress.task(f"timing {len(models)} graphs", ROUNDS * len(models)) as advance:
         sessions: list[Session] = [stack.enter_context(backend.open(model, Device(threads=1))) for model in models]
@@ -89,4 +93,7 @@ def interleaved_medians(models: Sequence[OnnxModel], backend: Backend, progress:
             for own, session in zip(medians, sessions):
                 own.append(session.time(images, PLAN).percentile(50))
                 advance(1)
-    return [float(np.median(own)) for own in medians]
+            now = [float(np.median(own)) for own in medians]
+            if settled(now):
+                break
+    return now

@@ -17,6 +17,7 @@ from edge_se.quantization.sensitivity import between_layers, interleaved_medians
 from edge_se.quantization.targets import TARGETS
 from edge_se.steps.export_files import Made
 
+SURELY_FASTER = 0.75  # of FP32's time: one round says enough, where each takes seconds
 SLOWER = 1.05  # within five percent is as fast
 NOT_MEASURED = ("accuracy was not measured: CIFAR-10 is not here. Agreement with FP32 is on the calibration images.\n"
                 "To measure it: " + cifar10.HOW_TO_GET)
@@ -42,7 +43,8 @@ def warn_of_slow(made: Sequence[Made], progress: Progress) -> None:
         backend, _ = first_that_runs(item.model, Device()) if item.model.precision == "int8" else (None, [])
         if backend is None:
             continue
-        fp32, int8 = interleaved_medians([made[0].model, item.model], backend, progress)
+        fp32, int8 = interleaved_medians([made[0].model, item.model], backend, progress,
+                                         settled=lambda medians: medians[1] < SURELY_FASTER * medians[0])
         if int8 > SLOWER * fp32:
             progress.note(f"{item.model.file_name} is slower than FP32 on this machine ({int8:.2f} against {fp32:.2f} "
                           f"ms, {backend.name}): {between_layers(item.model)}. `--placement auto` looks for a faster "

@@ -1,7 +1,8 @@
 """Units, what each costs and brings, and the search that chooses a placement by measuring."""
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from edge_se.quantization import search as module
 from edge_se.quantization.placement import place
 from edge_se.quantization.ranges import collect
 from edge_se.quantization.search import Budget, Candidate, search
-from edge_se.quantization.sensitivity import sensitivity, sqnr_db
+from edge_se.quantization.sensitivity import interleaved_medians, sensitivity, sqnr_db
 from edge_se.quantization.static import quantize
 from edge_se.quantization.targets import TARGETS
 from edge_se.quantization.units import only, units_of
@@ -198,3 +199,21 @@ def test_the_choice(rows, chosen, front):
     decided = module._decided(rows, Budget(max_drop_pp=0.5))
     assert [item.name for item in decided if item.chosen] == [chosen]
     assert {item.name for item in decided if item.on_front} == front
+
+
+@pytest.mark.parametrize("latencies, rounds", [([(8.0, 5.9)], 1), ([(8.0, 6.1), (8.0, 5.0)], 2), ([(8.0, 9.0)] * 7, 7)])
+def test_timing_ends_when_it_is_settled(monkeypatch, tiny_onnx, latencies, rounds):
+    """Medians are of all rounds so far."""
+    timed = [[row[position] for row in latencies] for position in (0, 1)]
+
+    class Timed:
+        def __init__(self, own):
+            self.own = iter(own)
+
+        def time(self, images, plan):
+            value = next(self.own)
+            return SimpleNamespace(percentile=lambda share: value)
+    opened = iter(timed)
+    backend = SimpleNamespace(open=lambda model, device: nullcontext(Timed(next(opened))))
+    medians = interleaved_medians([tiny_onnx, tiny_onnx], backend, SILENT, settled=lambda now: now[1] < 0.75 * now[0])
+    assert medians == [np.median(own[:rounds]) for own in timed]
