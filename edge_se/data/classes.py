@@ -20,6 +20,11 @@ def outputs_of(labels: Labels, classes: tuple[str, ...], wanted: tuple[str, ...]
 
     Raises DataError when names do not match, when counts differ, and for a label that is no output.
     """
+    if classes and len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise DataError(f"label {wrong} is none of its {len(classes)} classes", where=where,
+                        fix="number the classes from 0, in the order of their names; -1 means unlabelled: judge on "
+                            "another split with --split")
     if classes and wanted:
         _require_same(classes, wanted, where)
         places = {name: index for index, name in enumerate(wanted)}

@@ -44,13 +44,18 @@ def split_of_name(path: Path) -> str:
     return found.pop() if len(found) == 1 else WHOLE
 
 
-def labels_and_names(told: Sequence[Any]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    """Labels as numbers, and the names of the classes: none where every label is a number, else the sorted names."""
+def labels_and_names(told: Sequence[Any], where: Path) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    """Labels as numbers, and the names of the classes: none where every label is a number, else the sorted names.
+
+    DataError for a number beyond int32.
+    """
     try:
-        numbers = np.array([int(label) for label in told], np.int64)
-        if (np.abs(numbers) < 2**31).all():
-            return numbers.astype(np.int32), ()
-    except (ValueError, OverflowError):
+        numbers = [int(label) for label in told]
+        wrong = next((number for number in numbers if not -2**31 <= number < 2**31), None)
+        if wrong is not None:
+            raise DataError(f"label {wrong} is the number of no class", where=where, fix="number the classes from 0")
+        return np.array(numbers, np.int32), ()
+    except ValueError:
         pass
     texts = [str(label).strip() for label in told]
     names = tuple(sorted(set(texts)))

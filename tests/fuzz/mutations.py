@@ -128,10 +128,12 @@ def npz_file(random, content):
     name = random.choice(sorted(arrays))
     array = arrays[name]
     action = random.choice(("text", "type", "shape", "remove", "values"))
-    if array.dtype.kind == "U" and action != "remove":
+    if array.dtype.kind == "U" and array.ndim == 0 and action != "remove":
         arrays[name] = np.array(json.dumps(document(random, json.loads(str(array)))))
     elif action == "remove":
         del arrays[name]
+    elif array.dtype.kind == "U" and action != "shape":
+        arrays[name] = random.choice((array.astype("S2"), array[::-1], np.full_like(array, "x"), np.zeros(array.shape)))
     elif action == "shape":
         flat = array.ravel()
         arrays[name] = random.choice((array[:1], array[:0], flat, array[None], array[..., :1], flat[0]))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import image_readers as own
 import more_readers as more
 import mutations
 import numpy as np
@@ -192,6 +193,15 @@ KINDS = {
     "jpeg": Kind(name="images/two.jpg", damage=mutations.bytes_of, read=more.read_image_file),
     "bundle": Kind(name="bundle/bundle.json", damage=mutations.json_file, read=more.read_bundle,
                    beside=("bundle/pixels.npy", "bundle/fp32.onnx", "bundle/int8.cpu.onnx")),
+    **{f"data-{name.rpartition('.')[2]}": Kind(name=f"own/{name}", damage=damage, read=own.read_data,
+                                                beside=tuple(f"own/{number}.png" for number in range(own.COUNT)))
+       for name, damage in (("table.csv", mutations.bytes_of), ("table.jsonl", mutations.bytes_of),
+                            ("arrays.npz", mutations.npz_file), ("test.tar", mutations.bytes_of),
+                            ("test.parquet", mutations.bytes_of))},
+    "data-idx": Kind(name="own/t10k-images-idx3-ubyte", damage=mutations.bytes_of, read=own.read_data,
+                     beside=("own/t10k-labels-idx1-ubyte",)),
+    "data-idx-labels": Kind(name="own/t10k-labels-idx1-ubyte", damage=mutations.bytes_of, read=own.read_data,
+                            beside=("own/t10k-images-idx3-ubyte",)),
     "whole-recipe": Kind(name="own.toml", damage=mutations.toml_file, read=read_training_recipe),
     "run": Kind(name="run.json", damage=mutations.json_file, read=training.read_run),
     "study": Kind(name="study.toml", damage=mutations.toml_file, read=training.read_study, beside=("own.toml",)),

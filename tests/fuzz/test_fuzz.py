@@ -23,7 +23,8 @@ CASES = {  # the slow ones
 KINDS = ("onnx", "safetensors", "recipe", "board", "manifest", "indices", "cifar10", "table", "images", "layers",
          "profile", "bench", "settings", "baseline", "latencies", "report-bench", "report-sensitivity",
          "candidates", "checkpoint", "state-dict", "logits", "png", "jpeg", "bundle", "robustness", "whole-recipe",
-         "run", "study", "cell-card", "cell-log", "cell-figures")
+         "data-csv", "data-jsonl", "data-npz", "data-tar", "data-parquet", "data-idx", "data-idx-labels", "run",
+         "study", "cell-card", "cell-log", "cell-figures")
 
 
 def readers():
@@ -71,6 +72,7 @@ def originals(tiny_onnx, tiny_net, tiny_spec, calibration_npz, random_images, tm
     (folder / "indices.json").write_text(json.dumps(manifest))
     readers().more.write_originals(folder, read_build(folder), tiny_net)
     readers().training.write_originals(folder, tiny_spec("se"))
+    readers().own.write_originals(folder)
     return folder
 
 

@@ -31,12 +31,10 @@ def dataset(path: Path) -> Contents:
     opened = {file: _Reader(file) for file in files}
     names = next((reader.names for reader in opened.values() if reader.names), ())
     read = {file: reader.labels() for file, reader in opened.items()}
-    if any(isinstance(label, str) for labels in read.values() for label in labels[:1]):
-        told, names = labels_and_names([label for labels in read.values() for label in labels])
-        starts = np.cumsum([0, *(len(labels) for labels in read.values())])
-        numbers = {file: told[start:end] for file, start, end in zip(read, starts, starts[1:])}
-    else:
-        numbers = {file: np.array(labels, np.int32) for file, labels in read.items()}
+    told, sorted_names = labels_and_names([label for labels in read.values() for label in labels], path)
+    names = sorted_names or names
+    starts = np.cumsum([0, *(len(labels) for labels in read.values())])
+    numbers = {file: told[start:end] for file, start, end in zip(read, starts, starts[1:])}
     return Contents(classes=names, splits={
         split: partial(_records, [opened[file] for file in own], [numbers[file] for file in own])
         for split, own in by_split(files, path).items()})
@@ -56,7 +54,7 @@ class _Reader:
         try:
             self._file = pyarrow.parquet.ParquetFile(path)
         except (OSError, pyarrow.ArrowException) as error:
-            raise DataError(f"is no parquet file ({error})", where=path, fix="get it again") from error
+            raise DataError(f"is no parquet file ({_first_line(error)})", where=path, fix="get it again") from error
         self._failures = (OSError, pyarrow.ArrowException)
         columns = self._file.schema_arrow.names
         self._image, self._label = (next((name for name in names if name in columns), "") for names in
@@ -80,7 +78,7 @@ class _Reader:
         try:
             labels: list[Any] = self._file.read(columns=[self._label]).column(0).to_pylist()
         except self._failures as error:
-            raise DataError(f"cannot be read ({error})", where=self.path, fix="get it again") from error
+            raise DataError(f"cannot be read ({_first_line(error)})", where=self.path, fix="get it again") from error
         wrong = next((label for label in labels if isinstance(label, bool) or not isinstance(label, int | str)), None)
         if wrong is not None or None in labels:
             raise DataError(f"has the label {wrong!r:.40}", where=self.path, fix=_FIX)
@@ -94,7 +92,7 @@ class _Reader:
                 try:
                     self._groups[group] = self._file.read_row_group(group, columns=[self._image]).column(0)
                 except self._failures as error:
-                    raise OSError(str(error)) from error
+                    raise OSError(_first_line(error)) from error
                 while len(self._groups) > _HELD:
                     self._groups.popitem(last=False)
             self._groups.move_to_end(group)
@@ -115,6 +113,11 @@ def _records(readers: list[_Reader], labels: list[NDArray[np.int32]]) -> Records
 
 def _name(path: Path, index: int) -> str:
     return f"{path}, row {index}"
+
+
+def _first_line(error: Exception) -> str:
+    """Pyarrow's words; the rest is a dump."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _files(path: Path) -> list[Path]:

@@ -69,7 +69,7 @@ def dataset(path: Path) -> Contents:
             found.setdefault(split, []).append((file, own))
     if WHOLE in found and len(found) > 1:
         raise DataError(f"{found[WHOLE][0][0].name} tells no split, others do", where=path, fix=_FIX)
-    labels, classes = labels_and_names([label for own in told.values() for label in own])
+    labels, classes = labels_and_names([label for own in told.values() for label in own], path)
     if classes and names:
         if set(classes) - set(names):
             raise DataError(f"'names' lacks {', '.join(sorted(set(classes) - set(names)))}", where=path, fix=_FIX)

@@ -37,7 +37,7 @@ def dataset(path: Path) -> Contents:
         splits.append(split_called(str(values[2])) if values[2] else own)
     if not files:
         raise DataError("holds no line with a path and a label", where=path, fix=_FIX)
-    told, classes = labels_and_names(labels)
+    told, classes = labels_and_names(labels, path)
     if "" in splits and len(set(splits)) > 1:
         raise DataError(f"line {splits.index('') + 2} names no split, others do", where=path,
                         fix="give every line one, or none")

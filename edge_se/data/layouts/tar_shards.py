@@ -10,10 +10,8 @@ import tarfile
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from edge_se.core.errors import DataError
-from edge_se.data.contents import Contents, by_split
+from edge_se.data.contents import Contents, by_split, labels_and_names
 from edge_se.data.layout import Layout
 from edge_se.data.records import Records
 from edge_se.device.agent.preprocess import SUFFIXES
@@ -55,7 +53,7 @@ def _records(shards: list[Path]) -> Records:
             raise OSError("truncated")
         return content
 
-    return Records(labels=np.array(labels, np.int32), read=read,
+    return Records(labels=labels_and_names(labels, shards[0])[0], read=read,
                    name=lambda index: f"{found[index][0]}, {found[index][1]}")
 
 

@@ -1,0 +1,139 @@
+"""Tables, arrays and shards of labelled images: labels as numbers and names, and what is refused with its line."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge_se.core.errors import DataError
+from edge_se.data.dataset import open_dataset
+from edge_se.data.preprocessing import assumed
+
+HOW = assumed((8, 8))
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Six small images, `0.png` to `5.png`."""
+    random = np.random.default_rng(0)
+    for number in range(6):
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(tmp_path / f"{number}.png")
+    return tmp_path
+
+
+def table(folder, lines, name="test.csv"):
+    (folder / name).write_text("\n".join(lines) + "\n")
+    return open_dataset(folder / name)
+
+
+def test_numbers_stay_numbers_and_names_are_sorted(files):
+    numbered = table(files, ["path,label", "0.png,2", "1.png,0", "2.png,1"])
+    assert (numbered.classes, numbered.judged(HOW, 3).labels.tolist()) == ((), [2, 0, 1])
+    named = table(files, ["label,path", "dog,0.png", "ant,1.png", "cat,2.png"])
+    assert (named.classes, named.judged(HOW, 3).labels.tolist()) == (("ant", "cat", "dog"), [2, 0, 1])
+    lines = ['{"path": "0.png", "label": 1, "split": "val"}', "", '{"path": "1.png", "label": 0, "split": "val"}']
+    assert table(files, lines, "mine.jsonl").judging == "validation"
+
+
+def test_a_table_without_splits_is_split_by_content(files):
+    data = table(files, ["path,label", *(f"{number}.png,{number % 2}" for number in range(6))], "mine.csv")
+    assert set(data.splits) == {"train", "validation", "test"}
+    assert sum(len(data.split(name, HOW)) for name in data.splits) == 6
+
+
+@pytest.mark.parametrize(("lines", "message"), [
+    (["file,label", "0.png,1"], r"line 2 has no path or no label; its columns are file, label"),
+    (["path,label", "0.png,1", "1.png,"], r"line 3 has no path or no label"),
+    (["path,label,split", "0.png,1,test", "1.png,0,"], r"line 3 names no split, others do"),
+    (["path,label"], r"holds no line with a path and a label"),
+    (['path,label', '"0.png,1'], r"is no table \(unexpected end of data\)"),
+    (["path,label", "0.png,3000000000"], r"label 3000000000 is the number of no class"),
+    (["path,label", "nowhere.png,0"], r"nowhere\.png: cannot be read"),
+    (["path,label", "0.png,-1"], r"label -1 is none of the model's outputs")])
+def test_what_is_wrong_with_a_table_is_told(files, lines, message):
+    name = "mine.csv" if "split" in lines[0] else "test.csv"
+    with pytest.raises(DataError, match=message):
+        list(table(files, lines, name).judged(HOW).batches(2))
+
+
+@pytest.mark.parametrize(("line", "message"), [
+    ("[1, 2]", "line 1 is no object"), ('{"path": "0.png", "label": true}', "the label in line 1 is True"),
+    ('{"path": 3, "label": 0}', "line 1 has no path"),
+    ('{"path": "0.png", "label": 0.5}', "the label in line 1 is 0.5"),
+    ("{", "is no table")])
+def test_what_is_wrong_with_lines_of_json_is_told(files, line, message):
+    with pytest.raises(DataError, match=message):
+        table(files, [line], "test.jsonl")
+
+
+@pytest.mark.parametrize("layout", ["npz", "jsonl"])
+def test_an_unlabelled_test_split_leaves_the_others_to_judge_on(files, layout):
+    """As Hugging Face's image sets have it: -1."""
+    labels = np.array([0, 1, 0, 1, -1, -1])
+    splits = np.array(["train", "train", "validation", "validation", "test", "test"])
+    path = files / f"mine.{layout}"
+    if layout == "npz":
+        np.savez(path, pixels=np.zeros((6, 8, 8, 3), np.uint8), labels=labels, split=splits, names=np.array(["a", "b"]))
+    else:
+        path.write_text("\n".join(f'{{"path": "{number}.png", "label": {label}, "split": "{split}"}}'
+                                  for number, (label, split) in enumerate(zip(labels, splits))))
+    with pytest.raises(DataError, match=r"label -1 is none of .*"):
+        open_dataset(path).judged(HOW, 2)
+    assert open_dataset(path, split="validation").judged(HOW, 2).labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"labels": np.zeros(2, int)}, r"'pixels' is uint8 \(3, 3, 8, 8\) for 2 labels"),
+    ({"pixels": np.zeros((3, 5, 8, 9), np.uint8)}, "nothing says which axis holds the channels"),
+    ({"pixels": np.zeros((3, 3, 8, 8), np.float32)}, r"'pixels' is float32"),
+    ({"names": np.array(["a"]), "labels": np.array(["a", "b", "a"])}, "'names' lacks b"),
+    ({"names": np.array(["a"]), "labels": np.array([0, 1, 0])}, "label 1 is none of its 1 classes"),
+    ({"split": np.array(["test"])}, "its arrays do not belong together"),
+    ({"labels": np.array([0.5, 1, 1])}, "its arrays do not belong together")])
+def test_arrays_that_do_not_belong_together_are_refused(tmp_path, changes, message):
+    sound = {"pixels": np.zeros((3, 3, 8, 8), np.uint8), "labels": np.array([0, 1, 0])}
+    np.savez(tmp_path / "test.npz", **(sound | changes))
+    with pytest.raises(DataError, match=message):
+        open_dataset(tmp_path / "test.npz").judged(HOW)
+
+
+def test_one_archive_for_each_split(tmp_path):
+    for split, count in (("train", 4), ("test", 3)):
+        np.savez_compressed(tmp_path / f"mine_{split}.npz", pixels=np.full((count, 8, 8), count, np.uint8),
+                            labels=np.arange(count) % 2)
+    data = open_dataset(tmp_path)
+    assert data.layout == "pixel archive" and len(data.judged(HOW)) == 3
+    assert (data.judged(HOW).image(2) == 3).all()
+
+
+@pytest.mark.parametrize("cut", [1024 + 512, 4 * 512, 6 * 512])
+def test_a_shard_that_ends_between_two_members_is_refused(files, cut):
+    """Which tarfile takes for a whole one."""
+    with tarfile.open(files / "test.tar", "w") as archive:
+        for number in range(6):
+            content = (files / f"{number}.png").read_bytes()
+            for name, data in ((f"{number}.png", content), (f"{number}.cls", b"0")):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    whole = (files / "test.tar").read_bytes()
+    assert len(open_dataset(files / "test.tar").judged(HOW)) == 6
+    (files / "test.tar").write_bytes(whole[:cut])
+    with pytest.raises(DataError, match=r"test\.tar: is no tar file of images and class numbers"):
+        open_dataset(files / "test.tar").judged(HOW)
+
+
+def test_shards_without_a_number_are_refused_by_name(files):
+    with tarfile.open(files / "test.tar", "w") as archive:
+        archive.add(files / "0.png", "a/0.png")
+    with pytest.raises(DataError, match=r"'a/0\.png' has no 'a/0\.cls' beside it"):
+        open_dataset(files / "test.tar").judged(HOW)
+
+
+def test_files_that_tell_a_split_and_files_that_do_not_are_not_mixed(tmp_path):
+    for name in ("mine-train.tar", "mine-test.tar", "other.tar"):
+        tarfile.open(tmp_path / name, "w").close()
+    with pytest.raises(DataError, match=r"other\.tar tells no split in its name, other files do"):
+        open_dataset(tmp_path)
