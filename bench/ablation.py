@@ -18,6 +18,7 @@ from edge_se.core.artifacts import BUILDS, check_file, read_build
 from edge_se.core.files import write_json
 from edge_se.data import calibration, cifar10, splits
 from edge_se.evaluation.accuracy import flips, logits_of
+from edge_se.evaluation.judges import measured_by
 from edge_se.evaluation.statistics import drop_interval, pair
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.methods import METHODS
@@ -75,7 +76,8 @@ def compared(fp32: OnnxModel, real: Statistics, synthetic: Statistics, target: T
             rows.append({"target": target.name, "method": method, "placement": placement,
                          "calibration": statistics.calibration, "sqnr_db": sqnr_db(reference, logits),
                          "flips": flips(logits, reference), "drop_pp": 100 * paired.drop,
-                         "ci_pp": [100 * low, 100 * high], "p50_ms": None, "backend": None})
+                         "ci_pp": [100 * low, 100 * high], "measured_by": measured_by(graph), "p50_ms": None,
+                         "backend": None})
             graphs.append(graph)
             advance(1)
     backend, _ = first_that_runs(graphs[0], Device())

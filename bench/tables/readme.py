@@ -24,7 +24,7 @@ from bench.tables import (
     se_studies,
     training_speed,
 )
-from bench.tables.measured import ROOT, measured, result_of
+from bench.tables.measured import ROOT, judged, measured, result_of
 from edge_se.core.artifacts import Build, build_of
 from edge_se.core.cards import card_of, measured_by_of
 from edge_se.core.files import write_text
@@ -169,7 +169,7 @@ def peers_table() -> str:
                          f"{row['seconds']:.1f}", f"{row['peak_memory_bytes'] / 2**30:.2f}"])
         versions = ", ".join(f"{name.partition(': ')[2]} {number}" for name, number in document["versions"].items())
         parts.append(f"### `{model}`\n\n{markdown(columns, rows)}\nn = {document['n']:,} test images, calibrated on "
-                     f"{document['calibration']}; {versions}.\n")
+                     f"{document['calibration']}; {versions}. {judged(document)}\n")
     return "\n".join(parts)
 
 
@@ -191,7 +191,8 @@ def ablation_table() -> str:
                          DASH if row["p50_ms"] is None else f"{row['p50_ms']:.2f}"])
         parts.append(f"### `{model}`\n\n{markdown(columns, rows, left=4)}\nn = {document['n']:,} of "
                      f"{document['dataset']}; bold: the default effort. ms: `cpu` in onnxruntime, `openvino` in "
-                     f"OpenVINO, one thread, batch 1, in turns, on {document['environment']['hardware']['cpu']}.\n")
+                     f"OpenVINO, one thread, batch 1, in turns, on {document['environment']['hardware']['cpu']}. "
+                     f"{judged(document)}\n")
     return "\n".join(parts)
 
 

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
-from bench.tables.measured import Document, measured_if_any
+from bench.tables.measured import Document, judged, measured_if_any
 from bench.tables.se_cost import RUNTIMES, WHERE, added, ratio_text
 from edge_se.reporting.tables import markdown
 
@@ -55,7 +55,7 @@ def _accuracy(document: Document) -> str:
     return (f"{markdown(columns, rows, left=2)}\nDrops in points against the net as it was trained, in FP32, paired by "
             f"image; n = {n:,} of {document['validation']}; target `{document['target']}`; means of excitations over "
             f"{document['calibration']}. A deviation is an excitation's standard deviation over images relative to its "
-            "mean, in the mean of its channels.\n")
+            f"mean, in the mean of its channels. {judged(document)}\n")
 
 
 def _final(document: Document) -> str:
@@ -65,7 +65,8 @@ def _final(document: Document) -> str:
              _drop(row["final"]["folded"]), str(row["final"]["folded"]["flips"]), _drop(row["final"]["int8"]),
              _drop(row["final"]["folded_int8"])] for row in document["rows"] if "final" in row]
     final = next(row["final"] for row in document["rows"] if "final" in row)
-    return f"{markdown(columns, rows)}\nn = {final['n']:,} of {document['test']}, target `{document['target']}`.\n"
+    return (f"{markdown(columns, rows)}\nn = {final['n']:,} of {document['test']}, target `{document['target']}`. "
+            f"{judged(document)}\n")
 
 
 def _times(document: Document) -> str:

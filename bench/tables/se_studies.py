@@ -15,6 +15,7 @@ from edge_se.data.calibration import REAL, SYNTHETIC
 from edge_se.nets.zoo import spec_of
 from edge_se.quantization.effort import EFFORTS
 from edge_se.reporting.tables import DASH, markdown
+from edge_se.studies.tables import judged
 
 PLACEMENT = "se-float"  # what `export` takes for `mini`, whose first layer holds more of the MACs than it would spare
 METHOD = EFFORTS["default"].method
@@ -64,7 +65,7 @@ def _placements(document: Document) -> str:
         if own is not None:
             rows.append([f"`{net}`", WHERE[spec_of(net).attention], str(own["n"]), _mean(own, ".2f"),
                          _mean(beside, "+.2f"), *_tests(beside)])
-    return f"{markdown(columns, rows, left=2)}\n{_conditions(document)}"
+    return f"{markdown(columns, rows, left=2)}\n{_conditions(document, 'validation')}"
 
 
 def _int8(document: Document) -> str:
@@ -87,7 +88,8 @@ def _int8(document: Document) -> str:
     places = ["net", "SE", *(f"`{placement}`: drop (95 % CI)" for placement in settings["placements"])]
     return (f"{markdown(columns, rows, left=2)}\nTarget `{default['target']}`, {settings['images']:,} validation "
             f"images. The default is `{PLACEMENT}`, `{METHOD}`, {REAL}. A drop is paired by image. "
-            f"{_conditions(document)}\nBy INT8 placement, all else by default:\n\n{markdown(places, placed, left=2)}")
+            f"{_conditions(document, 'int8')}\nBy INT8 placement, all else by default:\n\n"
+            f"{markdown(places, placed, left=2)}")
 
 
 def _by_default(document: Document, net: str, default: dict[str, str]) -> list[str]:
@@ -140,7 +142,7 @@ def _noise(document: Document) -> str:
     settings = document["study"]["evaluations"]["robustness"]
     return (f"{markdown(columns, rows)}\nPoints of top-1, means over the severities "
             f"{', '.join(map(str, settings['severities']))}; {settings['images']:,} validation images, INT8 target "
-            f"`{settings['target']}`. {_counts(document, plain, others)} {_conditions(document)}")
+            f"`{settings['target']}`. {_counts(document, plain, others)} {_conditions(document, 'robustness')}")
 
 
 def _over_severities(rows: Iterable[Row], net: str, corruption: str, measure: str, file: str, form: str) -> str:
@@ -163,12 +165,13 @@ def _counts(document: Document, plain: str, others: Sequence[str]) -> str:
     return f"Corruptions and severities whose own 95 % interval leaves 0 out: {'; '.join(parts)}."
 
 
-def _conditions(document: Document) -> str:
+def _conditions(document: Document, evaluation: str) -> str:
     done = [cell for cell in document["cells"] if cell["error"] is None]
     lost = len(document["cells"]) - len(done)
     epochs = ", ".join(str(number) for number in sorted({cell["epochs"] for cell in done}))
     return (f"{len(document['study']['seeds'])} seeds, {epochs} epochs; intervals tell of seeds "
-            f"([what that means](studies/README.md#what-comes-out)).{f' Cells that failed: {lost}.' if lost else ''}\n")
+            f"([what that means](studies/README.md#what-comes-out)).{f' Cells that failed: {lost}.' if lost else ''} "
+            f"{judged(document, evaluation)}\n")
 
 
 def _plain(document: Document) -> str:

@@ -27,7 +27,8 @@ def in_words(told: Mapping[str, Any] | None) -> str:
     """"onnxruntime 1.31.1, floats f32, on AMD EPYC"; of figures of before, that it was not noted."""
     if not told:
         return "not noted: an earlier edge-se measured it"
-    runtime, version, device, floats = (str(told[key]) for key in FIELDS)
+    runtime, device, floats = (str(told[key]) for key in ("runtime", "device", "floats"))
+    version = told["version"] or "of an unknown version"
     missing = told.get("instead_of")
     kind = f" (not {SHOWN.get(missing, missing)}, which is not installed)" if missing else ""
     start = "simulated in " if told.get("simulation") else ""

@@ -64,7 +64,7 @@ def _test(cell: Cell, settings: dict[str, Any], folder: Path, data: Path | None,
     accuracy = test_figure(cell.model, folder, data=data, progress=progress)
     low, high = accuracy["ci95"]
     return [asdict(Figure(evaluation="test", measure="top1", value=accuracy["top1"], low=low, high=high,
-                          n=accuracy["n"]))]
+                          n=accuracy["n"], measured_by=accuracy.get("measured_by")))]
 
 
 def _graph(cell: Cell, folder: Path) -> Path:
@@ -100,16 +100,18 @@ def _robustness(cell: Cell, settings: dict[str, Any], folder: Path, data: Path |
                        progress=progress)
         document = robustness(build.out, split="validation", images=settings["images"], data=data, progress=progress,
                               corruptions=settings["corruptions"], severities=settings["severities"])
+    judges = {item["file"]: item["measured_by"] for item in document["files"]}
     return [asdict(figure) for condition in document["conditions"] for row in condition["files"]
-            for figure in _of_condition(condition, row, document["n"])]
+            for figure in _of_condition(condition, row, document["n"], judges[row["file"]])]
 
 
-def _of_condition(condition: dict[str, Any], row: dict[str, Any], n: int) -> list[Figure]:
+def _of_condition(condition: dict[str, Any], row: dict[str, Any], n: int, judge: dict[str, Any]) -> list[Figure]:
     where = {"file": row["file"], "corruption": condition["corruption"], "severity": condition["severity"]}
 
     def figure(measure: str, value: float, interval: list[float] | None) -> Figure:
         low, high = interval or (None, None)
-        return Figure(evaluation="robustness", measure=measure, value=value, low=low, high=high, n=n, conditions=where)
+        return Figure(evaluation="robustness", measure=measure, value=value, low=low, high=high, n=n, conditions=where,
+                      measured_by=judge)
 
     top1 = figure("top1", row["top1"], row["top1_ci"])
     if row["drop_pp"] is None:  # FP32 itself

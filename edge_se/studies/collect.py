@@ -29,6 +29,7 @@ class Figure:
     high: float | None = None
     n: int | None = None
     conditions: dict[str, str | int] = field(default_factory=dict)
+    measured_by: dict[str, Any] | None = None  # of accuracies (edge_se.core.measured_by)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,16 @@ def tidy(measured: Iterable[tuple[Cell, Iterable[Figure]]]) -> list[dict[str, An
              **{key: value for key, value in (("low", figure.low), ("high", figure.high), ("n", figure.n))
                 if value is not None}}
             for cell, figures in measured for figure in figures]
+
+
+def judges(figures: Iterable[Figure]) -> dict[str, list[dict[str, Any]]]:
+    """What computed the accuracies of each evaluation, each once."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for figure in figures:
+        own = found.setdefault(figure.evaluation, []) if figure.measured_by else []
+        if figure.measured_by and figure.measured_by not in own:
+            own.append(figure.measured_by)
+    return found
 
 
 def csv_of(rows: Iterable[dict[str, Any]]) -> str:

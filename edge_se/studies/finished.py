@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from edge_se.core.cards import CARD, WEIGHTS
 from edge_se.core.errors import ArtifactError
 from edge_se.core.files import read_json, sha256_of
+from edge_se.core.measured_by import sound
 from edge_se.studies.collect import CONDITIONS, Figure, volatility
 from edge_se.studies.plan import Cell, Evaluations, digest
 from edge_se.studies.tables import MEASURES
@@ -31,10 +32,17 @@ class _Read(BaseModel):
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
+def _judge(told: dict[str, Any] | None) -> dict[str, Any] | None:
+    if told is not None and not sound(told):
+        raise ValueError("names nothing that computes")
+    return told
+
+
 class _Score(_Read):
     top1: Percent
     n: int = Field(ge=1)
     ci95: Annotated[list[Percent], Field(min_length=2, max_length=2)]
+    measured_by: Annotated[dict[str, Any] | None, AfterValidator(_judge)] = None
 
 
 class _Hashed(_Read):
@@ -94,7 +102,7 @@ def finished(cell: Cell, evaluations: Evaluations, folder: Path) -> dict[str, An
         raise ArtifactError("differ from those that the card describes", where=folder / WEIGHTS, fix=FIX)
     low, high = card.validation.ci95
     figures = [Figure(evaluation="validation", measure="top1", value=card.validation.top1, low=low, high=high,
-                      n=card.validation.n)]
+                      n=card.validation.n, measured_by=card.validation.measured_by)]
     if evaluations.volatility:
         if len(curve) != card.epochs:
             raise ArtifactError(f"has {len(curve)} lines for {card.epochs} epochs", where=folder / LOG, fix=FIX)
@@ -131,6 +139,8 @@ def _strange(figure: Figure, kind: str) -> str | None:
         return f"holds a figure '{figure.measure}' of '{figure.evaluation}'"
     if abs(figure.value) > LARGEST:
         return f"tells a {figure.measure} of {figure.value}"
+    if figure.measured_by is not None and not sound(figure.measured_by):
+        return f"names {figure.measured_by!r:.60} as what computed it"
     for name, value in figure.conditions.items():
         if name not in CONDITIONS:
             return f"names a condition '{name}'"

@@ -12,6 +12,7 @@ from edge_se.backends.table import first_that_runs
 from edge_se.core.progress import Progress
 from edge_se.data import calibration, cifar10, splits
 from edge_se.evaluation.accuracy import flips, logits_of
+from edge_se.evaluation.judges import measured_by
 from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.placement import place
@@ -62,7 +63,8 @@ def _judged(fp32: OnnxModel, graph: OnnxModel, judged: splits.ImageSet,
 
     def figure(measure: str, value: float, interval: tuple[float, float] | None = None) -> Figure:
         low, high = (None, None) if interval is None else (100 * interval[0], 100 * interval[1])
-        return Figure(evaluation="int8", measure=measure, value=value, low=low, high=high, n=n, conditions=conditions)
+        return Figure(evaluation="int8", measure=measure, value=value, low=low, high=high, n=n, conditions=conditions,
+                      measured_by=measured_by(graph))
 
     return [figure("top1", 100 * right / n, wilson_interval(right, n)),
             figure("drop_pp", 100 * paired.drop, drop_interval(paired, ALPHA)),

@@ -18,7 +18,7 @@ from edge_se.core.outputs import require_folder
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import cifar10
 from edge_se.studies.cell import arguments, run
-from edge_se.studies.collect import Figure, comparisons, csv_of, summaries, tidy
+from edge_se.studies.collect import Figure, comparisons, csv_of, judges, summaries, tidy
 from edge_se.studies.executor import Executor, Job, require_executor
 from edge_se.studies.figures import draw
 from edge_se.studies.finished import finished
@@ -116,12 +116,14 @@ def _run(executor: Executor, jobs: list[Job], progress: Progress) -> tuple[dict[
 
 def _document(plan: Plan, file: Path, done: dict[str, dict[str, Any]], errors: dict[str, str],
               executor: Executor) -> dict[str, Any]:
-    rows = tidy((cell, [Figure(**figure) for figure in done[cell.key]["figures"]])
-                for cell in plan.cells if cell.key in done)
+    figures = {cell.key: [Figure(**figure) for figure in done[cell.key]["figures"]]
+               for cell in plan.cells if cell.key in done}
+    rows = tidy((cell, figures[cell.key]) for cell in plan.cells if cell.key in done)
     return {"schema": SCHEMA, "name": plan.study.name, "question": plan.study.question,
             "study": plan.study.model_dump(mode="json"), "study_sha256": sha256_of(file),
             "executor": {"name": executor.name, "workers": executor.workers, "threads": executor.threads},
             "cells": [_cell(cell, done.get(cell.key), errors.get(cell.folder)) for cell in plan.cells],
+            "measured_by": judges(figure for own in figures.values() for figure in own),
             "summary": summaries(rows), "comparisons": comparisons(rows, plan.study), "notes": _notes(done.values()),
             "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
                             "commit": environment.commit()},

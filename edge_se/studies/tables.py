@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from edge_se.core.measured_by import in_words
 from edge_se.reporting.tables import DASH, Rows, markdown
 from edge_se.studies.collect import CONDITIONS
 
@@ -56,11 +57,29 @@ def page(document: dict[str, Any], figures: str = "") -> str:
         columns, rows = comparison_rows(document, evaluation)
         if rows:
             parts.append(_table(columns, rows))
+        parts.append(f"{judged(document, evaluation)}\n")
         parts += [f"![{TITLES[evaluation]}: {about}]({figures}{name})\n" for about, name in (
             ("means and seeds", f"{document['name']}-{evaluation}.svg"),
             ("curves", f"{document['name']}-{evaluation}-curves.svg")) if name in document["figures"]]
     parts.append(_legend(document))
     return "\n".join(parts)
+
+
+def judged(document: dict[str, Any], evaluation: str) -> str:
+    """What computed the accuracies of an evaluation, as a sentence.
+
+    Documents of before do not tell: nets were evaluated in torch, files in onnxruntime, whose versions they name.
+    """
+    told = document.get("measured_by", {}).get(evaluation)
+    if told is None:
+        runtime = "torch" if evaluation in ("validation", "test", "volatility") else "onnxruntime"
+        done = [cell for cell in document["cells"] if cell["error"] is None]
+        simulation = {"simulation": True} if any(
+            str(row.get("target", row.get("file", ""))).removeprefix("int8.").startswith("tensorrt")
+            for row in document["summary"] if row["evaluation"] == evaluation) else {}
+        told = [{"runtime": runtime, "version": cell.get("versions", {}).get(runtime), "floats": "f32",
+                 "device": cell.get("hardware", {}).get("cpu", "an unknown processor"), **simulation} for cell in done]
+    return f"Accuracy: {'; '.join(dict.fromkeys(in_words(one) for one in told))}."
 
 
 def _table(columns: list[str], rows: list[list[str]]) -> str:

@@ -11,6 +11,7 @@ ORT = {"runtime": "onnxruntime", "version": "1.31.1", "device": "a processor", "
 @pytest.mark.parametrize(("more", "words"), [
     ({}, "onnxruntime 1.31.1, floats f32, on a processor"),
     ({"runtime": "openvino", "floats": "bf16"}, "OpenVINO 1.31.1, floats bf16, on a processor"),
+    ({"version": None}, "onnxruntime of an unknown version, floats f32, on a processor"),
     ({"simulation": True}, "simulated in onnxruntime 1.31.1, floats f32, on a processor"),
     ({"instead_of": "openvino"}, "onnxruntime 1.31.1 (not OpenVINO, which is not installed), floats f32, on a "
                                  "processor")])

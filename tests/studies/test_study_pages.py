@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from bench.tables import measured, studies
-from edge_se.studies.collect import Figure, comparisons, summaries, tidy
+from edge_se.studies.collect import Figure, comparisons, judges, summaries, tidy
 from edge_se.studies.figures import draw
 from edge_se.studies.plan import Cell, Study
 from edge_se.studies.tables import comparison_rows, evaluations_of, page, summary_rows
@@ -45,6 +45,21 @@ def document():
                        "key": "0" * 64, "error": None, "curve": [50.0, 60.0, 65.0], "seconds": 1800.0, "epochs": 3,
                        "device": "cpu", "hardware": {"cpu": "A processor"}} for cell in cells],
             "summary": summaries(rows), "comparisons": comparisons(rows, STUDY), "rows": rows}
+
+
+JUDGE = {"runtime": "openvino", "version": "2026.4.1", "device": "A processor", "floats": "f32"}
+
+
+def test_each_section_says_what_computed_its_accuracies(document):
+    told = dict(re.findall(r"## ([^\n]*)\n.*?\nAccuracy: ([^\n]*)\n", page(document), re.DOTALL))
+    assert told["Validation"] == "torch of an unknown version, floats f32, on A processor."  # a document of before
+    assert told["INT8 against FP32"].startswith("onnxruntime of an unknown version")
+    figures = [Figure(evaluation="int8", measure="top1", value=90.0, measured_by=judge)
+               for judge in (JUDGE, JUDGE | {"simulation": True}, JUDGE)]
+    document["measured_by"] = judges([*figures, Figure(evaluation="int8", measure="p50_ms", value=1.0)])
+    assert document["measured_by"] == {"int8": [JUDGE, JUDGE | {"simulation": True}]}
+    assert ("Accuracy: OpenVINO 2026.4.1, floats f32, on A processor; simulated in OpenVINO 2026.4.1, floats f32, on A "
+            "processor.") in page(document)
 
 
 def texts(path):
