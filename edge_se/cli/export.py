@@ -73,8 +73,8 @@ def export(model: Annotated[str, typer.Option(
                help="N, or HEIGHTxWIDTH: of a torchvision or timm model (default: its weights'), or of a file whose "
                     "own is not fixed.")] = None,
            labels: Annotated[Optional[str], typer.Option(
-               help="What the outputs of a model from elsewhere are: a file of one name a line, or cifar10. Without it "
-                    "no accuracy is measured.")] = None,
+               help="What the outputs of a model from elsewhere are: a file of one name a line, or JSON (ImageNet's "
+                    "too), or cifar10. Default: what the model says, else the classes of --data in order.")] = None,
            untrained: Annotated[bool, typer.Option(
                "--untrained", help="Random weights, for nets of the zoo, torchvision and timm: structure, size and "
                                    "latency, no accuracy. Writes build/NAME-untrained.")] = False,
@@ -95,7 +95,7 @@ def export(model: Annotated[str, typer.Option(
     with telling(progress, what_is_kept(out)):
         build = step(model, weights=weights, fp16=fp16, int8=int8, targets=names(target, "--target"),
                      calibration=calibration, effort=effort, method=method, placement=placement, data=data, out=out,
-                     split=split, skip_broken=skip_broken, accuracy=accuracy,
+                     labels=labels, split=split, skip_broken=skip_broken, accuracy=accuracy,
                      budget=Budget(max_drop_pp=max_drop, seconds=search_seconds), preprocessing=given, bundle=bundle,
                      untrained=untrained, fold_excitations=fold_excitations, progress=progress)
     _shown(build, json, wide)

@@ -41,7 +41,7 @@ Antialias = Annotated[Optional[bool], _option("Whether shrinking takes every pix
 def source_options(*, mean: str | None, std: str | None, labels: str | None, input_size: str | None,
                    **others: Any) -> SourceOptions:
     """What the user told; the `others` are fields of `SourceOptions` as they are. EdgeSeError names a wrong option."""
-    from edge_se.data.preprocessing import labels_of
+    from edge_se.data.class_names import labels_of
     from edge_se.graph.source_options import SourceOptions
 
     return SourceOptions(mean=channel_values(mean, "--mean"), std=channel_values(std, "--std"),

@@ -15,8 +15,10 @@ _SHOWN = 5
 
 
 def outputs_of(labels: Labels, classes: tuple[str, ...], wanted: tuple[str, ...], outputs: int | None,
-               where: Path) -> NDArray[np.int32]:
+               where: Path, also: Sequence[Sequence[str]] = ()) -> NDArray[np.int32]:
     """(N,) outputs of the model. `classes` name the labels, `wanted` the outputs; () where nothing names them.
+
+    `also` are other names of each output.
 
     Raises DataError when names do not match, when counts differ, and for a label that is no output.
     """
@@ -26,9 +28,7 @@ def outputs_of(labels: Labels, classes: tuple[str, ...], wanted: tuple[str, ...]
                         fix="number the classes from 0, in the order of their names; -1 means unlabelled: judge on "
                             "another split with --split")
     if classes and wanted:
-        _require_same(classes, wanted, where)
-        places = {name: index for index, name in enumerate(wanted)}
-        return np.array([places[name] for name in classes], np.int32)[labels]
+        return _by_name(classes, wanted, also, where)[labels]
     count = len(wanted) or outputs
     if classes and count is not None and len(classes) != count:
         raise DataError(f"{len(classes)} classes ({shown(classes)}), the model has {count} outputs", where=where,
@@ -40,15 +40,26 @@ def outputs_of(labels: Labels, classes: tuple[str, ...], wanted: tuple[str, ...]
     return labels.astype(np.int32)
 
 
-def _require_same(classes: Sequence[str], wanted: Sequence[str], where: Path) -> None:
-    unknown = [name for name in classes if name not in set(wanted)]
-    absent = [name for name in wanted if name not in set(classes)]
-    if not unknown and not absent:
-        return
-    parts = [f"the images have {shown(unknown)}, which the model does not know"] * bool(unknown)
-    parts += [f"the model knows {shown(absent)}, of which there are no images"] * bool(absent)
-    raise DataError("; ".join(parts), where=where,
-                    fix="give both the same names: rename the classes, or tell the model's with --labels FILE")
+def _by_name(classes: Sequence[str], wanted: Sequence[str], also: Sequence[Sequence[str]], where: Path
+             ) -> NDArray[np.int32]:
+    """The output of each class."""
+    places: dict[str, set[int]] = {}
+    for index, name in enumerate(wanted):
+        for own in (name, *(also[index] if index < len(also) else ())):
+            places.setdefault(own, set()).add(index)
+    twice = [name for name in classes if len(places.get(name, ())) > 1]
+    if twice:
+        raise DataError(f"{shown(twice)} names several outputs of the model", where=where,
+                        fix="name the classes by what one output has alone, and tell it with --labels FILE.json")
+    unknown = [name for name in classes if name not in places]
+    reached = {index for name in classes for index in places.get(name, ())}
+    absent = [name for index, name in enumerate(wanted) if index not in reached]
+    if unknown or absent:
+        parts = [f"the images have {shown(unknown)}, which the model does not know"] * bool(unknown)
+        parts += [f"the model knows {shown(absent)}, of which there are no images"] * bool(absent)
+        raise DataError("; ".join(parts), where=where,
+                        fix="give both the same names: rename the classes, or tell the model's with --labels FILE")
+    return np.array([min(places[name]) for name in classes], np.int32)
 
 
 def require_every_class(labels: Labels, names: Sequence[str], count: int, what: str, where: Path) -> None:

@@ -31,8 +31,8 @@ class Dataset:
     """Images at `path`; made by `open_dataset`.
 
     `classes` name the labels in order; empty where labels are numbers. `splits` are those that `split` takes.
-    `judging` is the split that figures and verdicts are of, None where there is none. `labels` are the names of the
-    outputs of a model that does not name them itself.
+    `judging` is the split that figures and verdicts are of, None where there is none. `names` are those of
+    the outputs (edge_se.data.class_names), for a model that does not tell them and for classes of other names.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Dataset:
     splits: tuple[str, ...]
     judging: str | None
     contents: Contents
-    labels: tuple[str, ...] = ()
+    names: tuple[tuple[str, ...], ...] = ()
     skip_broken: bool = False
     _read: dict[str, tuple[_Found, NDArray[np.uint8] | None]] = field(default_factory=dict, repr=False, compare=False)
 
@@ -68,15 +68,15 @@ class Dataset:
         if name not in self.splits:
             raise DataError(f"has no split '{name}'", where=self.path, fix=did_you_mean(name, self.splits))
         found, hashes = self._found(name)
-        wanted = how.labels or self.labels
+        wanted = self._wanted(how)
         if isinstance(found, ImageSet):
             assert found.labels is not None
             if wanted not in ((), self.classes):  # the official numbers are those of the official order
-                labels = outputs_of(found.labels, self.classes, wanted, outputs, self.path)
+                labels = outputs_of(found.labels, self.classes, wanted, outputs, self.path, self.names)
                 found = replace(found, labels=labels.astype(np.uint8))
             return found.seen_by(how)
         images = LazyImages(name=f"{self.name}-{name}", split=name, records=found, preprocessing=how, known=hashes,
-                            labels=outputs_of(found.labels, self.classes, wanted, outputs, self.path))
+                            labels=outputs_of(found.labels, self.classes, wanted, outputs, self.path, self.names))
         if not self.skip_broken:
             return images
         whole = found.whole(how)
@@ -120,6 +120,20 @@ class Dataset:
         assert images.labels is not None
         return replace(images.take(drawn(found.labels[whole], limit, seed)), labels=None)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The name of each output to show, of `names`."""
+        return tuple(own[-1] for own in self.names)
+
+    def _wanted(self, how: Preprocessing) -> tuple[str, ...]:
+        """What the outputs are called: by the model, else by `names`; DataError where the two contradict each other."""
+        if how.labels and self.labels and how.labels != self.labels and (
+                len(how.labels) != len(self.labels) or set(how.labels) == set(self.labels)
+                or all(len(own) == 1 for own in self.names)):
+            raise DataError("the model has labels of its own, and they differ", where="--labels",
+                            fix="leave --labels out, or give the model's own names in their order")
+        return how.labels or self.labels
+
     def _found(self, name: str) -> tuple[_Found, NDArray[np.uint8] | None]:
         """The images of a split before they are decoded, and their content hashes where these decided the split."""
         if name not in self._read:
@@ -147,7 +161,7 @@ def _by_hash(read: Callable[[], _Found], parts: tuple[str, ...], lenient: bool
     return {**divided, TRAIN: (found.take(rest), hashes[rest])}
 
 
-def open_dataset(path: Path, *, labels: tuple[str, ...] = (), split: str | None = None,
+def open_dataset(path: Path, *, names: tuple[tuple[str, ...], ...] = (), split: str | None = None,
                  skip_broken: bool = False) -> Dataset:
     """The data set at `path`, in any layout of `edge_se.data.layouts`; no image is read.
 
@@ -165,25 +179,25 @@ def open_dataset(path: Path, *, labels: tuple[str, ...] = (), split: str | None 
     if split is not None and split not in splits:
         raise DataError(f"has no split '{split}'", where=f"--split {split}", fix=did_you_mean(split, splits))
     return Dataset(name=path.resolve().name if path.is_dir() else path.name.split(".")[0], path=path,
-                   layout=layout.name, contents=contents, classes=contents.classes, labels=labels, splits=splits,
+                   layout=layout.name, contents=contents, classes=contents.classes, names=names, splits=splits,
                    judging=split or next((name for name in (TEST, VALIDATION) if name in splits), None),
                    skip_broken=skip_broken)
 
 
-def find_dataset(data: Path | None, *, labels: tuple[str, ...] = (), split: str | None = None,
+def find_dataset(data: Path | None, *, names: tuple[tuple[str, ...], ...] = (), split: str | None = None,
                  skip_broken: bool = False) -> Dataset | None:
     """The data set at `data`, else at $EDGE_SE_DATA, else CIFAR-10 in the user cache; None when it is nowhere."""
     path = data or (Path(os.environ["EDGE_SE_DATA"]) if os.environ.get("EDGE_SE_DATA") else None)
     if path is None:
         cached = find()
         path = cached.root if cached else None
-    return None if path is None else open_dataset(path, labels=labels, split=split, skip_broken=skip_broken)
+    return None if path is None else open_dataset(path, names=names, split=split, skip_broken=skip_broken)
 
 
-def require_dataset(data: Path | None, *, labels: tuple[str, ...] = (), split: str | None = None,
+def require_dataset(data: Path | None, *, names: tuple[tuple[str, ...], ...] = (), split: str | None = None,
                     skip_broken: bool = False) -> Dataset:
     """`find_dataset`, or DataError with the ways to get one."""
-    found = find_dataset(data, labels=labels, split=split, skip_broken=skip_broken)
+    found = find_dataset(data, names=names, split=split, skip_broken=skip_broken)
     if found is None:
         raise DataError("no labelled images were found", where="--data",
                         fix=f"give a folder of images, or for CIFAR-10 {HOW_TO_GET}")

@@ -13,7 +13,7 @@ from edge_se.data.cifar10 import CLASSES, MEAN, STD
 from edge_se.data.presets import IMAGENET_MEAN, IMAGENET_STD
 from edge_se.device.agent.preprocess import RANGES, ImageError, Preprocessing, read_pixels, tensor
 
-__all__ = ["CIFAR10", "Preprocessing", "assumed", "labels_of", "read_image", "require_normalisation", "tensor"]
+__all__ = ["CIFAR10", "Preprocessing", "assumed", "read_image", "require_normalisation", "tensor"]
 
 CIFAR10 = Preprocessing(size=(32, 32), mean=MEAN, std=STD, labels=CLASSES)
 _CIFAR10_SIDE = 32
@@ -58,26 +58,6 @@ def require_normalisation(mean: tuple[float, ...] | None, std: tuple[float, ...]
             said = "above 0" if option == "--std" else f"from {low:g} to {high:g}"
             raise EdgeSeError(f"{shown} cannot be: a {'standard deviation' if option == '--std' else 'mean'} of pixels "
                               f"is {said}", where=place, fix="give what the model was trained with")
-
-
-def labels_of(told: str) -> tuple[str, ...]:
-    """The class names of `--labels`: those of CIFAR-10 for `cifar10`, else those in a file, one a line."""
-    if told == "cifar10":
-        return CLASSES
-    path = Path(told)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "is no text"
-        raise EdgeSeError(f"no names of classes can be read from it ({reason})", where=f"--labels {told}",
-                          fix="give a file of one name a line, or cifar10") from error
-    names = tuple(line.strip() for line in text.splitlines())
-    while names and not names[-1]:
-        names = names[:-1]
-    if not names or not all(names):
-        raise EdgeSeError("holds no name" if not names else f"line {names.index('') + 1} is empty",
-                          where=f"--labels {told}", fix="write one name a line, in the order of the model's outputs")
-    return names
 
 
 def read_image(path: Path, how: Preprocessing) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from edge_se.core.artifacts import BUILDS, MANIFEST, Build
 from edge_se.core.files import alone_in, sweep, unfinished, write_bytes, write_json
 from edge_se.core.memory import give_back
 from edge_se.core.progress import SILENT, Progress
+from edge_se.data.class_names import names_in
 from edge_se.data.dataset import find_dataset
 from edge_se.data.leaks import require_apart, require_not_calibrated_on
 from edge_se.evaluation.doubts import calibration_doubts
@@ -44,7 +45,8 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
            method: str | None = None, placement: str | None = None, budget: Budget | None = None,
            data: PathLike | None = None, out: PathLike | None = None, accuracy: bool = True, bundle: bool = False,
            preprocessing: SourceOptions | None = None, untrained: bool = False, fold_excitations: bool = False,
-           split: str | None = None, skip_broken: bool = False, progress: Progress = SILENT) -> Build:
+           labels: PathLike | None = None, split: str | None = None, skip_broken: bool = False,
+           progress: Progress = SILENT) -> Build:
     """Writes `fp32.onnx` and what was asked for to `out` (build/NAME) and returns the manifest.
 
     Everything is made and measured in memory first and written at the end, so an interrupted or failed export
@@ -54,7 +56,8 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     graph whose excitations are constants where `budget` allows (edge_se.quantization.folding), and
     NAME-folded is what the build says; `source` then has what was folded and what it cost on held-out images.
     `data` is CIFAR-10 or labelled images of the user (edge_se.data.dataset): accuracy is measured on their test
-    split, or on `split`, and they name the outputs of a model that has no names. With `skip_broken` images that
+    split, or on `split`, and they name the outputs of a model that has no names. `labels` is the file whose names
+    `preprocessing` has: classes of the images may go by its other names. With `skip_broken` images that
     cannot be decoded are left out and counted.
     """
     model, calibration, targets = text_of(model), text_of(calibration), names_of(targets)
@@ -66,7 +69,8 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     wanted = targets_for(targets, environment.cpu_flags()) if int8 else []
     if placement is not None and placement != AUTO:
         require_placement(placement)
-    dataset = find_dataset(data, split=split, skip_broken=skip_broken)
+    dataset = find_dataset(data, names=names_in(text_of(labels)) if labels else (), split=split,
+                           skip_broken=skip_broken)
     table = Path(calibration) if calibration and is_table(Path(calibration)) else None
     started = time.monotonic()
     with progress.task("exporting to ONNX", 1) as advance:

@@ -12,10 +12,11 @@ from edge_se.core.errors import ArtifactError, EdgeSeError
 from edge_se.core.outputs import document, require_file
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import cifar10
+from edge_se.data.class_names import names_in
 from edge_se.data.dataset import Dataset, require_dataset
 from edge_se.data.images import Images
 from edge_se.data.leaks import require_not_calibrated_on
-from edge_se.data.preprocessing import CIFAR10, labels_of
+from edge_se.data.preprocessing import CIFAR10
 from edge_se.evaluation import baseline as baselines
 from edge_se.evaluation.gate import SEVERITY
 from edge_se.evaluation.limits import floor_verdicts, latency_verdicts, size_verdicts, worst
@@ -50,7 +51,7 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
     fp32, candidates = _files(build)
     beside = _limits(fp32, candidates, settings, bench)
     build, test = _judged_images(build, fp32, require_dataset(
-        data, labels=labels_of(str(labels)) if labels else (), split=split, skip_broken=skip_broken))
+        data, names=names_in(str(labels)) if labels else (), split=split, skip_broken=skip_broken))
     old = baselines.read_baseline(baseline, model=build.model, dataset_sha256=test.sha256) if (
         baseline and not update_baseline) else None
     plan = looks(len(test), settings.level, LOOKS if settings.sequential else 1)

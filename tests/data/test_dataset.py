@@ -124,7 +124,7 @@ def test_train_alone_is_calibrated_on_and_not_judged_on(folders):
 def test_labels_are_outputs_of_the_model_by_name(folders):
     data, swapped = open_dataset(folders), replace(HOW, labels=("cat", "ant", "bee"))
     assert data.judged(swapped).labels.tolist() == [1] * 3 + [2] * 3 + [0] * 3
-    assert open_dataset(folders, labels=swapped.labels).judged(HOW).labels.tolist()[0] == 1
+    assert open_dataset(folders, names=tuple((name,) for name in swapped.labels)).judged(HOW).labels.tolist()[0] == 1
     assert data.judged(swapped).sha256 != data.judged(HOW).sha256
     assert (data.judged(swapped).hashes == data.judged(HOW).hashes).all()
 
@@ -138,6 +138,19 @@ def test_labels_are_outputs_of_the_model_by_name(folders):
 def test_names_and_counts_that_do_not_match_are_refused(folders, labels, outputs, message):
     with pytest.raises(DataError, match=message):
         open_dataset(folders).judged(replace(HOW, labels=labels), outputs)
+
+
+def test_classes_may_go_by_another_name_of_the_file(folders):
+    """ImageNet's folders are WordNet's numbers, and two of its classes are called crane."""
+    names = (("ant", "crane"), ("cat", "crane"), ("bee", "maillot"))
+    data = open_dataset(folders, names=names)
+    for own in ((), ("crane", "crane", "maillot"), ("bird", "machine", "suit")):
+        assert data.judged(replace(HOW, labels=own), 3).labels.tolist() == [0] * 3 + [2] * 3 + [1] * 3
+    for labels in (("maillot", "crane", "crane"), ("crane", "maillot")):
+        with pytest.raises(DataError, match="--labels: the model has labels of its own, and they differ"):
+            data.judged(replace(HOW, labels=labels), 3)
+    with pytest.raises(DataError, match="'ant' names several outputs of the model"):
+        open_dataset(folders, names=(("ant",), ("ant",), ("bee",))).judged(HOW, 3)
 
 
 @pytest.mark.parametrize("name", ["test", "train"])

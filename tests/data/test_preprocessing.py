@@ -5,7 +5,8 @@ import pytest
 
 from edge_se.core.errors import EdgeSeError
 from edge_se.data.cifar10 import CLASSES, MEAN, STD
-from edge_se.data.preprocessing import IMAGENET_MEAN, assumed, labels_of, require_normalisation, tensor, whose
+from edge_se.data.class_names import labels_of, names_in
+from edge_se.data.preprocessing import IMAGENET_MEAN, assumed, require_normalisation, tensor, whose
 
 ZERO, HALF, ONE = (0.0,) * 3, (0.5,) * 3, (1.0,) * 3
 
@@ -42,6 +43,26 @@ def test_labels_are_cifar10s_or_a_files(tmp_path):
     path = tmp_path / "names.txt"
     path.write_text("cat\n dog \nmaillot\nmaillot\n\n")  # ImageNet has two classes of one name
     assert labels_of(str(path)) == ("cat", "dog", "maillot", "maillot")
+
+
+@pytest.mark.parametrize("content", [
+    '["cat", "dog"]', '{"1": "dog", "0": "cat"}', '{"cat": 0, "dog": 1}', '{"0": ["n02", "cat"], "1": ["n01", "dog"]}'])
+def test_labels_of_json(tmp_path, content):
+    path = tmp_path / "names.json"
+    path.write_text(content)
+    assert labels_of(str(path)) == ("cat", "dog")
+    assert [own[0] for own in names_in(str(path))] == (["n02", "n01"] if "n02" in content else ["cat", "dog"])
+
+
+@pytest.mark.parametrize(("content", "says"), [
+    ("{", "is no JSON"), ("[]", "holds no name"), ('["cat", ""]', "line 2 is empty"), ('"cat"', "something else"),
+    ('{"0": "cat", "2": "dog"}', "names 2 classes, and none with number 1"), ('{"0": 1.5}', "something else"),
+    ('[["n01"], []]', "line 2 is empty"), ('{"cat": 1, "dog": 2}', "none with number 0")])
+def test_json_that_is_no_labels(tmp_path, content, says):
+    path = tmp_path / "names.json"
+    path.write_text(content)
+    with pytest.raises(EdgeSeError, match=f"--labels .*names.json: .*{says}"):
+        labels_of(str(path))
 
 
 @pytest.mark.parametrize(("content", "says"), [
