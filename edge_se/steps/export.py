@@ -28,7 +28,7 @@ from edge_se.quantization.targets import targets_for
 from edge_se.steps.bundle import write_bundle
 from edge_se.steps.export_fidelity import with_fidelity
 from edge_se.steps.export_figures import described, measured
-from edge_se.steps.export_files import FOLDED, Made, Quantizing, fp16_of, with_folded_excitations
+from edge_se.steps.export_files import FOLDED, Made, Quantizing, fp16_of, fused, with_folded_excitations
 from edge_se.steps.export_images import (
     calibration_images,
     described_images,
@@ -46,7 +46,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
            data: PathLike | None = None, out: PathLike | None = None, accuracy: bool = True, bundle: bool = False,
            preprocessing: SourceOptions | None = None, untrained: bool = False, fold_excitations: bool = False,
            labels: PathLike | None = None, split: str | None = None, skip_broken: bool = False,
-           progress: Progress = SILENT) -> Build:
+           fuse_preprocessing: bool = False, progress: Progress = SILENT) -> Build:
     """Writes `fp32.onnx` and what was asked for to `out` (build/NAME) and returns the manifest.
 
     Everything is made and measured in memory first and written at the end, so an interrupted or failed export
@@ -58,7 +58,8 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     `data` is CIFAR-10 or labelled images of the user (edge_se.data.dataset): accuracy is measured on their test
     split, or on `split`, and they name the outputs of a model that has no names. `labels` is the file whose names
     `preprocessing` has: classes of the images may go by its other names. With `skip_broken` images that
-    cannot be decoded are left out and counted.
+    cannot be decoded are left out and counted. With `fuse_preprocessing` every file takes the bytes of a camera
+    (edge_se.graph.fusing).
     """
     model, calibration, targets = text_of(model), text_of(calibration), names_of(targets)
     weights, data, out = path_of(weights), path_of(data), path_of(out)
@@ -75,6 +76,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     started = time.monotonic()
     with progress.task("exporting to ONNX", 1) as advance:
         source = named_by(load_source(model, weights, preprocessing, untrained), dataset)
+        source = fused(source, progress) if fuse_preprocessing else source
         advance(1)
     seconds = time.monotonic() - started
     give_back()
