@@ -15,6 +15,7 @@ from edge_se.core.progress import SILENT, Progress
 from edge_se.data.class_names import names_in
 from edge_se.data.dataset import find_dataset
 from edge_se.data.leaks import require_apart, require_not_calibrated_on
+from edge_se.evaluation.detective import likely_cause
 from edge_se.evaluation.doubts import calibration_doubts
 from edge_se.evaluation.parity import parity
 from edge_se.graph.onnx_model import OnnxModel
@@ -116,6 +117,8 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
         artifacts = with_fidelity(artifacts, made, images, progress)
     tell_of_doubts(artifacts, source, progress)
     tell_of_accuracy(source, dataset, progress)
+    if judged is not None and (cause := likely_cause(source.model, judged, artifacts[0].top1, source.metadata.labels)):
+        progress.note(cause)
     content, calibrated = b"", None
     if statistics and quantizing:
         content = table_bytes(statistics)

@@ -18,6 +18,7 @@ from edge_se.data.images import Images
 from edge_se.data.leaks import require_not_calibrated_on
 from edge_se.data.preprocessing import CIFAR10
 from edge_se.evaluation import baseline as baselines
+from edge_se.evaluation.detective import likely_cause
 from edge_se.evaluation.gate import SEVERITY
 from edge_se.evaluation.limits import floor_verdicts, latency_verdicts, size_verdicts, worst
 from edge_se.evaluation.looks import Outcome, Rule, outcomes
@@ -62,6 +63,9 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
     if settings.min_top1 is not None:
         rights = {outcome.artifact.file: outcome.right for outcome in results}
         beside["floor"] = floor_verdicts(rights, candidates, settings.min_top1, settings.level)
+    cause = likely_cause(OnnxModel.read(check_file(build, fp32)), test, top.fp32_top1, build.labels)
+    if cause:
+        progress.note(cause)
     overall = worst([top.judgement.verdict, *(row["verdict"] for rows in beside.values() for row in rows)])
     if update_baseline:
         _write_baseline(baseline, build, test, results, progress)
@@ -69,7 +73,8 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
             "alpha": settings.level, "confidence": 1 - 2 * settings.level, "interval": "Tango score",
             "preset": settings.preset, "config": source, "design": "sequential" if len(plan) > 1 else "fixed",
             "images": len(test), "data": described_images(test), "overall": overall, **top.row(),
-            "targets": [outcome.row() for outcome in results], **beside}
+            "targets": [outcome.row() for outcome in results],
+            **({"likely_cause": cause} if cause else {}), **beside}
 
 
 def _require_whole(settings: Settings, bench: Path | None, baseline: Path | None, update: bool) -> None:
