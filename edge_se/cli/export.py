@@ -115,7 +115,7 @@ def _shown(build: Build, json: bool, wide: bool) -> None:
         return
     columns, rows = build_rows(build)
     print_fitted(columns, rows, left=3, wide=wide, conditions=("flips",),
-                 spare=("params", "MFLOPs", "precision", "flips", "target", "INT8 MACs"))
+                 spare=("params", "MFLOPs", "precision", "flips", "target", "INT8 MACs", "top-5 %"))
     calibrated = f", calibrated on {build.calibration['name']}" if build.calibration else ""
     random = "untrained, accuracy not measured; " if build.source["kind"] == "untrained" else ""
     print_line(f"\n{random}written to {build.out}{calibrated}; evaluated on {build.artifacts[0].dataset}")

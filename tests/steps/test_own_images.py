@@ -15,6 +15,8 @@ from edge_se.evaluation.accuracy import among_first, logits_of
 from edge_se.evaluation.settings import Settings
 from edge_se.graph.metadata import ModelMetadata, write_metadata
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.reporting.tables import build_rows
+from edge_se.reporting.verdict import explain
 from edge_se.steps.export import export
 from edge_se.steps.gate import gate
 
@@ -84,6 +86,8 @@ def test_accuracy_is_that_of_the_test_split(model, folder):
     assert low < fp32.top5 < high and fp32.top5 >= fp32.top1
     assert fp32.top5 == pytest.approx(100 * among_first(logits, images.labels, 5).mean())
     assert (build.calibration["images"], build.calibration["name"]) == (40, "letters-train")
+    columns, rows = build_rows(build)
+    assert [row[columns.index("top-5 %")] for row in rows] == [f"{item.top5:.2f}" for item in build.artifacts]
 
 
 def test_names_of_the_model_win_over_the_order_of_the_folders(model, folder):
@@ -178,6 +182,9 @@ def test_the_gate_judges_on_the_test_split(build, folder):
     low, high = row["top1_ci"]
     assert low <= row["top1"] <= high and row["top5"] >= row["top1"] and document["fp32_top5"] >= document["fp32_top1"]
     assert [item["verdict"] for item in document["floor"]] == ["pass"]
+    words = "\n".join(explain(document))
+    assert f"top-5 {row['top5']:.2f} (" in words and f"FP32 {row['fp32_top5']:.2f} %" in words
+    assert "floor PASS: int8.cpu.onnx has top-1" in words
 
 
 @pytest.mark.parametrize(("floor", "verdict"), [(0.0, "pass"), (99.0, "fail"), (None, None)])
