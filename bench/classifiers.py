@@ -5,9 +5,9 @@ torch.onnx (TorchScript and dynamo; dynamic and static batch), and goes through 
 `quantize_static` and `nncf.quantize`, all with the same calibration images. SQNR is that of the logits of the
 evaluation images against the exported file in onnxruntime; the `tensorrt` file runs there as a simulation.
 
-Needs timm and the packages of bench/peers/requirements-nncf.txt. Each net is a process of its own and leaves a small
-file under build/classifiers; nets that have one are not measured again (`--again NAME` does). `--through CMD` puts a
-command before each process. Writes bench/results/classifiers.json and refreshes the documents.
+Needs timm and the packages of bench/peers/requirements-nncf.txt. Each net leaves a small file under build/classifiers;
+nets that have one are not measured again (`--again NAME` does). `--through CMD` puts a command before each process,
+which lasts for some two minutes. Writes bench/results/classifiers.json and refreshes the documents.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ CALIBRATION, EVALUATION, WARM = 16, 32, 64  # images
 ROUNDS = 5
 PLAN = TimingPlan(min_duration=0.02, min_runs=3, warmup=0.01)
 SECONDS = 180  # for one combination of a net
+HOLD, AT_ONCE = 100, 8  # seconds after which a process begins with no other net, and the nets that it is given
 
 Document = dict[str, Any]
 
@@ -83,26 +84,38 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="these nets alone")
     parser.add_argument("--again", action="store_true", help="measure them anew")
     parser.add_argument("--through", default="", metavar="CMD")
-    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--extra", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     known = {net.name: net for net in nets()}
-    if arguments.one:
-        name, *missing = arguments.names
-        measure(known[name], [(exporter, batch) for exporter, _, batch in (each.partition("-") for each in missing)])
-        return
-    progress = ConsoleProgress()
     chosen = [known[name] for name in arguments.names] or list(known.values())
+    if arguments.child:
+        measure_all(chosen, arguments.extra)
+        return
     for net in chosen if arguments.again else ():
         (PARTS / f"{net.name}.json").unlink(missing_ok=True)
     for extra in (False, True):
-        for net in chosen:
-            missing = [how for how in (net.extra if extra else net.combinations) if how not in done(net)]
-            if missing:
-                subprocess.run([*shlex.split(arguments.through), sys.executable, __file__, "--one", net.name,
-                                *("-".join(how) for how in missing)], cwd=ROOT)
-                progress.note(f"{net.name}: {len(done(net))} combinations")
+        left = [net for net in chosen if missing_of(net, extra)]
+        while left:
+            subprocess.run([*shlex.split(arguments.through), sys.executable, __file__, "--child",
+                            *(["--extra"] if extra else []), *(net.name for net in left[:AT_ONCE])], cwd=ROOT)
+            first, left = left[0], [net for net in left[1:] if missing_of(net, extra)]
+            ConsoleProgress().note(f"{first.name}: {len(done(first))} combinations; {len(left)} nets to go")
     collect()
     readme.main()
+
+
+def measure_all(chosen: Sequence[Net], extra: bool) -> None:
+    """Measures what is missing of each net, until the process has lasted for HOLD seconds."""
+    started = time.monotonic()
+    for net in chosen:
+        if time.monotonic() - started < HOLD:
+            measure(net, missing_of(net, extra))
+
+
+def missing_of(net: Net, extra: bool) -> list[tuple[str, str]]:
+    """The combinations, or the extra ones, that the part of `net` has not."""
+    return [how for how in (net.extra if extra else net.combinations) if how not in done(net)]
 
 
 def done(net: Net) -> list[tuple[str, str]]:
