@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from bench.tables.measured import measured
@@ -49,6 +50,8 @@ def classifiers_text() -> str:
             f"{versions['openvino']}, NNCF {versions['nncf']}, torch {versions['torch']}, torchvision "
             f"{versions['torchvision']}, timm {versions['timm']}; one thread, batch 1, in turns, on a shared "
             f"{document['environment']['hardware']['cpu']}.\n")
+    commits = Counter(row["commit"].rstrip("+")[:7] for _, row in made)
+    text += f"Exports by edge-se's commit: {', '.join(f'{name} {times}' for name, times in commits.items())}.\n"
     lines = [f"`{net['net']}`: {net['why_not']}" for net in nets if net["why_not"]]
     lines += [f"`{net['net']}`, {how(row)}: {row['why_not']}" for net, row in tried if row["why_not"]]
     lines += [f"`{net['net']}`, {how(row)}: refused. {row['refused']}" for net, row in made if row["refused"]]

@@ -8,6 +8,7 @@ from bench.tables import classifiers
 def row(**changes):
     target = {"sqnr_db": 30.0, "agreement": 100.0, "fp32_ms": 2.0, "int8_ms": 1.0}
     return {"exporter": "torchscript", "batch": "dynamic", "why_not": None, "refused": None, "notes": [],
+            "commit": "0123456789",
             "targets": {name: dict(target) for name in classifiers.TARGETS},
             "peers": {"onnxruntime": {"sqnr_db": 29.0}, "nncf": {"sqnr_db": 30.5}}} | changes
 
@@ -67,4 +68,4 @@ def test_what_was_refused_or_could_not_be_exported_is_listed(text_of):
     assert text.splitlines()[-3:] == [
         "- `large`: larger than 2 GiB", "- `net`, TorchScript, dynamic batch: Oops: no",
         "- `net`, dynamo, dynamic batch: refused. cpu: not so"]
-    assert "2 nets, 1 exports of them" in text
+    assert "2 nets, 1 exports of them" in text and "Exports by edge-se's commit: 0123456 1." in text
