@@ -59,7 +59,7 @@ TARGETS = ("cpu", "openvino", "tensorrt")
 CALIBRATION, EVALUATION, WARM = 16, 32, 64  # images
 ROUNDS = 5
 PLAN = TimingPlan(min_duration=0.02, min_runs=3, warmup=0.01)
-SECONDS = 180  # for one combination of a net
+SECONDS = 180  # of the processor, for one combination of a net
 HOLD, AT_ONCE = 140, 10  # seconds after which a process begins with no other net, and the nets that it is given
 
 Document = dict[str, Any]
@@ -141,7 +141,7 @@ def measure(net: Net, combinations: Sequence[tuple[str, str]]) -> None:
     """Adds those of `combinations` to the part of `net` that it has not: a row for each exporter and batch."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    signal.signal(signal.SIGALRM, _too_slow)
+    signal.signal(signal.SIGPROF, _too_slow)
     path = PARTS / f"{net.name}.json"
     part: Document = read_json(path) if path.is_file() else {
         "net": net.name, "library": net.library, "size": net.size, "params": net.params, "why_not": None, "rows": []}
@@ -188,7 +188,7 @@ def combination(net: nn.Module, about: Net, how: tuple[str, str], peers: Sequenc
     exporter, batch = how
     row: Document = {"why_not": None, "seconds": None, "notes": [], "refused": None, "targets": {}, "peers": {}}
     started = time.monotonic()
-    signal.alarm(SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     os.chdir(folder)  # onnxruntime's preprocessing leaves files where it is called
     try:
         source = folder / f"{about.name}.onnx"
@@ -200,12 +200,12 @@ def combination(net: nn.Module, about: Net, how: tuple[str, str], peers: Sequenc
         for name in peers:
             row["peers"][name] = peer_row(PEERS[name], source, images, reference)
     except TooSlowError:
-        row["why_not"] = f"took longer than {SECONDS // 60} minutes"
+        row["why_not"] = f"took longer than {SECONDS // 60} minutes of one core"
     except Exception as error:  # of torch.onnx above all
         traceback.print_exc()
         row["why_not"] = described(error)
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         os.chdir(ROOT)
     return row | {"seconds": round(time.monotonic() - started, 1)}
 
