@@ -97,20 +97,26 @@ def main() -> None:
     for extra in (False, True):
         left = [net for net in chosen if missing_of(net, extra)]
         while left:
+            before = sum(len(done(net)) for net in left)
             subprocess.run([*shlex.split(arguments.through), sys.executable, __file__, "--child",
                             *(["--extra"] if extra else []), *(net.name for net in left[:AT_ONCE])], cwd=ROOT)
-            first, left = left[0], [net for net in left[1:] if missing_of(net, extra)]
-            ConsoleProgress().note(f"{first.name}: {len(done(first))} combinations; {len(left)} nets to go")
+            if sum(len(done(net)) for net in left) == before:
+                left = left[1:]  # its process died
+            left = sorted((net for net in left if missing_of(net, extra)), key=lambda net: len(done(net)))
+            ConsoleProgress().note(f"{len(left)} nets to go")
     collect()
     readme.main()
 
 
 def measure_all(chosen: Sequence[Net], extra: bool) -> None:
-    """Measures what is missing of each net, until the process has lasted for HOLD seconds."""
+    """Measures one combination of each net, those first that have the fewest, until the process lasted for HOLD seconds.
+
+    A run that is cut short has then seen as many nets as it can.
+    """
     started = time.monotonic()
-    for net in chosen:
+    for net in sorted(chosen, key=lambda net: len(done(net))):
         if time.monotonic() - started < HOLD:
-            measure(net, missing_of(net, extra))
+            measure(net, missing_of(net, extra)[:1])
 
 
 def missing_of(net: Net, extra: bool) -> list[tuple[str, str]]:
