@@ -109,7 +109,7 @@ def main() -> None:
 
 
 def measure_all(chosen: Sequence[Net], extra: bool) -> None:
-    """Measures one combination of each net, those first that have the fewest, until the process lasted for HOLD seconds.
+    """Measures one combination of each net, those with the fewest first, until the process lasted for HOLD seconds.
 
     A run that is cut short has then seen as many nets as it can.
     """
