@@ -12,7 +12,9 @@ from edge_se.cli.options import (
     Data,
     Json,
     OutDocument,
+    OwnData,
     Quiet,
+    SkipBroken,
     Wide,
     print_fitted,
     print_why,
@@ -29,12 +31,12 @@ def sensitivity(model: BuildName = None,
                 method: Annotated[Optional[str], typer.Option(autocompletion=completion.methods,
                                                               help="minmax, entropy, percentile or mse; default: "
                                                                    "the build's.")] = None,
-                images: Annotated[int, typer.Option(min=1, help="Validation images.")] = 1000,
+                images: Annotated[int, typer.Option(min=1, help="Held-out images to judge on.")] = 1000,
                 calibration: Annotated[Optional[str], typer.Option(
                     help="Images to judge on, where the build is no CIFAR-10 classifier; default: the build's own.")] =
                 None,
                 figure: Annotated[Optional[Path], typer.Option(help="Also draw it: .svg, .png or .pdf.")] = None,
-                data: Data = None,
+                data: OwnData = None, skip_broken: SkipBroken = False,
                 out: OutDocument = None,
                 json: Json = False, quiet: Quiet = False) -> None:
     """Which layers hurt: what INT8 costs in accuracy and brings in time, unit by unit, excitations apart."""
@@ -50,7 +52,7 @@ def sensitivity(model: BuildName = None,
     require_file(figure, FIGURE, "--figure", sources=(calibration,))
     require_file(out, document_of("sensitivity"), "--out", sources=(calibration,), beside=(figure,))
     document = step(model, target=target, method=method, images=images, calibration=calibration, data=data,
-                    progress=progress_of(quiet))
+                    skip_broken=skip_broken, progress=progress_of(quiet))
     if figure:
         sensitivity_figure(document, figure)
     if out:

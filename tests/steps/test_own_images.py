@@ -17,6 +17,7 @@ from edge_se.graph.metadata import ModelMetadata, write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.reporting.tables import build_rows
 from edge_se.reporting.verdict import explain
+from edge_se.steps import sensitivity as sensitivity_step
 from edge_se.steps.export import export
 from edge_se.steps.gate import gate
 
@@ -236,3 +237,16 @@ def test_broken_images_are_counted_by_the_gate(build, copied):
     with pytest.raises(DataError, match=r"test/e/0\.png: cannot be read"):
         gate(build, data=copied)
     assert gate(build, data=copied, skip_broken=True)["data"]["skipped"] == 1
+
+
+def test_sensitivity_judges_on_held_out_images_an_equal_share_of_each_class(build, folder, monkeypatch):
+    seen = []
+    monkeypatch.setattr(sensitivity_step, "measure_units", lambda model, statistics, target, images, **options: (
+        seen.append((images, statistics)) or []))
+    document = sensitivity_step.sensitivity(build, data=folder, images=5)
+    (images, statistics), = seen
+    assert (document["dataset"], document["n"]) == ("letters-validation", 5)
+    assert len(set(images.labels.tolist())) == 5 and statistics.calibration == "train"
+    (build / "calibration.npz").unlink()
+    document = sensitivity_step.sensitivity(build, data=folder)
+    assert (document["n"], document["calibration"]) == (10, "letters-train")
