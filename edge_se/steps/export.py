@@ -12,6 +12,7 @@ from edge_se.core.artifacts import BUILDS, MANIFEST, Build
 from edge_se.core.files import alone_in, sweep, unfinished, write_bytes, write_json
 from edge_se.core.memory import give_back
 from edge_se.core.progress import SILENT, Progress
+from edge_se.data.calibration import require_known
 from edge_se.data.class_names import names_in
 from edge_se.data.dataset import find_dataset
 from edge_se.data.leaks import require_apart, require_not_calibrated_on
@@ -74,6 +75,8 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     dataset = find_dataset(data, names=names_in(text_of(labels)) if labels else (), split=split,
                            skip_broken=skip_broken)
     table = Path(calibration) if calibration and is_table(Path(calibration)) else None
+    if calibration and not table:
+        require_known(calibration)
     started = time.monotonic()
     with progress.task("exporting to ONNX", 1) as advance:
         source = named_by(load_source(model, weights, preprocessing, untrained), dataset)

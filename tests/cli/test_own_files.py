@@ -107,3 +107,13 @@ def test_a_bundle_is_replaced_but_for_what_somebody_put_into_it(here, capsys) ->
     assert run(*asked) == 2
     assert "photo.png: would be removed" in capsys.readouterr().err
     assert (here / "out" / "bundle" / "photo.png").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    (("--calibration", "nothing"), "unknown calibration set 'nothing'"),
+    (("--calibration", "synthetic-265"), "did you mean 'synthetic-256'?"),
+    (("--calibration", "notes.txt"), "unknown calibration set 'notes.txt'")])
+def test_a_calibration_set_that_is_none_is_told_before_the_model_is_read(here, capsys, monkeypatch, options, says):
+    monkeypatch.setattr("edge_se.steps.export.load_source", lambda *arguments: pytest.fail("read"))
+    assert run("export", "--model", "model.onnx", "--int8", "--quiet", *options) == 2
+    assert says in capsys.readouterr().err
