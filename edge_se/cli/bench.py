@@ -9,9 +9,9 @@ import typer
 
 from edge_se.cli.options import (
     BuildNames,
-    Data,
     Json,
     OutDocument,
+    OwnData,
     Quiet,
     Wide,
     batch_sizes,
@@ -74,7 +74,7 @@ def bench(device: Annotated[str, typer.Option(
               help="--estimate: microseconds per kernel launch; 0 for a CUDA graph.")] = 0.0,
           html: Annotated[Optional[Path], typer.Option(
               help="Also write the report of these builds with this run, one page for a browser.")] = None,
-          data: Data = None,
+          data: OwnData = None,
           out: OutDocument = None,
           wide: Wide = False, json: Json = False, quiet: Quiet = False) -> None:
     """Measure latency, throughput and accuracy of every precision, interleaved in one run."""

@@ -18,6 +18,7 @@ from edge_se.graph.onnx_model import OnnxModel
 from edge_se.reporting.tables import build_rows
 from edge_se.reporting.verdict import explain
 from edge_se.steps import sensitivity as sensitivity_step
+from edge_se.steps.bench import Options, bench
 from edge_se.steps.export import export
 from edge_se.steps.gate import gate
 
@@ -250,3 +251,13 @@ def test_sensitivity_judges_on_held_out_images_an_equal_share_of_each_class(buil
     (build / "calibration.npz").unlink()
     document = sensitivity_step.sensitivity(build, data=folder)
     assert (document["n"], document["calibration"]) == (10, "letters-train")
+
+
+def test_bench_measures_the_accuracy_that_a_build_lacks(build, folder):
+    options = Options(min_duration=0.01)
+    plain = bench("cpu", model=build, options=options)
+    assert [row["top1"] for row in plain["measurements"]] == [None] * 2
+    told = bench("cpu", model=build, data=folder, options=options)
+    gated = gate(build, data=folder)
+    by_file = {row["precision"]: (row["top1"], row["top1_n"]) for row in told["measurements"]}
+    assert by_file == {"fp32": (gated["fp32_top1"], 30), "int8": (gated["top1"], 30)}
