@@ -20,6 +20,7 @@ from edge_se.cli.options import (
     print_why,
     printed_as_json,
     progress_of,
+    tell_written,
 )
 from edge_se.reporting.console import print_line, print_table
 from edge_se.steps import completion
@@ -57,6 +58,7 @@ def sensitivity(model: BuildName = None,
         sensitivity_figure(document, figure)
     if out:
         write_json(out, document)
+    tell_written(quiet, figure, out)
     if printed_as_json(document, json):
         return
     columns, rows = sensitivity_rows(document["units"])
@@ -85,6 +87,7 @@ def explain_layers(layers: Annotated[Path, typer.Option(help="trtexec --exportLa
                     latency_ms=latency_ms, baseline_latency_ms=baseline_latency_ms, progress=progress_of(quiet))
     if out:
         write_json(out, document)
+    tell_written(quiet, out)
     if not printed_as_json(document, json):
         print_why(document)
 
@@ -107,12 +110,9 @@ def report(builds: Annotated[Optional[list[str]], typer.Argument(
     from edge_se.reporting.report.views import summary
     from edge_se.steps.report import report as step
 
-    progress = progress_of(quiet)
     document = step(builds or (), bench=bench or (), sensitivity=sensitivity or (), robustness=robustness or (),
-                    html=html, markdown=markdown, out=out, max_drop=max_drop, data=data, progress=progress)
-    for path in (html, markdown, out):
-        if path:
-            progress.note(f"written to {path}")
+                    html=html, markdown=markdown, out=out, max_drop=max_drop, data=data, progress=progress_of(quiet))
+    tell_written(quiet, html, markdown, out)
     if printed_as_json(document, json):
         return
     table = summary(document)

@@ -21,6 +21,7 @@ from edge_se.cli.options import (
     print_why,
     printed_as_json,
     progress_of,
+    tell_written,
     thread_counts,
 )
 from edge_se.reporting.console import print_line, print_sentence
@@ -110,6 +111,7 @@ def bench(device: Annotated[str, typer.Option(
         write_json(out, document)
     if html:
         report(models or (), bench=[document], html=html, data=data, progress=progress)
+    tell_written(quiet, out, html)
     if printed_as_json(document, json):
         return
     columns, rows = (estimate_rows if estimate else measurement_rows)(document["measurements"])

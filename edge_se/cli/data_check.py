@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from edge_se.cli import pixels
-from edge_se.cli.options import Json, OutDocument, Quiet, printed_as_json, progress_of
+from edge_se.cli.options import Json, OutDocument, Quiet, printed_as_json, progress_of, tell_written
 from edge_se.reporting.console import print_line, print_table
 from edge_se.steps import completion
 
@@ -46,6 +46,7 @@ def data_check(model: Annotated[str, typer.Option(autocompletion=completion.mode
                      progress=progress_of(quiet))
     if out:
         write_json(out, document)
+    tell_written(quiet, out)
     if not printed_as_json(document, json):
         columns, rows = check_rows(document)
         print_table(columns, rows)

@@ -17,7 +17,9 @@ from edge_se.cli.options import (
     Split,
     printed_as_json,
     progress_of,
+    tell_written,
 )
+from edge_se.core.errors import EdgeSeError
 from edge_se.reporting.console import print_line, print_table
 
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
@@ -77,7 +79,13 @@ def gate(model: BuildName = None,
     require_file(junit, JUNIT, "--junit", sources=read, beside=(out,))
     require_file(summary, PROSE, "--summary", sources=read, beside=(out, junit))
     if plan:
+        unread = {"--junit": junit, "--summary": summary, "--update-baseline": update_baseline, "--bench": bench}
+        if option := next((option for option, value in unread.items() if value), None):
+            raise EdgeSeError("is for verdicts, and a plan has none", where=option, fix=f"leave {option} or --plan out")
         document = plan_step(model, config=config, wanted=wanted, power=power, discordance=discordance)
+        if out:
+            write_json(out, document)
+        tell_written(quiet, out)
         if not printed_as_json(document, json):
             print_table(*plan_rows(document))
             print_line(f"\n{plan_words(document)}")
@@ -88,6 +96,7 @@ def gate(model: BuildName = None,
     write_outputs(document, junit, summary)
     if out:
         write_json(out, document)
+    tell_written(quiet, junit, summary, out)
     as_json = printed_as_json(document, json)
     for line in [] if as_json else explain(document):
         print_line(line)

@@ -52,6 +52,13 @@ def print_facts(document: dict[str, Any], json: bool) -> None:
     print_table(["fact", "value"], [[key, str(value)] for key, value in document.items() if key != "schema"], left=2)
 
 
+def tell_written(quiet: bool, *paths: Optional[Path]) -> None:
+    """A line on stderr for each file that the user named and that is written now."""
+    for path in paths:
+        if path and not (quiet or Everywhere.quiet):
+            print_line(f"written to {path}", stderr=True)
+
+
 def print_why(document: dict[str, Any]) -> None:
     """The document of `explain`: where the time goes, the verdict, what to try."""
     from edge_se.reporting.tables import explain_rows

@@ -17,6 +17,7 @@ from edge_se.cli.options import (
     print_fitted,
     printed_as_json,
     progress_of,
+    tell_written,
 )
 from edge_se.core.errors import EdgeSeError
 from edge_se.reporting.console import print_line, print_sentence
@@ -51,6 +52,7 @@ def robustness(model: BuildName = None,
                     severities=_levels(severities), seed=seed, data=data, progress=progress_of(quiet))
     if out:
         write_json(out, document)
+    tell_written(quiet, out)
     if printed_as_json(document, json):
         return
     apart, overall = views.robustness_apart(document), views.robustness_overall(document)
