@@ -137,10 +137,11 @@ def done(net: Net) -> list[tuple[str, str]]:
 def collect() -> None:
     """Writes FILE from the parts, in the order of the nets."""
     parts = [read_json(path) for path in (PARTS / f"{net.name}.json" for net in nets()) if path.is_file()]
-    write_json(FILE, {"schema": "edge-se/classifiers/1", "calibration": CALIBRATION, "evaluation": EVALUATION,
-                      "nets": parts, "environment": {"versions": environment.versions() | {
-                          "timm": environment.version_of("timm"), "nncf": environment.version_of("nncf")},
-                          "hardware": environment.hardware()}})
+    versions = environment.versions() | {name: environment.version_of(name) for name in ("timm", "nncf")}
+    write_json(FILE, {
+        "schema": "edge-se/classifiers/1", "calibration": CALIBRATION, "evaluation": EVALUATION, "nets": parts,
+        "left": [net.name for net in nets() if not done(net)],
+        "environment": {"versions": versions, "hardware": environment.hardware()}})
 
 
 def measure(net: Net, combinations: Sequence[tuple[str, str]]) -> None:
