@@ -51,8 +51,8 @@ def classifiers_text() -> str:
             f"{versions['torchvision']}, timm {versions['timm']}; one thread, batch 1, in turns, on a shared "
             f"{document['environment']['hardware']['cpu']}.\n")
     commits = Counter(row["commit"][:7] + "+" * row["commit"].endswith("+") for _, row in made)
-    text += (f"Exports by edge-se's commit: {', '.join(f'{name} {times}' for name, times in commits.items())} (+: and changes "
-             "that were not committed).\n")
+    text += ("Exports by edge-se's commit (+: and changes that were not committed): "
+             f"{', '.join(f'{name} {times}' for name, times in commits.items())}.\n")
     if document["left"]:
         text += f"Not measured yet: {', '.join(f'`{name}`' for name in document['left'])}.\n"
     lines = [f"`{net['net']}`: {net['why_not']}" for net in nets if net["why_not"]]

@@ -68,5 +68,5 @@ def test_what_was_refused_or_could_not_be_exported_is_listed(text_of):
     assert text.splitlines()[-3:] == [
         "- `large`: larger than 2 GiB", "- `net`, TorchScript, dynamic batch: Oops: no",
         "- `net`, dynamo, dynamic batch: refused. cpu: not so"]
-    assert "2 nets, 1 exports of them" in text and "Exports by edge-se's commit: 0123456 1 " in text
+    assert "2 nets, 1 exports of them" in text and "committed): 0123456 1." in text
     assert "Not measured yet: `later`." in text
