@@ -55,7 +55,7 @@ def views_of_values(how: Preprocessing) -> list[View]:
     """`how` first, then every family in each order of channels that is none of the others."""
     views = [View(how=how)]
     for colour in ("RGB", "BGR") if how.channels == 3 else ("grey",):
-        words = () if colour == how.colour else (f"channels in the order {colour}",)
+        words = () if colour == how.colour else (f"{colour} channels",)
         if words:
             views.append(View(how=replace(how, colour=colour, mean=how.mean[::-1], std=how.std[::-1]), changes=words))
         for name, scale, mean, std in _FAMILIES if how.dtype == "float32" else ():

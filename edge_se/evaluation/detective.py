@@ -69,7 +69,7 @@ class Alternative:
         mine, theirs = (right[:count].astype(np.intp) for right in (self.right, other.right))
         paired = pair(theirs, mine, np.ones(count, np.intp))
         low, high = drop_interval(paired, alpha)
-        return -100 * paired.drop, (-100 * high, -100 * low)
+        return 0.0 - 100 * paired.drop, (0.0 - 100 * high, 0.0 - 100 * low)  # no negative zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +184,7 @@ def _simplest(own: Alternative, pool: Sequence[Alternative], alpha: float) -> Al
     if not better:
         return own
     best = max(better, key=lambda item: (item.right.sum(), -len(item.changes)))
-    equal = [item for item in better if best.gain_over(item, ALPHA)[1][0] <= 0]
+    equal = [item for item in better if best.gain_over(item, alpha)[1][0] <= 0]
     fewest = min(len(item.changes) for item in equal)
     return max((item for item in equal if len(item.changes) == fewest), key=lambda item: item.right.sum())
 

@@ -257,11 +257,22 @@ def facts(build: dict[str, Any]) -> View:
         case {"folded": folded, "gates": [*gates]}:
             rows.append(["excitations", f"{folded} of {len(gates)} are constants, folded into convolutions"])
     pixels = provenance["preprocessing"]
+    match provenance["source"].get("fused_preprocessing"):
+        case {"layout": inside, "mean": mean, "std": std}:
+            rows.append(["in the graph", f"{inside}; mean {mean}, std {std}"])
     rows += [["preprocessing", f"{pixels.get('layout', DASH)}; mean {pixels['mean']}, std {pixels['std']}"],
+             *([["to its size", to_size(pixels)]] if "resize" in pixels else []),
              ["commit", str(made.get("commit") or "not from a checkout")],
              ["processor", str(made["hardware"].get("cpu", DASH))]]
     rows += [[name, str(version)] for name, version in made["versions"].items()]
     return View(title=f"What {build['name']} was made with", columns=["fact", "value"], rows=rows, left=2)
+
+
+def to_size(pixels: dict[str, Any]) -> str:
+    """How an image gets to the model's size: `crop of 0.875, bilinear`."""
+    share = f" of {pixels.get('share', DASH)}" if pixels["resize"] == "crop" else ""
+    plain = "" if pixels.get("antialias", True) else ", no antialiasing"
+    return f"{pixels['resize']}{share}, {pixels.get('interpolation', DASH)}{plain}"
 
 
 def tree(build: dict[str, Any]) -> list[tuple[int, str, str]]:
