@@ -21,6 +21,7 @@ from edge_se.cli.options import (
     printed_as_json,
     progress_of,
     tell_written,
+    telling_of_the_cache,
 )
 from edge_se.reporting.console import print_line, print_table
 from edge_se.steps import completion
@@ -52,8 +53,10 @@ def sensitivity(model: BuildName = None,
         require_figures(figure)
     require_file(figure, FIGURE, "--figure", sources=(calibration,))
     require_file(out, document_of("sensitivity"), "--out", sources=(calibration,), beside=(figure,))
-    document = step(model, target=target, method=method, images=images, calibration=calibration, data=data,
-                    skip_broken=skip_broken, progress=progress_of(quiet))
+    progress = progress_of(quiet)
+    with telling_of_the_cache(progress):
+        document = step(model, target=target, method=method, images=images, calibration=calibration, data=data,
+                        skip_broken=skip_broken, progress=progress)
     if figure:
         sensitivity_figure(document, figure)
     if out:

@@ -18,6 +18,7 @@ from edge_se.cli.options import (
     printed_as_json,
     progress_of,
     tell_written,
+    telling_of_the_cache,
 )
 from edge_se.core.errors import EdgeSeError
 from edge_se.reporting.console import print_line, print_table
@@ -90,9 +91,11 @@ def gate(model: BuildName = None,
             print_table(*plan_rows(document))
             print_line(f"\n{plan_words(document)}")
         return
-    document = step(model, wanted=wanted, config=config, bench=bench, baseline=baseline,
-                    update_baseline=update_baseline, data=data, labels=labels, split=split,
-                    skip_broken=skip_broken, progress=progress_of(quiet))
+    progress = progress_of(quiet)
+    with telling_of_the_cache(progress):
+        document = step(model, wanted=wanted, config=config, bench=bench, baseline=baseline,
+                        update_baseline=update_baseline, data=data, labels=labels, split=split,
+                        skip_broken=skip_broken, progress=progress)
     write_outputs(document, junit, summary)
     if out:
         write_json(out, document)

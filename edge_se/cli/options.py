@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -10,6 +11,7 @@ import typer
 
 from edge_se.cli.everywhere import Everywhere
 from edge_se.core.errors import EdgeSeError
+from edge_se.core.interrupts import telling
 from edge_se.reporting.console import ConsoleProgress, print_json, print_line, print_table
 from edge_se.steps import completion
 
@@ -50,6 +52,12 @@ def print_facts(document: dict[str, Any], json: bool) -> None:
     if printed_as_json(document, json):
         return
     print_table(["fact", "value"], [[key, str(value)] for key, value in document.items() if key != "schema"], left=2)
+
+
+def telling_of_the_cache(progress: ConsoleProgress) -> AbstractContextManager[None]:
+    """An interrupt of what evaluates whole files is told with how it goes on."""
+    return telling(progress, lambda: "nothing was written. The same command goes on: what was evaluated comes from the "
+                                     "cache")
 
 
 def tell_written(quiet: bool, *paths: Optional[Path]) -> None:

@@ -18,6 +18,7 @@ from edge_se.cli.options import (
     printed_as_json,
     progress_of,
     tell_written,
+    telling_of_the_cache,
 )
 from edge_se.core.errors import EdgeSeError
 from edge_se.reporting.console import print_line, print_sentence
@@ -48,8 +49,10 @@ def robustness(model: BuildName = None,
     from edge_se.steps.robustness import robustness as step
 
     require_file(out, document_of("robustness"), "--out")
-    document = step(model, split=split, images=images, corruptions=names(corruptions, "--corruptions"),
-                    severities=_levels(severities), seed=seed, data=data, progress=progress_of(quiet))
+    progress = progress_of(quiet)
+    with telling_of_the_cache(progress):
+        document = step(model, split=split, images=images, corruptions=names(corruptions, "--corruptions"),
+                        severities=_levels(severities), seed=seed, data=data, progress=progress)
     if out:
         write_json(out, document)
     tell_written(quiet, out)
