@@ -42,6 +42,8 @@ def gate(model: BuildName = None,
              help="Also judge the median latency, INT8 over FP32, in --bench.")] = None,
          max_size_ratio: Annotated[Optional[float], typer.Option(
              help="Also judge the file's size, INT8 over FP32.")] = None,
+         min_int8_share: Annotated[Optional[float], typer.Option(
+             help="Also judge the engines in --bench: percent of the file's INT8 MACs that they run in INT8.")] = None,
          min_top1: Annotated[Optional[float], typer.Option(
              help="Also judge INT8's own top-1: at least so many percent.")] = None,
          baseline: Annotated[Optional[Path], typer.Option(
@@ -74,7 +76,8 @@ def gate(model: BuildName = None,
     from edge_se.steps.gate_plan import plan as plan_step
 
     wanted = given(max_drop=max_drop, preset=preset, alpha=alpha, sequential=sequential,
-                   max_latency_ratio=max_latency_ratio, max_size_ratio=max_size_ratio, min_top1=min_top1)
+                   max_latency_ratio=max_latency_ratio, max_size_ratio=max_size_ratio, min_top1=min_top1,
+                   min_int8_share=min_int8_share)
     read = (config, bench, baseline)
     require_file(out, document_of("gate", "gate-plan"), "--out", sources=read)
     require_file(junit, JUNIT, "--junit", sources=read, beside=(out,))

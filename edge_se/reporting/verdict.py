@@ -12,7 +12,7 @@ MEANING = {
     "fail": "the drop is above the margin",
     "inconclusive": "the interval holds the margin: more images or a wider margin would decide",
 }
-BESIDE = ("floor", "latency", "size", "baseline")  # lists of verdicts of their own
+BESIDE = ("floor", "latency", "int8_share", "size", "baseline")  # lists of verdicts of their own
 
 
 def explain(document: dict[str, Any]) -> list[str]:
@@ -85,6 +85,8 @@ def words(kind: str, row: dict[str, Any]) -> str:
     """The result in such a row, in words."""
     if "why" in row:
         return str(row["why"])
+    if kind == "int8_share":
+        return f"has {row['share']:.2f} % of its INT8 MACs in INT8 in the engine, at least {row['limit']:g} is asked"
     if kind == "floor":
         low, high = row["top1_ci"]
         return f"has top-1 {row['top1']:.2f} % [{low:.2f}, {high:.2f}], at least {row['limit']:g} is asked"

@@ -23,7 +23,7 @@ from edge_se.evaluation.accuracy import logits_of, top1
 from edge_se.evaluation.judges import measured_by
 from edge_se.graph.source import UNTRAINED
 from edge_se.measure.timing import TimingPlan
-from edge_se.steps.bench_rows import Accuracy, Entry, add_why, mark_fastest, row_of, set_beside, warn
+from edge_se.steps.bench_rows import Accuracy, Entry, add_promises, add_why, mark_fastest, row_of, set_beside, warn
 from edge_se.steps.bench_run import Options, Run
 from edge_se.steps.export_images import outputs_of
 
@@ -57,6 +57,7 @@ def bench(device: str, *, model: PathLike | Sequence[PathLike] | None = None,
                 "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
                                 "commit": environment.commit(), "device": run.told()}}
     add_why([(row, item.profile) for row, item in zip(rows, measured)])
+    add_promises([(row, item.profile, item.entry.model) for row, item in zip(rows, measured)])
     warn(document, device, options.explain, progress)
     if earlier is not None:
         set_beside(document, earlier, progress)

@@ -20,7 +20,7 @@ from edge_se.data.preprocessing import CIFAR10
 from edge_se.evaluation import baseline as baselines
 from edge_se.evaluation.detective import likely_cause
 from edge_se.evaluation.gate import SEVERITY
-from edge_se.evaluation.limits import floor_verdicts, latency_verdicts, size_verdicts, worst
+from edge_se.evaluation.limits import floor_verdicts, latency_verdicts, share_verdicts, size_verdicts, worst
 from edge_se.evaluation.looks import Outcome, Rule, outcomes
 from edge_se.evaluation.sequential import LOOKS, looks
 from edge_se.evaluation.settings import NOTHING, Settings, given, read_settings
@@ -88,8 +88,12 @@ def _require_whole(settings: Settings, bench: Path | None, baseline: Path | None
     if settings.max_latency_ratio is not None and bench is None:
         raise EdgeSeError("no measurement to judge", where="--max-latency-ratio",
                           fix="give --bench with a document that `edge-se bench --out FILE` wrote")
-    if bench is not None and settings.max_latency_ratio is None:
-        raise EdgeSeError("no limit to judge it by", where="--bench", fix="give --max-latency-ratio")
+    if settings.min_int8_share is not None and bench is None:
+        raise EdgeSeError("no engine to judge", where="--min-int8-share",
+                          fix="give --bench with a document that `edge-se bench --explain --out FILE` wrote")
+    if bench is not None and settings.max_latency_ratio is None and settings.min_int8_share is None:
+        raise EdgeSeError("no limit to judge it by", where="--bench", fix="give --max-latency-ratio or "
+                          "--min-int8-share")
 
 
 def _files(build: Build) -> tuple[Artifact, list[Artifact]]:
@@ -124,6 +128,8 @@ def _limits(fp32: Artifact, candidates: list[Artifact], settings: Settings,
     rows = {}
     if settings.max_latency_ratio is not None and bench is not None:
         rows["latency"] = latency_verdicts(fp32, candidates, settings.max_latency_ratio, bench)
+    if settings.min_int8_share is not None and bench is not None:
+        rows["int8_share"] = share_verdicts(candidates, settings.min_int8_share, bench)
     if settings.max_size_ratio is not None:
         rows["size"] = size_verdicts(fp32, candidates, settings.max_size_ratio)
     return rows

@@ -105,6 +105,6 @@ def test_tensorrt_files_are_simulated_without_the_rounding_of_their_biases(rows,
 
 def test_the_judge_of_each_form_has_as_few_flips_as_any(rows):
     judged = {"cpu": "default", "openvino": "hint f32", "tensorrt": "without WeightBiasQuantization",
-              "tensorrt-fp16": "as written"}
+              "tensorrt-fp16": "hint f32"}
     for target, how in judged.items():
         assert rows[target][how][0] <= min(flips for flips, _ in rows[target].values()) + 1
