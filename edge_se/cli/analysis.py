@@ -9,12 +9,13 @@ import typer
 
 from edge_se.cli.options import (
     BuildName,
-    Data,
     Json,
+    Labels,
     OutDocument,
     OwnData,
     Quiet,
     SkipBroken,
+    Split,
     Wide,
     print_fitted,
     print_why,
@@ -106,7 +107,7 @@ def report(builds: Annotated[Optional[list[str]], typer.Argument(
            robustness: Annotated[Optional[list[Path]], typer.Option(
                help="A document of `robustness --out`; repeatable.")] = None,
            max_drop: Annotated[float, typer.Option(help="Margin of the verdicts, percentage points.")] = 0.5,
-           data: Data = None,
+           data: OwnData = None, labels: Labels = None, split: Split = None, skip_broken: SkipBroken = False,
            out: OutDocument = None,
            wide: Wide = False, json: Json = False, quiet: Quiet = False) -> None:
     """Everything known of one or several builds, with verdicts, charts and provenance."""
@@ -114,7 +115,8 @@ def report(builds: Annotated[Optional[list[str]], typer.Argument(
     from edge_se.steps.report import report as step
 
     document = step(builds or (), bench=bench or (), sensitivity=sensitivity or (), robustness=robustness or (),
-                    html=html, markdown=markdown, out=out, max_drop=max_drop, data=data, progress=progress_of(quiet))
+                    html=html, markdown=markdown, out=out, max_drop=max_drop, data=data, labels=labels, split=split,
+                    skip_broken=skip_broken, progress=progress_of(quiet))
     tell_written(quiet, html, markdown, out)
     if printed_as_json(document, json):
         return

@@ -10,6 +10,7 @@ import typer
 from edge_se.cli.options import (
     BuildName,
     Json,
+    Labels,
     OutDocument,
     OwnData,
     Quiet,
@@ -61,8 +62,7 @@ def gate(model: BuildName = None,
          discordance: Annotated[Optional[float], typer.Option(
              help="--plan: percent of images that exactly one of FP32 and INT8 gets right; default: the flips of "
                   "--model, else a few typical rates.")] = None,
-         data: OwnData = None, labels: Annotated[Optional[Path], typer.Option(
-             help="Names of the outputs of a build that has none: a file of one name a line, or JSON.")] = None,
+         data: OwnData = None, labels: Labels = None,
          split: Split = None, skip_broken: SkipBroken = False, out: OutDocument = None, json: Json = False,
          quiet: Quiet = False) -> None:
     """Fail when accuracy drops under quantization: exit 0 pass, 1 fail, 3 inconclusive."""

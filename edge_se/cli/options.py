@@ -21,6 +21,8 @@ Data = Annotated[Optional[Path], typer.Option(help="Folder of CIFAR-10; else $ED
 OwnData = Annotated[Optional[Path], typer.Option(
     "--data", help="Labelled images: a folder of class folders, with train/ and test/ or without, or what "
                    "docs/your-model.md lists. Default: CIFAR-10 in $EDGE_SE_DATA or the user cache.")]
+Labels = Annotated[Optional[Path], typer.Option(
+    help="Names of the outputs of a build that has none: a file of one name a line, or JSON.")]
 Split = Annotated[Optional[str], typer.Option(help="The split of --data to judge on; default test, else validation.")]
 SkipBroken = Annotated[bool, typer.Option(
     "--skip-broken", help="Leave out images that cannot be decoded, and count them in the document.")]

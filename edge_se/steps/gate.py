@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edge_se.core.arguments import PathLike, path_of, text_of
-from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, not_cifar10, read_build
+from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, read_build
 from edge_se.core.errors import ArtifactError, EdgeSeError
 from edge_se.core.outputs import document, require_file
 from edge_se.core.progress import SILENT, Progress
-from edge_se.data import cifar10
 from edge_se.data.class_names import names_in
-from edge_se.data.dataset import Dataset, require_dataset
+from edge_se.data.dataset import require_dataset
 from edge_se.data.images import Images
-from edge_se.data.leaks import require_not_calibrated_on
-from edge_se.data.preprocessing import CIFAR10
 from edge_se.evaluation import baseline as baselines
 from edge_se.evaluation.detective import likely_cause
 from edge_se.evaluation.gate import SEVERITY
@@ -25,7 +21,8 @@ from edge_se.evaluation.looks import Outcome, Rule, outcomes
 from edge_se.evaluation.sequential import LOOKS, looks
 from edge_se.evaluation.settings import NOTHING, Settings, given, read_settings
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.steps.export_images import described_images, outputs_of
+from edge_se.steps.export_images import described_images
+from edge_se.steps.judged import judged_images
 
 SCHEMA = "edge-se/gate/1"
 
@@ -51,8 +48,8 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
         require_file(baseline or baselines.FOLDER / f"{build.model}.json", document("gate-baseline"), "--baseline")
     fp32, candidates = _files(build)
     beside = _limits(fp32, candidates, settings, bench)
-    build, test = _judged_images(build, fp32, require_dataset(
-        data, names=names_in(str(labels)) if labels else (), split=split, skip_broken=skip_broken))
+    build, test = judged_images(build, require_dataset(
+        data, names=names_in(str(labels)) if labels else (), split=split, skip_broken=skip_broken), "the gate judges")
     old = baselines.read_baseline(baseline, model=build.model, dataset_sha256=test.sha256) if (
         baseline and not update_baseline) else None
     plan = looks(len(test), settings.level, LOOKS if settings.sequential else 1)
@@ -103,24 +100,6 @@ def _files(build: Build) -> tuple[Artifact, list[Artifact]]:
         raise ArtifactError("the gate compares INT8 with FP32; this build lacks one of them", where=build.folder,
                             fix=f"run `edge-se export --model {build.model} --int8`")
     return fp32, candidates
-
-
-def _judged_images(build: Build, fp32: Artifact, dataset: Dataset) -> tuple[Build, Images]:
-    """The images, and the build with names of its classes, which may be those of the data set.
-
-    Raises ArtifactError for a build that CIFAR-10, found by default, says nothing of.
-    """
-    model = OnnxModel.read(check_file(build, fp32))
-    how = model.metadata.preprocessing if model.metadata else CIFAR10
-    if dataset.cifar and build.labels != cifar10.CLASSES:
-        raise ArtifactError(f"{not_cifar10(build)}, and the gate judges on CIFAR-10", where=build.folder,
-                            fix="give labelled images of its classes with --data; --labels cifar10 of `edge-se export` "
-                                "says that a file is a CIFAR-10 classifier")
-    images = dataset.judged(how, outputs_of(model))
-    assert images.labels is not None
-    require_not_calibrated_on((build.calibration or {}).get("contents"), images, build.folder)
-    numbers = tuple(str(index) for index in range(outputs_of(model) or int(images.labels.max()) + 1))
-    return replace(build, labels=how.labels or dataset.labels or dataset.classes or numbers), images
 
 
 def _limits(fp32: Artifact, candidates: list[Artifact], settings: Settings,
