@@ -190,6 +190,18 @@ class TestTimm:
         with pytest.raises(ModelError, match="timm has no weights of it"):
             trained_net(TIMM, "resnet50t", None, None)
 
+    @pytest.mark.parametrize("told", ["mobileone_s0", "repghostnet_050", "levit_128s"])
+    def test_branches_of_training_are_one_convolution(self, timm, tmp_path, told):
+        torch.manual_seed(0)
+        net = timm.create_model(told, num_classes=3).eval()
+        path = saved(tmp_path / "w.pth", net.state_dict())
+        found = trained_net(TIMM, told, path, None).net
+        images = torch.randn(1, 3, 224, 224)
+        with torch.no_grad():
+            torch.testing.assert_close(found(images), net(images), rtol=1e-3, atol=1e-4)
+        assert len(list(found.modules())) < 0.7 * len(list(net.modules()))
+        assert any(isinstance(module, torch.nn.BatchNorm2d) for module in net.modules())
+
     def test_a_transformer_takes_the_users_size(self):
         found = untrained_net(TIMM, "vit_tiny_patch16_224", (64, 64))
         assert found.net.patch_embed.img_size == (64, 64)

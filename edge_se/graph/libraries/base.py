@@ -25,7 +25,8 @@ class Entry:
     `own` is the preprocessing that the library tells of the weights `tag`, with the names of their classes; `tag` is
     empty for a net without weights. `unlike` says what of it edge-se does otherwise, None for nothing. `exact` says
     that the user's own file is known to hold these weights. `create` makes the net with random weights for a number of
-    classes at (height, width); `download` makes it with those of `tag` and may raise anything.
+    classes at (height, width); `download` makes it with those of `tag` and may raise anything. `fused` makes the
+    net that runs of the one that was trained, with branches that became one convolution.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Entry:
     exact: bool
     create: Callable[[int, Size], nn.Module]
     download: Callable[[Size], nn.Module]
+    fused: Callable[[nn.Module], nn.Module] = lambda net: net
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ def trained_net(library: Library, told: str, weights: Path | None, size: Size | 
 
     at = size or entry.own.size
     if weights is None:
-        net = _downloaded(library, entry, at).eval()
+        net = entry.fused(_downloaded(library, entry, at).eval())
         return LibraryNet(net=net, name=entry.name, own=entry.own, classes=_outputs(net, at, library.prefix + told),
                           weights=entry.tag, sha256=state_sha256(net), assumption=entry.unlike)
     state = state_dict_of(weights)
@@ -95,7 +97,7 @@ def trained_net(library: Library, told: str, weights: Path | None, size: Size | 
                          where=weights, fix="give the state dict of this very model") from error
     named = entry.exact or (entry.tag and told.endswith(f".{entry.tag}"))
     own = entry.own if named and len(entry.own.labels) == classes else replace(entry.own, labels=())
-    return LibraryNet(net=net.eval(), name=entry.name, own=own, classes=classes, weights=weights.name,
+    return LibraryNet(net=entry.fused(net.eval()), name=entry.name, own=own, classes=classes, weights=weights.name,
                       sha256=sha256_of(weights), assumption=entry.unlike if named else _assumed(library, entry))
 
 
@@ -105,7 +107,7 @@ def untrained_net(library: Library, told: str, size: Size | None) -> LibraryNet:
     from edge_se.nets.untrained import state_sha256, warmed
 
     at = size or entry.own.size
-    net = warmed(lambda: entry.create(len(entry.own.labels) or 1000, at), at)
+    net = entry.fused(warmed(lambda: entry.create(len(entry.own.labels) or 1000, at), at))
     return LibraryNet(net=net, name=entry.name, own=replace(entry.own, labels=()), weights=None,
                       classes=_outputs(net, at, library.prefix + told), sha256=state_sha256(net))
 

@@ -47,7 +47,8 @@ def _find(told: str, weights: Path | None) -> Entry:
     def download(size: Size) -> nn.Module:
         return _created(timm, f"{name}.{tag}", size, own.size, pretrained=True)
 
-    return Entry(name=name, tag=tag, own=own, unlike=unlike, exact=False, create=create, download=download)
+    return Entry(name=name, tag=tag, own=own, unlike=unlike, exact=False, create=create, download=download,
+                 fused=timm.models.reparameterize_model)  # RepVGG, MobileOne, LeViT and their kin
 
 
 def _created(timm: Any, name: str, size: Size, usual: Size, **options: Any) -> nn.Module:
