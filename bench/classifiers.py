@@ -5,9 +5,9 @@ torch.onnx (TorchScript and dynamo; dynamic and static batch), and goes through 
 `quantize_static` and `nncf.quantize`, all with the same calibration images. SQNR is that of the logits of the
 evaluation images against the exported file in onnxruntime; the `tensorrt` file runs there as a simulation.
 
-Needs timm and the packages of bench/peers/requirements-nncf.txt. Each net is a process of its own and leaves a small
-file under build/classifiers; nets that have one are not measured again (`--again NAME` does). `--through CMD` puts a
-command before each process. Writes bench/results/classifiers.json and refreshes the documents.
+Needs timm and the packages of bench/peers/requirements-nncf.txt. Each net leaves a small file under build/classifiers;
+nets that have one are not measured again (`--again NAME` does). `--through CMD` puts a command before each process,
+which lasts for two or three minutes. Writes bench/results/classifiers.json and refreshes the documents.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ TARGETS = ("cpu", "openvino", "tensorrt")
 CALIBRATION, EVALUATION, WARM = 16, 32, 64  # images
 ROUNDS = 5
 PLAN = TimingPlan(min_duration=0.02, min_runs=3, warmup=0.01)
-SECONDS = 180  # for one combination of a net
+SECONDS = 180  # of the processor, for one combination of a net
+HOLD, AT_ONCE = 140, 10  # seconds after which a process begins with no other net, and the nets that it is given
 
 Document = dict[str, Any]
 
@@ -83,26 +84,44 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="these nets alone")
     parser.add_argument("--again", action="store_true", help="measure them anew")
     parser.add_argument("--through", default="", metavar="CMD")
-    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--extra", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     known = {net.name: net for net in nets()}
-    if arguments.one:
-        name, *missing = arguments.names
-        measure(known[name], [(exporter, batch) for exporter, _, batch in (each.partition("-") for each in missing)])
-        return
-    progress = ConsoleProgress()
     chosen = [known[name] for name in arguments.names] or list(known.values())
+    if arguments.child:
+        measure_all(chosen, arguments.extra)
+        return
     for net in chosen if arguments.again else ():
         (PARTS / f"{net.name}.json").unlink(missing_ok=True)
     for extra in (False, True):
-        for net in chosen:
-            missing = [how for how in (net.extra if extra else net.combinations) if how not in done(net)]
-            if missing:
-                subprocess.run([*shlex.split(arguments.through), sys.executable, __file__, "--one", net.name,
-                                *("-".join(how) for how in missing)], cwd=ROOT)
-                progress.note(f"{net.name}: {len(done(net))} combinations")
+        left = [net for net in chosen if missing_of(net, extra)]
+        while left:
+            before = sum(len(done(net)) for net in left)
+            subprocess.run([*shlex.split(arguments.through), sys.executable, __file__, "--child",
+                            *(["--extra"] if extra else []), *(net.name for net in left[:AT_ONCE])], cwd=ROOT)
+            if sum(len(done(net)) for net in left) == before:
+                left = left[1:]  # its process died
+            left = sorted((net for net in left if missing_of(net, extra)), key=lambda net: len(done(net)))
+            ConsoleProgress().note(f"{len(left)} nets to go")
     collect()
     readme.main()
+
+
+def measure_all(chosen: Sequence[Net], extra: bool) -> None:
+    """Measures one combination of each net, those with the fewest first, until the process lasted for HOLD seconds.
+
+    A run that is cut short has then seen as many nets as it can.
+    """
+    started = time.monotonic()
+    for net in sorted(chosen, key=lambda net: len(done(net))):
+        if time.monotonic() - started < HOLD:
+            measure(net, missing_of(net, extra)[:1])
+
+
+def missing_of(net: Net, extra: bool) -> list[tuple[str, str]]:
+    """The combinations, or the extra ones, that the part of `net` has not."""
+    return [how for how in (net.extra if extra else net.combinations) if how not in done(net)]
 
 
 def done(net: Net) -> list[tuple[str, str]]:
@@ -118,17 +137,18 @@ def done(net: Net) -> list[tuple[str, str]]:
 def collect() -> None:
     """Writes FILE from the parts, in the order of the nets."""
     parts = [read_json(path) for path in (PARTS / f"{net.name}.json" for net in nets()) if path.is_file()]
-    write_json(FILE, {"schema": "edge-se/classifiers/1", "calibration": CALIBRATION, "evaluation": EVALUATION,
-                      "nets": parts, "environment": {"versions": environment.versions() | {
-                          "timm": environment.version_of("timm"), "nncf": environment.version_of("nncf")},
-                          "hardware": environment.hardware()}})
+    versions = environment.versions() | {name: environment.version_of(name) for name in ("timm", "nncf")}
+    write_json(FILE, {
+        "schema": "edge-se/classifiers/1", "calibration": CALIBRATION, "evaluation": EVALUATION, "nets": parts,
+        "left": [net.name for net in nets() if not done(net)],
+        "environment": {"versions": versions, "hardware": environment.hardware()}})
 
 
 def measure(net: Net, combinations: Sequence[tuple[str, str]]) -> None:
     """Adds those of `combinations` to the part of `net` that it has not: a row for each exporter and batch."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    signal.signal(signal.SIGALRM, _too_slow)
+    signal.signal(signal.SIGPROF, _too_slow)
     path = PARTS / f"{net.name}.json"
     part: Document = read_json(path) if path.is_file() else {
         "net": net.name, "library": net.library, "size": net.size, "params": net.params, "why_not": None, "rows": []}
@@ -175,7 +195,7 @@ def combination(net: nn.Module, about: Net, how: tuple[str, str], peers: Sequenc
     exporter, batch = how
     row: Document = {"why_not": None, "seconds": None, "notes": [], "refused": None, "targets": {}, "peers": {}}
     started = time.monotonic()
-    signal.alarm(SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     os.chdir(folder)  # onnxruntime's preprocessing leaves files where it is called
     try:
         source = folder / f"{about.name}.onnx"
@@ -183,16 +203,16 @@ def combination(net: nn.Module, about: Net, how: tuple[str, str], peers: Sequenc
         with OnnxRuntime().open(OnnxModel.read(source), Device(threads=1)) as session:
             reference = logits(session, images.evaluation)
         write_archive(folder / "calibration.npz", images.calibration)
-        ours(source, folder, reference, images.evaluation, row, how in about.combinations)
+        ours(source, folder, reference, images.evaluation, row, how == about.combinations[0])
         for name in peers:
             row["peers"][name] = peer_row(PEERS[name], source, images, reference)
     except TooSlowError:
-        row["why_not"] = f"took longer than {SECONDS // 60} minutes"
+        row["why_not"] = f"took longer than {SECONDS // 60} minutes of one core"
     except Exception as error:  # of torch.onnx above all
         traceback.print_exc()
         row["why_not"] = described(error)
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         os.chdir(ROOT)
     return row | {"seconds": round(time.monotonic() - started, 1)}
 

@@ -5,6 +5,7 @@ Factories are fixtures that return a function, so that test files import nothing
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -154,6 +155,37 @@ def random_images():
         pixels = random.integers(0, 256, (n, 3, size, size), dtype=np.uint8)
         labels = random.integers(0, 10, n).astype(np.uint8) if labelled else None
         return ImageSet(name=f"random-{split}", split=split, pixels=pixels, labels=labels)
+    return make
+
+
+@pytest.fixture
+def instead_of_cifar10(monkeypatch, random_images, tmp_path):
+    """(module of a step, n) -> the splits that it asks for, in a list: n random images each, in the place of CIFAR-10.
+
+    `images(split)` of it are these. They are none of those that `tiny_build` calibrates on.
+    """
+    from edge_se.data.contents import Contents
+    from edge_se.data.dataset import Dataset
+
+    class Asked(list):
+        images = None
+
+    def make(module, n):
+        asked, names = Asked(), ("test", "validation")
+        asked.images = lambda split: random_images(n, split, seed=1)
+        (tmp_path / "data" / cifar10.BINARY_FOLDER).mkdir(parents=True, exist_ok=True)
+
+        def read(split):
+            asked.append(split)
+            return asked.images(split)
+
+        def found(data, *, split=None, **told):
+            contents = Contents(classes=cifar10.CLASSES, splits={name: functools.partial(read, name) for name in names})
+            return Dataset(name="random", path=tmp_path / "data", layout="CIFAR-10", classes=cifar10.CLASSES,
+                           splits=names, judging=split or "test", contents=contents)
+        name, = {"require_dataset", "find_dataset"} & vars(module).keys()
+        monkeypatch.setattr(module, name, found)
+        return asked
     return make
 
 

@@ -34,7 +34,8 @@ def test_the_readme_says_first_what_int8_brings_then_the_commands_then_the_table
     order = [text.index(part) for part in ("<!-- figures: headline -->", "make export", "make test", "## Commands",
                                            "<!-- figures: transcript -->", "<!-- figures: speedup -->")]
     assert order == sorted(order) and order[0] < 20
-    assert len(re.findall(r"\d+\.\d+", readme.FIGURES["headline"]())) == 5  # each but the speed with FP32's beside it
+    figures = re.sub(r" \d+\.\d+\.\d+,", ",", readme.FIGURES["headline"]())  # without the runtime's version
+    assert len(re.findall(r"\d+\.\d+", figures)) == 5  # each but the speed with FP32's beside it
 
 
 def test_how_much_faster_int8_is_has_one_home() -> None:

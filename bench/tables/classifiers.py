@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from bench.tables.measured import measured
@@ -49,6 +50,11 @@ def classifiers_text() -> str:
             f"{versions['openvino']}, NNCF {versions['nncf']}, torch {versions['torch']}, torchvision "
             f"{versions['torchvision']}, timm {versions['timm']}; one thread, batch 1, in turns, on a shared "
             f"{document['environment']['hardware']['cpu']}.\n")
+    commits = Counter(row["commit"][:7] + "+" * row["commit"].endswith("+") for _, row in made)
+    text += ("Exports by edge-se's commit (+: and changes that were not committed): "
+             f"{', '.join(f'{name} {times}' for name, times in commits.items())}.\n")
+    if document["left"]:
+        text += f"Not measured yet: {', '.join(f'`{name}`' for name in document['left'])}.\n"
     lines = [f"`{net['net']}`: {net['why_not']}" for net in nets if net["why_not"]]
     lines += [f"`{net['net']}`, {how(row)}: {row['why_not']}" for net, row in tried if row["why_not"]]
     lines += [f"`{net['net']}`, {how(row)}: refused. {row['refused']}" for net, row in made if row["refused"]]

@@ -19,6 +19,7 @@ from bench.tables import (
     grouped,
     nets,
     referee,
+    runtimes,
     se_cost,
     se_folding,
     se_studies,
@@ -264,6 +265,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "training-speed": training_speed.speed_table,
     "nets": nets.nets_table, "zoo-export": nets.exports_table, "over-ssh": devices.over_ssh_table,
     "arm64": devices.arm64_table, "grouped": grouped.grouped_table,
+    "simulations": runtimes.simulations_table, "precision-hints": runtimes.hints_table,
     "classifiers": classifiers.classifiers_table, "classifiers-text": classifiers.classifiers_text}
 
 

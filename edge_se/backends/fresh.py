@@ -1,7 +1,7 @@
 """Memory and first times of one file in one runtime, in a process that does nothing else.
 
     python -m edge_se.backends.fresh '{"backend": ..., "file": ..., "precision": ..., "target": ..., "threads": ...,
-                                       "shape": [1, 3, 32, 32]}'
+                                       "shape": [1, 3, 32, 32], "dtype": "float32"}'
 
 prints one JSON object:
 
@@ -27,25 +27,24 @@ from tempfile import TemporaryDirectory
 from time import perf_counter_ns
 from typing import Any
 
-import numpy as np
-
 from edge_se.backends.base import Device
 from edge_se.backends.table import BACKENDS
 from edge_se.core.errors import UnavailableError
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.trial import random_input
 
 TIMEOUT_S = 600.0
 FIELDS = ("peak_memory_bytes", "model_memory_bytes", "load_ms", "first_ms")
 
 
-def measure_fresh(backend: str, model: OnnxModel, *, threads: int,
-                  shape: Sequence[int]) -> dict[str, float | int | None]:
+def measure_fresh(backend: str, model: OnnxModel, *, threads: int, shape: Sequence[int],
+                  dtype: str = "float32") -> dict[str, float | int | None]:
     """FIELDS of one file in a new process; UnavailableError with its last line where it fails."""
     with TemporaryDirectory(prefix="edge-se-") as folder:
         file = Path(folder) / model.file_name
         file.write_bytes(BACKENDS[backend].read_part(model).content)
         request = {"backend": backend, "file": str(file), "precision": model.precision, "target": model.target,
-                   "threads": threads, "shape": list(shape)}
+                   "threads": threads, "shape": list(shape), "dtype": dtype}
         answer = _asked(request)
     return {name: answer[name] for name in FIELDS}
 
@@ -69,7 +68,7 @@ def _asked(request: Mapping[str, Any]) -> dict[str, float | int | None]:
 def measured(request: Mapping[str, Any]) -> dict[str, float | int | None]:
     """The part that runs in the new process."""
     backend = BACKENDS[request["backend"]]
-    images = np.random.default_rng(0).standard_normal(request["shape"], dtype=np.float32)
+    images = random_input(request["shape"], request.get("dtype", "float32"))
     import_module(backend.module)
     gc.collect()
     before = _resident("VmRSS")

@@ -65,22 +65,23 @@ class _RemoteSession(Session):
         outputs = []
         for start in range(0, len(images), RUN_IMAGES):
             part = images[start : start + RUN_IMAGES]
-            answer, logits = self._link.ask("run", _bytes(part), session=name, shape=part.shape)
+            content, told = _sent(part)
+            answer, logits = self._link.ask("run", content, session=name, **told)
             outputs.append(np.frombuffer(logits, "<f4").reshape(answer["shape"]).astype(np.float32))
         return np.concatenate(outputs)
 
     def time(self, images: NDArray[np.float32], plan: TimingPlan) -> Latencies:
         """Measured on the device; the network is not part of it."""
-        answer, nanoseconds = self._link.ask("time", _bytes(images), session=self._opened(len(images)),
-                                             shape=images.shape, **plan.fields)
+        content, told = _sent(images)
+        answer, nanoseconds = self._link.ask("time", content, session=self._opened(len(images)), **told, **plan.fields)
         return Latencies.of(np.frombuffer(nanoseconds, "<i8"), answer, len(images))
 
     def profile(self, images: NDArray[np.float32]) -> dict[str, Any] | None:
         """{"layers", "profile"} of a TensorRT engine; None when the runtime tells nothing about its layers."""
         if self._runtime == "onnxruntime":
             return None
-        answer, _ = self._link.ask("profile", _bytes(images), session=self._opened(len(images)), shape=images.shape,
-                                   runs=PROFILE_RUNS)
+        content, told = _sent(images)
+        answer, _ = self._link.ask("profile", content, session=self._opened(len(images)), runs=PROFILE_RUNS, **told)
         return {"layers": answer["layers"], "profile": answer["profile"]}
 
     def engine(self, batch: int) -> dict[str, Any] | None:
@@ -109,5 +110,7 @@ def remote_runtimes(link: Link, facts: Mapping[str, Any]) -> dict[str, RemoteRun
     return {name: RemoteRuntime(link, name, facts) for name in RUNTIMES}
 
 
-def _bytes(images: NDArray[np.float32]) -> bytes:
-    return np.ascontiguousarray(images, dtype="<f4").tobytes()
+def _sent(images: NDArray[Any]) -> tuple[bytes, dict[str, Any]]:
+    """Bytes of the images, and what the agent must know to read them: a model takes float32 or uint8."""
+    kind = "|u1" if images.dtype == np.uint8 else "<f4"
+    return np.ascontiguousarray(images, dtype=kind).tobytes(), {"shape": images.shape, "dtype": kind}

@@ -93,6 +93,9 @@ def _source_of(model: OnnxModel) -> tuple[ModelSpec, Path]:
     if metadata.model not in MODELS:
         raise ModelError(f"was made from '{metadata.model}', which is not in the zoo", where=model.file_name,
                          fix="torch runs the nets of `edge-se models list`")
+    if metadata.preprocessing.dtype == "uint8":
+        raise ModelError("normalises its pixels in the graph, which its net in torch does not", where=model.file_name,
+                         fix="export without --fuse-preprocessing to compare with torch")
     path = weights_of(metadata.model)
     if not path.is_file():
         raise ModelError("no such weights", where=path, fix="install edge-se with its models")

@@ -9,15 +9,20 @@ import typer
 
 from edge_se.cli.options import (
     BuildName,
-    Data,
     Json,
+    Labels,
     OutDocument,
+    OwnData,
     Quiet,
+    SkipBroken,
+    Split,
     Wide,
     print_fitted,
     print_why,
     printed_as_json,
     progress_of,
+    tell_written,
+    telling_of_the_cache,
 )
 from edge_se.reporting.console import print_line, print_table
 from edge_se.steps import completion
@@ -29,12 +34,12 @@ def sensitivity(model: BuildName = None,
                 method: Annotated[Optional[str], typer.Option(autocompletion=completion.methods,
                                                               help="minmax, entropy, percentile or mse; default: "
                                                                    "the build's.")] = None,
-                images: Annotated[int, typer.Option(min=1, help="Validation images.")] = 1000,
+                images: Annotated[int, typer.Option(min=1, help="Held-out images to judge on.")] = 1000,
                 calibration: Annotated[Optional[str], typer.Option(
                     help="Images to judge on, where the build is no CIFAR-10 classifier; default: the build's own.")] =
                 None,
                 figure: Annotated[Optional[Path], typer.Option(help="Also draw it: .svg, .png or .pdf.")] = None,
-                data: Data = None,
+                data: OwnData = None, skip_broken: SkipBroken = False,
                 out: OutDocument = None,
                 json: Json = False, quiet: Quiet = False) -> None:
     """Which layers hurt: what INT8 costs in accuracy and brings in time, unit by unit, excitations apart."""
@@ -49,12 +54,15 @@ def sensitivity(model: BuildName = None,
         require_figures(figure)
     require_file(figure, FIGURE, "--figure", sources=(calibration,))
     require_file(out, document_of("sensitivity"), "--out", sources=(calibration,), beside=(figure,))
-    document = step(model, target=target, method=method, images=images, calibration=calibration, data=data,
-                    progress=progress_of(quiet))
+    progress = progress_of(quiet)
+    with telling_of_the_cache(progress):
+        document = step(model, target=target, method=method, images=images, calibration=calibration, data=data,
+                        skip_broken=skip_broken, progress=progress)
     if figure:
         sensitivity_figure(document, figure)
     if out:
         write_json(out, document)
+    tell_written(quiet, figure, out)
     if printed_as_json(document, json):
         return
     columns, rows = sensitivity_rows(document["units"])
@@ -83,6 +91,7 @@ def explain_layers(layers: Annotated[Path, typer.Option(help="trtexec --exportLa
                     latency_ms=latency_ms, baseline_latency_ms=baseline_latency_ms, progress=progress_of(quiet))
     if out:
         write_json(out, document)
+    tell_written(quiet, out)
     if not printed_as_json(document, json):
         print_why(document)
 
@@ -98,19 +107,17 @@ def report(builds: Annotated[Optional[list[str]], typer.Argument(
            robustness: Annotated[Optional[list[Path]], typer.Option(
                help="A document of `robustness --out`; repeatable.")] = None,
            max_drop: Annotated[float, typer.Option(help="Margin of the verdicts, percentage points.")] = 0.5,
-           data: Data = None,
+           data: OwnData = None, labels: Labels = None, split: Split = None, skip_broken: SkipBroken = False,
            out: OutDocument = None,
            wide: Wide = False, json: Json = False, quiet: Quiet = False) -> None:
     """Everything known of one or several builds, with verdicts, charts and provenance."""
     from edge_se.reporting.report.views import summary
     from edge_se.steps.report import report as step
 
-    progress = progress_of(quiet)
     document = step(builds or (), bench=bench or (), sensitivity=sensitivity or (), robustness=robustness or (),
-                    html=html, markdown=markdown, out=out, max_drop=max_drop, data=data, progress=progress)
-    for path in (html, markdown, out):
-        if path:
-            progress.note(f"written to {path}")
+                    html=html, markdown=markdown, out=out, max_drop=max_drop, data=data, labels=labels, split=split,
+                    skip_broken=skip_broken, progress=progress_of(quiet))
+    tell_written(quiet, html, markdown, out)
     if printed_as_json(document, json):
         return
     table = summary(document)

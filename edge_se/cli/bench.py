@@ -9,9 +9,9 @@ import typer
 
 from edge_se.cli.options import (
     BuildNames,
-    Data,
     Json,
     OutDocument,
+    OwnData,
     Quiet,
     Wide,
     batch_sizes,
@@ -21,6 +21,7 @@ from edge_se.cli.options import (
     print_why,
     printed_as_json,
     progress_of,
+    tell_written,
     thread_counts,
 )
 from edge_se.reporting.console import print_line, print_sentence
@@ -74,7 +75,7 @@ def bench(device: Annotated[str, typer.Option(
               help="--estimate: microseconds per kernel launch; 0 for a CUDA graph.")] = 0.0,
           html: Annotated[Optional[Path], typer.Option(
               help="Also write the report of these builds with this run, one page for a browser.")] = None,
-          data: Data = None,
+          data: OwnData = None,
           out: OutDocument = None,
           wide: Wide = False, json: Json = False, quiet: Quiet = False) -> None:
     """Measure latency, throughput and accuracy of every precision, interleaved in one run."""
@@ -110,6 +111,7 @@ def bench(device: Annotated[str, typer.Option(
         write_json(out, document)
     if html:
         report(models or (), bench=[document], html=html, data=data, progress=progress)
+    tell_written(quiet, out, html)
     if printed_as_json(document, json):
         return
     columns, rows = (estimate_rows if estimate else measurement_rows)(document["measurements"])

@@ -75,6 +75,9 @@ def export(model: Annotated[str, typer.Option(
            labels: Annotated[Optional[str], typer.Option(
                help="What the outputs of a model from elsewhere are: a file of one name a line, or JSON (ImageNet's "
                     "too), or cifar10. Default: what the model says, else the classes of --data in order.")] = None,
+           fuse_preprocessing: Annotated[bool, typer.Option(
+               "--fuse-preprocessing", help="Files take a camera's bytes, uint8 NHWC: normalisation, layout and cast "
+                                            "are in the graph, and an INT8 first layer sees pixels exactly.")] = False,
            untrained: Annotated[bool, typer.Option(
                "--untrained", help="Random weights, for nets of the zoo, torchvision and timm: structure, size and "
                                    "latency, no accuracy. Writes build/NAME-untrained.")] = False,
@@ -97,7 +100,8 @@ def export(model: Annotated[str, typer.Option(
                      calibration=calibration, effort=effort, method=method, placement=placement, data=data, out=out,
                      labels=labels, split=split, skip_broken=skip_broken, accuracy=accuracy,
                      budget=Budget(max_drop_pp=max_drop, seconds=search_seconds), preprocessing=given, bundle=bundle,
-                     untrained=untrained, fold_excitations=fold_excitations, progress=progress)
+                     untrained=untrained, fold_excitations=fold_excitations,
+                     fuse_preprocessing=fuse_preprocessing, progress=progress)
     _shown(build, json, wide)
     if build.calibration and build.calibration.get("over_budget"):
         raise typer.Exit(INCONCLUSIVE)
@@ -111,7 +115,7 @@ def _shown(build: Build, json: bool, wide: bool) -> None:
         return
     columns, rows = build_rows(build)
     print_fitted(columns, rows, left=3, wide=wide, conditions=("flips",),
-                 spare=("params", "MFLOPs", "precision", "flips", "target", "INT8 MACs"))
+                 spare=("params", "MFLOPs", "precision", "flips", "target", "INT8 MACs", "top-5 %"))
     calibrated = f", calibrated on {build.calibration['name']}" if build.calibration else ""
     random = "untrained, accuracy not measured; " if build.source["kind"] == "untrained" else ""
     print_line(f"\n{random}written to {build.out}{calibrated}; evaluated on {build.artifacts[0].dataset}")

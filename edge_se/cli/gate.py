@@ -10,6 +10,7 @@ import typer
 from edge_se.cli.options import (
     BuildName,
     Json,
+    Labels,
     OutDocument,
     OwnData,
     Quiet,
@@ -17,7 +18,10 @@ from edge_se.cli.options import (
     Split,
     printed_as_json,
     progress_of,
+    tell_written,
+    telling_of_the_cache,
 )
+from edge_se.core.errors import EdgeSeError
 from edge_se.reporting.console import print_line, print_table
 
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
@@ -39,6 +43,8 @@ def gate(model: BuildName = None,
              help="Also judge the median latency, INT8 over FP32, in --bench.")] = None,
          max_size_ratio: Annotated[Optional[float], typer.Option(
              help="Also judge the file's size, INT8 over FP32.")] = None,
+         min_int8_share: Annotated[Optional[float], typer.Option(
+             help="Also judge the engines in --bench: percent of the file's INT8 MACs that they run in INT8.")] = None,
          min_top1: Annotated[Optional[float], typer.Option(
              help="Also judge INT8's own top-1: at least so many percent.")] = None,
          baseline: Annotated[Optional[Path], typer.Option(
@@ -56,8 +62,7 @@ def gate(model: BuildName = None,
          discordance: Annotated[Optional[float], typer.Option(
              help="--plan: percent of images that exactly one of FP32 and INT8 gets right; default: the flips of "
                   "--model, else a few typical rates.")] = None,
-         data: OwnData = None, labels: Annotated[Optional[Path], typer.Option(
-             help="Names of the outputs of a build that has none: a file of one name a line, or JSON.")] = None,
+         data: OwnData = None, labels: Labels = None,
          split: Split = None, skip_broken: SkipBroken = False, out: OutDocument = None, json: Json = False,
          quiet: Quiet = False) -> None:
     """Fail when accuracy drops under quantization: exit 0 pass, 1 fail, 3 inconclusive."""
@@ -71,23 +76,33 @@ def gate(model: BuildName = None,
     from edge_se.steps.gate_plan import plan as plan_step
 
     wanted = given(max_drop=max_drop, preset=preset, alpha=alpha, sequential=sequential,
-                   max_latency_ratio=max_latency_ratio, max_size_ratio=max_size_ratio, min_top1=min_top1)
+                   max_latency_ratio=max_latency_ratio, max_size_ratio=max_size_ratio, min_top1=min_top1,
+                   min_int8_share=min_int8_share)
     read = (config, bench, baseline)
     require_file(out, document_of("gate", "gate-plan"), "--out", sources=read)
     require_file(junit, JUNIT, "--junit", sources=read, beside=(out,))
     require_file(summary, PROSE, "--summary", sources=read, beside=(out, junit))
     if plan:
+        unread = {"--junit": junit, "--summary": summary, "--update-baseline": update_baseline, "--bench": bench}
+        if option := next((option for option, value in unread.items() if value), None):
+            raise EdgeSeError("is for verdicts, and a plan has none", where=option, fix=f"leave {option} or --plan out")
         document = plan_step(model, config=config, wanted=wanted, power=power, discordance=discordance)
+        if out:
+            write_json(out, document)
+        tell_written(quiet, out)
         if not printed_as_json(document, json):
             print_table(*plan_rows(document))
             print_line(f"\n{plan_words(document)}")
         return
-    document = step(model, wanted=wanted, config=config, bench=bench, baseline=baseline,
-                    update_baseline=update_baseline, data=data, labels=labels, split=split,
-                    skip_broken=skip_broken, progress=progress_of(quiet))
+    progress = progress_of(quiet)
+    with telling_of_the_cache(progress):
+        document = step(model, wanted=wanted, config=config, bench=bench, baseline=baseline,
+                        update_baseline=update_baseline, data=data, labels=labels, split=split,
+                        skip_broken=skip_broken, progress=progress)
     write_outputs(document, junit, summary)
     if out:
         write_json(out, document)
+    tell_written(quiet, junit, summary, out)
     as_json = printed_as_json(document, json)
     for line in [] if as_json else explain(document):
         print_line(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -10,6 +11,7 @@ import typer
 
 from edge_se.cli.everywhere import Everywhere
 from edge_se.core.errors import EdgeSeError
+from edge_se.core.interrupts import telling
 from edge_se.reporting.console import ConsoleProgress, print_json, print_line, print_table
 from edge_se.steps import completion
 
@@ -19,6 +21,8 @@ Data = Annotated[Optional[Path], typer.Option(help="Folder of CIFAR-10; else $ED
 OwnData = Annotated[Optional[Path], typer.Option(
     "--data", help="Labelled images: a folder of class folders, with train/ and test/ or without, or what "
                    "docs/your-model.md lists. Default: CIFAR-10 in $EDGE_SE_DATA or the user cache.")]
+Labels = Annotated[Optional[Path], typer.Option(
+    help="Names of the outputs of a build that has none: a file of one name a line, or JSON.")]
 Split = Annotated[Optional[str], typer.Option(help="The split of --data to judge on; default test, else validation.")]
 SkipBroken = Annotated[bool, typer.Option(
     "--skip-broken", help="Leave out images that cannot be decoded, and count them in the document.")]
@@ -50,6 +54,19 @@ def print_facts(document: dict[str, Any], json: bool) -> None:
     if printed_as_json(document, json):
         return
     print_table(["fact", "value"], [[key, str(value)] for key, value in document.items() if key != "schema"], left=2)
+
+
+def telling_of_the_cache(progress: ConsoleProgress) -> AbstractContextManager[None]:
+    """An interrupt of what evaluates whole files is told with how it goes on."""
+    return telling(progress, lambda: "nothing was written. The same command goes on: what was evaluated comes from the "
+                                     "cache")
+
+
+def tell_written(quiet: bool, *paths: Optional[Path]) -> None:
+    """A line on stderr for each file that the user named and that is written now."""
+    for path in paths:
+        if path and not (quiet or Everywhere.quiet):
+            print_line(f"written to {path}", stderr=True)
 
 
 def print_why(document: dict[str, Any]) -> None:

@@ -118,6 +118,12 @@ def _models_show() -> Command:
     return models_show
 
 
+def _data_check() -> Command:
+    from edge_se.cli.data_check import data_check
+
+    return data_check
+
+
 # In the order of `--help`. A summary is the command's docstring; a test compares.
 COMMANDS = (
     Entry("train", "Train a net; write weights and a card with its measured accuracy.", _train,
@@ -150,6 +156,8 @@ GROUPS = (
     ("data", "CIFAR-10 and calibration images.", (
         Entry("fetch", "Download CIFAR-10 through torchvision and check it; goes to the network.", _data_fetch),
         Entry("verify", "Check CIFAR-10 against the official hashes.", _data_verify),
+        Entry("check", "Does the model see these images as it was trained to? Exit 0 it does, 1 something is wrong, 3 "
+              "unexplained.", _data_check, "Example: edge-se data check --model mine.onnx --data pictures/"),
         Entry("synthesize", "Make calibration images from a trained net alone, by matching its batch-norm statistics.",
               _data_synthesize))),
     ("models", "The networks that edge-se knows.", (

@@ -8,15 +8,19 @@ import typer
 
 from edge_se.cli.options import (
     BuildName,
-    Data,
     Json,
+    Labels,
     OutDocument,
+    OwnData,
     Quiet,
+    SkipBroken,
     Wide,
     names,
     print_fitted,
     printed_as_json,
     progress_of,
+    tell_written,
+    telling_of_the_cache,
 )
 from edge_se.core.errors import EdgeSeError
 from edge_se.reporting.console import print_line, print_sentence
@@ -31,12 +35,12 @@ def robustness(model: BuildName = None,
                    help="gaussian_noise, shot_noise, impulse_noise, defocus_blur, jpeg_compression, several with "
                         "commas. Default: all.")] = None,
                severities: Annotated[str, typer.Option(help="From 1 to 5, with commas.")] = "1,2,3,4,5",
-               split: Annotated[str, typer.Option(
+               split: Annotated[Optional[str], typer.Option(
                    autocompletion=completion.judging_splits,
-                   help="test: for a figure that is final; validation: the 5,000 held-out training images, to choose "
-                        "by.")] = "test",
+                   help="test (the default, where there is one): for a figure that is final; validation: held-out "
+                        "images, to choose by.")] = None,
                seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
-               data: Data = None, out: OutDocument = None,
+               data: OwnData = None, labels: Labels = None, skip_broken: SkipBroken = False, out: OutDocument = None,
                wide: Wide = False,
                json: Json = False, quiet: Quiet = False) -> None:
     """Top-1 of every file under noise, blur and JPEG: does INT8 lose more there than FP32?"""
@@ -47,17 +51,21 @@ def robustness(model: BuildName = None,
     from edge_se.steps.robustness import robustness as step
 
     require_file(out, document_of("robustness"), "--out")
-    document = step(model, split=split, images=images, corruptions=names(corruptions, "--corruptions"),
-                    severities=_levels(severities), seed=seed, data=data, progress=progress_of(quiet))
+    progress = progress_of(quiet)
+    with telling_of_the_cache(progress):
+        document = step(model, split=split, images=images, corruptions=names(corruptions, "--corruptions"),
+                        severities=_levels(severities), seed=seed, data=data, labels=labels,
+                        skip_broken=skip_broken, progress=progress)
     if out:
         write_json(out, document)
+    tell_written(quiet, out)
     if printed_as_json(document, json):
         return
     apart, overall = views.robustness_apart(document), views.robustness_overall(document)
-    labels = [item["label"] for item in document["files"][:0:-1]]  # the last target first, and no FP32
+    files = [item["label"] for item in document["files"][:0:-1]]  # the last target first, and no FP32
     # Drops are left out last, that of FP16 first.
     spare = ["strength", *(f"{label} {what}" for what in ("flips", "top-1 %", "drop")
-                           for label in sorted(labels, key=lambda label: label != "fp16"))]
+                           for label in sorted(files, key=lambda label: label != "fp16"))]
     print_fitted(apart.columns, apart.rows, left=apart.left, wide=wide, spare=spare[:-1])
     print_line("")
     print_fitted(overall.columns, overall.rows, left=overall.left, wide=wide,

@@ -6,6 +6,7 @@ Every command that writes to a file or folder of the user's choice asks here bef
 from __future__ import annotations
 
 import json
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ def require_file(path: Path | str | None, kind: Kind, option: str, *, sources: I
         raise ArtifactError("is named by two options", where=path, fix=fix)
     if path.is_file() and path.stat().st_size and not kind.is_one(path):
         raise ArtifactError(f"exists and is not {kind.name} of edge-se", where=path, fix=f"{fix}, or move it away")
+    if path.is_file() or not path.exists():
+        _require_writable(path.resolve().parent, path, fix)
 
 
 def require_folder(folder: Path, manifests: dict[str, str], patterns: Sequence[str], *,
@@ -99,6 +102,21 @@ def require_folder(folder: Path, manifests: dict[str, str], patterns: Sequence[s
     if foreign and not ours and not is_unfinished(folder):
         raise ArtifactError(f"would be overwritten, and no {' or '.join(manifests)} beside it says that edge-se made "
                             "it", where=foreign[0], fix=f"{fix}, or move it away")
+    _require_writable(folder, folder, fix)
+
+
+def _require_writable(folder: Path, where: Path, fix: str) -> None:
+    """Raises ArtifactError where no file can be made in `folder`, or in the nearest one above it that exists.
+
+    Told by a file without a name, which leaves nothing behind: rights alone say nothing of /proc or a read-only disk.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ArtifactError(f"cannot be written ({error.strerror or error})", where=where,
+                            fix=f"check the rights of {there}, or {fix}") from error
 
 
 def _same(path: Path, source: object) -> bool:

@@ -11,7 +11,7 @@ from edge_se.core.errors import CalibrationError, did_you_mean
 from edge_se.data.cifar10 import Cifar10
 from edge_se.data.dataset import open_dataset
 from edge_se.data.images import Images
-from edge_se.data.layout import Wanted, layout_of, layouts
+from edge_se.data.layout import Layout, Wanted, layout_of, layouts
 from edge_se.data.preprocessing import CIFAR10, Preprocessing
 from edge_se.data.splits import ImageSet
 
@@ -36,15 +36,15 @@ def load(name: str | None, cifar: Cifar10 | None, how: Preprocessing = CIFAR10) 
         raise CalibrationError(f"the bundled images are 32x32, the model takes {how.size[0]}x{how.size[1]}",
                                where="--calibration",
                                fix="give a folder of images of the kind that the model was trained on")
-    path = _path_of(name or (REAL if cifar else SYNTHETIC))
-    layout = layout_of(path)
-    if layout is None:
-        known = f"{', '.join(layout.about for layout in layouts()[:-1])} or {layouts()[-1].about}"
-        raise CalibrationError(f"unknown calibration set '{name}'",
-                               fix=f"{did_you_mean(str(name), bundled())}, or give {known}")
+    path, layout = _known(name or (REAL if cifar else SYNTHETIC))
     if layout.calibration is None:
         return open_dataset(path).calibration(how)
     return layout.calibration(path, Wanted(preprocessing=how, cifar=cifar))
+
+
+def require_known(name: str) -> None:
+    """Raises CalibrationError where `name` is no calibration set; no image is read."""
+    _known(name)
 
 
 def enlarged(images: Images, how: Preprocessing) -> ImageSet:
@@ -54,6 +54,16 @@ def enlarged(images: Images, how: Preprocessing) -> ImageSet:
     pixels = np.concatenate(list(images.pixel_batches(len(images))))[:, :, down][..., right]
     return ImageSet(name=f"{images.name}-at-{rows}", split=images.split, pixels=pixels, labels=None,
                     preprocessing=how)
+
+
+def _known(name: str) -> tuple[Path, Layout]:
+    path = _path_of(name)
+    layout = layout_of(path)
+    if layout is None:
+        known = f"{', '.join(layout.about for layout in layouts()[:-1])} or {layouts()[-1].about}"
+        raise CalibrationError(f"unknown calibration set '{name}'",
+                               fix=f"{did_you_mean(name, bundled())}, or give {known}")
+    return path, layout
 
 
 def _path_of(name: str) -> Path:

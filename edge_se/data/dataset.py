@@ -82,6 +82,21 @@ class Dataset:
         whole = found.whole(how)
         return replace(images.take(whole), left_out=len(images) - len(whole))
 
+    def sample(self, how: Preprocessing, limit: int, seed: int = 0) -> Images:
+        """At most `limit` labelled images in random order, as many of each class as can be: to look at, not to judge.
+
+        Labels are numbers of the data set's own classes. Validation images are taken where the layout tells them, else
+        training images, so that the test split stays unseen; hashes decide nothing here.
+        """
+        split = next(name for name in (VALIDATION, TRAIN, WHOLE, *self.contents.splits) if name in self.contents.splits)
+        found = self.contents.splits[split]()
+        assert found.labels is not None
+        found = found.take(np.random.default_rng(seed).permutation(drawn(found.labels, limit, seed)))
+        if isinstance(found, ImageSet):
+            return found.seen_by(how)
+        images = LazyImages(name=self.name, split=split or TRAIN, records=found, preprocessing=how, labels=found.labels)
+        return images.take(found.whole(how)) if self.skip_broken else images
+
     def judged(self, how: Preprocessing, outputs: int | None = None) -> Images:
         """The split that figures and verdicts are of; DataError where there is none, or a class has no image in it."""
         if self.judging is None:

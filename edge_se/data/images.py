@@ -90,6 +90,10 @@ class Images(ABC):
         """The first `count` images."""
         return self.take(np.arange(min(count, len(self))))
 
+    def sample(self: Own, count: int) -> Own:
+        """`count` images that stand for all of them: here the first ones, as sets in a mixed order have it."""
+        return self.first(count)
+
     @property
     def different(self) -> int:
         """How many of the images differ in content."""

@@ -16,6 +16,7 @@ from edge_se.core.environment import version_of
 from edge_se.data.images import Images, Labels
 from edge_se.data.preprocessing import Preprocessing
 from edge_se.data.records import Records, in_order
+from edge_se.data.splits import drawn
 
 HELD = 80 * 2**20  # bytes of pixels: as many as 512 images of 224 x 224 are decoded once
 
@@ -98,6 +99,12 @@ class LazyImages(Images):
         return replace(self, records=self.records.take(places),
                        labels=None if self.labels is None else self.labels[places],
                        known=None if hashes is None else hashes[places])
+
+    def sample(self, count: int) -> LazyImages:
+        """An equal share of each class, always the same: folders have their images class by class."""
+        if count >= len(self):
+            return self
+        return self.take(drawn(np.zeros(len(self), np.int32) if self.labels is None else self.labels, count, seed=0))
 
     def seen_by(self, how: Preprocessing) -> LazyImages:
         """The same files, decoded for another model."""

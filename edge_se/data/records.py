@@ -71,8 +71,10 @@ class Records:
                     return hashlib.sha256(self.name(index).encode()).digest()
                 raise self.broken(index, error) from error
 
-        digests = b"".join(in_order(one, len(self)))
-        return np.frombuffer(digests, np.uint8).reshape(len(self), HASH_BYTES)
+        digests = np.empty((len(self), HASH_BYTES), np.uint8)
+        for index, digest in enumerate(in_order(one, len(self))):
+            digests[index] = np.frombuffer(digest, np.uint8)
+        return digests
 
     def whole(self, how: Preprocessing) -> NDArray[np.int64]:
         """The places of the images that can be decoded; every one is."""

@@ -57,16 +57,43 @@ def latency_verdicts(fp32: Artifact, candidates: list[Artifact], limit: float, b
     return rows
 
 
+def share_verdicts(candidates: list[Artifact], limit: float, bench: Path) -> list[dict[str, Any]]:
+    """One row per INT8 file that an engine was built from: does that run at least `limit` percent of its INT8 in INT8?
+
+    The least share of its engines counts. Files of which `bench` tells no layers are left out; when it tells of none,
+    all of them are inconclusive.
+    """
+    shares: dict[str, list[float]] = {}
+    for row in _document(bench):
+        share = row.get("int8_mac_share_engine") if isinstance(row, dict) else None
+        if share is not None:
+            if not _is_number(share) or not 0 <= share <= 1:
+                raise EdgeSeError(f"int8_mac_share_engine is {share!r:.40}", where=bench, fix="bench again")
+            shares.setdefault(str(row.get("sha256")), []).append(float(share))
+    told = [item for item in candidates if item.sha256 in shares]
+    if not told:
+        return [{"verdict": "inconclusive", "target": item.target, "file": item.file, "share": None, "limit": limit,
+                 "why": f"{bench.name} tells no layers of an engine of this file: bench with --explain"}
+                for item in candidates]
+    return [{"verdict": "pass" if 100 * min(shares[item.sha256]) >= limit else "fail", "target": item.target,
+             "file": item.file, "share": 100 * min(shares[item.sha256]), "limit": limit} for item in told]
+
+
 def _row(item: Artifact, ratio: float | None, limit: float) -> dict[str, Any]:
     verdict = "inconclusive" if ratio is None else "pass" if ratio <= limit else "fail"
     return {"verdict": verdict, "target": item.target, "file": item.file, "ratio": ratio, "limit": limit}
 
 
-def _measurements(bench: Path) -> list[dict[str, Any]]:
+def _document(bench: Path) -> list[Any]:
     document = read_json(bench, EdgeSeError, fix="write one with `edge-se bench --out FILE`")
     rows = document.get("measurements")
     if not isinstance(rows, list) or document.get("schema") != "edge-se/bench/1":
         raise EdgeSeError("is no document of `bench`", where=bench, fix="write one with `edge-se bench --out FILE`")
+    return rows
+
+
+def _measurements(bench: Path) -> list[dict[str, Any]]:
+    rows = _document(bench)
     try:
         measured = [{key: row[key] for key in ("sha256", "p50_ms", *SETUP)} for row in rows
                     if row.get("estimated") is False and row.get("scenario", "latency") == "latency"]
@@ -79,7 +106,11 @@ def _measurements(bench: Path) -> list[dict[str, Any]]:
 
 def _is_time(value: Any) -> bool:
     """Milliseconds between a femtosecond and decades, so that ratios stay finite."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 1e-12 <= value <= 1e12
+    return _is_number(value) and 1e-12 <= value <= 1e12
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def worst(verdicts: list[str]) -> str:

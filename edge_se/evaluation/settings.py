@@ -24,6 +24,7 @@ class Settings(Table):
     sequential: StrictBool | None = None
     max_latency_ratio: float | None = Field(default=None, gt=0)
     max_size_ratio: float | None = Field(default=None, gt=0)
+    min_int8_share: float | None = Field(default=None, ge=0, le=100)
     min_top1: float | None = Field(default=None, ge=0, le=100)  # percent
 
     @property

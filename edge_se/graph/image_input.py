@@ -9,8 +9,11 @@ import onnx
 
 from edge_se.core.errors import ModelError
 from edge_se.graph.onnx_model import image_input
+from edge_se.graph.view import GraphView
 
 CHANNELS = (1, 3)
+MOVED = ("Identity", "Cast", "Transpose", "Pad")  # pixels are where they were, or elsewhere
+SCALED = ("Add", "Sub", "Mul", "Div")  # by a constant
 _AXES = {"NCHW": (1, 2, 3), "NHWC": (3, 1, 2)}  # where channels, height and width are
 
 
@@ -76,3 +79,16 @@ def fix_size(proto: onnx.ModelProto, size: tuple[int, int] | None, axes: str | N
 def size_text(size: tuple[int, int]) -> str:
     """As `--input-size` takes it: `224`, or `48x192` for height and width."""
     return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
+
+
+def image_forms(proto: onnx.ModelProto, operators: tuple[str, ...] = (*MOVED, *SCALED)) -> list[str]:
+    """The input and, in the order of the graph, the tensors that are it but for layout, type and normalisation.
+
+    `operators` are those that count as such. Each reads one tensor that is computed.
+    """
+    view, forms = GraphView(proto), [image_input(proto).name]
+    for node in proto.graph.node:
+        read = view.data_inputs(node)
+        if node.op_type in operators and len(read) == 1 and read[0] in forms:
+            forms.append(node.output[0])
+    return forms

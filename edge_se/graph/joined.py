@@ -5,8 +5,8 @@ from __future__ import annotations
 from edge_se.graph.view import GraphView
 
 # What OpenVINO moves a quantization through, or folds away, when only one of the inputs is computed.
-PASSED = ("Add", "Cast", "Div", "Dropout", "Flatten", "Identity", "MaxPool", "Mul", "Pad", "Reshape", "Resize", "Slice",
-          "Squeeze", "Sub", "Transpose", "Unsqueeze", "Upsample")
+PASSED = ("Add", "BatchNormalization", "Cast", "Div", "Dropout", "Flatten", "Identity", "MaxPool", "Mul", "Pad",
+          "Reshape", "Resize", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Upsample")
 
 
 def is_joined(name: str, view: GraphView) -> bool:

@@ -85,6 +85,12 @@ class OnnxModel:
         return image_input(self.proto).name
 
     @cached_property
+    def input_dtype(self) -> str:
+        """float32 or uint8."""
+        kind = image_input(self.proto).type.tensor_type.elem_type
+        return "uint8" if kind == onnx.TensorProto.UINT8 else "float32"
+
+    @cached_property
     def input_shape(self) -> tuple[int | None, ...]:
         """(batch, channels, height, width), or with the channels last; None where dynamic."""
         dims = image_input(self.proto).type.tensor_type.shape.dim

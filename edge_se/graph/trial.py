@@ -21,9 +21,13 @@ def random_images(proto: onnx.ModelProto, count: int) -> Array:
     """`count` images of seeded noise in the size and type of the graph's input; 1 for a dynamic height or width."""
     tensor = image_input(proto).type.tensor_type
     sizes = [dim.dim_value or 1 for dim in tensor.shape.dim][1:]
-    if tensor.elem_type == onnx.TensorProto.UINT8:
-        return np.random.default_rng(0).integers(0, 256, (count, *sizes), dtype=np.uint8)
-    return np.random.default_rng(0).standard_normal((count, *sizes), dtype=np.float32)
+    return random_input((count, *sizes), "uint8" if tensor.elem_type == onnx.TensorProto.UINT8 else "float32")
+
+
+def random_input(shape: Sequence[int], dtype: str) -> Array:
+    """A seeded input: float32 of a normal distribution, or uint8 from 0 to 255."""
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, shape, np.uint8) if dtype == "uint8" else random.standard_normal(shape, np.float32)
 
 
 def session_of(proto: onnx.ModelProto, path: Path, *, optimized: Path | None = None) -> Any:

@@ -86,7 +86,7 @@ def _cause(layer: Layer) -> str:
     if _COPIES.search(kind) or layer.is_copy or layer.name.endswith(" copy"):
         return QUANTIZE if layer.origin == "QDQ" or (only_qdq and not layer.is_copy) else REFORMAT
     if _is_weighted(layer):
-        precision = _precision(layer)
+        precision = precision_of(layer)
         return COMPUTE if precision is None else INT8 if precision == "int8" else (
             FP8 if precision in _SMALL_FLOATS else FLOAT)
     if _SCALES.match(kind) or only_qdq:
@@ -113,7 +113,7 @@ def _is_weighted(layer: Layer) -> bool:
         layer.type == "fusion" and _PRODUCTS.search(layer.tactic or ""))
 
 
-def _precision(layer: Layer) -> str | None:
+def precision_of(layer: Layer) -> str | None:
     """The datatype of its products: that of its weights, else by its kernel's name, its inputs, or Q/DQ in its name."""
     if layer.weights is not None:
         return layer.weights
@@ -245,7 +245,7 @@ def break_down(engine: Engine) -> Breakdown:
         layers.append(LayerTime(
             name=layer.name, type=layer.type, cause=cause, milliseconds=layer.milliseconds, at_end=at_end,
             share=layer.milliseconds / total, reads=reads, writes=writes,
-            computes=_precision(layer) if cause != BLOCK and _is_weighted(layer) else None))
+            computes=precision_of(layer) if cause != BLOCK and _is_weighted(layer) else None))
     sums = []
     for cause in CAUSES:
         times = [item.milliseconds for item in layers if item.cause == cause]

@@ -8,6 +8,7 @@ import onnx
 
 from edge_se.core.errors import EdgeSeError, did_you_mean
 from edge_se.graph.counting import macs_by_node
+from edge_se.graph.image_input import image_forms
 from edge_se.graph.view import GraphView, attribute
 from edge_se.quantization.excitations import find_excitations
 from edge_se.quantization.targets import WEIGHTED, Target
@@ -61,6 +62,7 @@ def place(model: onnx.ModelProto, target: Target, name: str | None = None) -> Pl
     if name == "sums-float":
         spared += sums(model)
     spared += attention(model)
+    spared += image_forms(model)[1:]  # the first layer's own Q/DQ is behind them
     narrow = [name for name in narrow_groups(model, target.narrow_group) if name not in spared]
     operators = target.operators if name != "conv-only" else (*WEIGHTED, "Relu", "Clip")
     residual = () if not target.quantized_residuals or name == "conv-only" else tuple(residual_inputs(model))
@@ -120,7 +122,7 @@ def attention(model: onnx.ModelProto) -> list[str]:
 
 def ends(model: onnx.ModelProto) -> list[str]:
     """The layers that read the image, the one that makes the logits and the pool before it, by their first output."""
-    view, images = GraphView(model), {value.name for value in model.graph.input}
+    view, images = GraphView(model), set(image_forms(model))
     weighted = [node for node in model.graph.node if node.op_type in WEIGHTED]
     outer = [node.output[0] for node in weighted if images.intersection(view.data_inputs(node))]
     last: onnx.NodeProto | None = weighted[-1] if weighted else None

@@ -19,6 +19,7 @@ from edge_se.core.progress import Progress
 from edge_se.data.images import Images
 from edge_se.evaluation.accuracy import flips, logits_of
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.trial import random_input
 from edge_se.measure.timing import TimingPlan
 from edge_se.quantization.placement import place
 from edge_se.quantization.ranges import Statistics
@@ -83,11 +84,10 @@ def interleaved_medians(models: Sequence[OnnxModel], backend: Backend, progress:
 
     No further round follows one after whose medians `settled` says that no more are needed.
     """
-    random = np.random.default_rng(0)
     with ExitStack() as stack, progress.task(f"timing {len(models)} graphs", ROUNDS * len(models)) as advance:
         sessions: list[Session] = [stack.enter_context(backend.open(model, Device(threads=1))) for model in models]
         batch, *sizes = models[0].input_shape
-        images = random.standard_normal((batch or 1, *(size or 32 for size in sizes)), dtype=np.float32)
+        images = random_input((batch or 1, *(size or 32 for size in sizes)), models[0].input_dtype)
         medians: list[list[float]] = [[] for _ in models]
         for _ in range(ROUNDS):
             for own, session in zip(medians, sessions):

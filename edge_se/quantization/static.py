@@ -20,7 +20,7 @@ from edge_se.graph.names import NeutralNames
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import checked, raise_opset, sort_topologically
 from edge_se.graph.view import GraphView, attribute
-from edge_se.quantization.pixels import without_ties
+from edge_se.quantization.pixels import bounds_of_pixels
 from edge_se.quantization.placement import Placement
 from edge_se.quantization.ranges import Ranges
 from edge_se.quantization.targets import Target, is_symmetric
@@ -37,10 +37,9 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
                                fix="calibrate this model")
     ranges = replace(ranges, bounds=with_clipped(model.proto, ranges.bounds))
     if model.metadata:
-        symmetric = is_symmetric(target.activations, ranges.bounds[model.input_name][0])
-        pixels = without_ties(ranges.bounds[model.input_name], symmetric,
-                               model.metadata.preprocessing.mean, model.metadata.preprocessing.std)
-        ranges = replace(ranges, bounds=ranges.bounds | {model.input_name: pixels})
+        symmetric = {name: is_symmetric(target.activations, low) for name, (low, _) in ranges.bounds.items()}
+        pixels = bounds_of_pixels(model.proto, model.metadata.preprocessing, ranges.bounds, symmetric)
+        ranges = replace(ranges, bounds=ranges.bounds | pixels)
     proto = _named(model.copy())
     names = NeutralNames(proto)
     ranges, placement = _renamed(ranges, placement, names)

@@ -13,7 +13,7 @@ DASH = "–"
 
 
 def build_rows(build: Build) -> Rows:
-    """Artifacts of an export."""
+    """Artifacts of an export. Top-5 has a column where it was measured."""
     columns = ["precision", "target", "file", "MiB", "params", "MFLOPs", "INT8 MACs", "top-1 % (95 % CI)",
                "drop", "agrees with FP32", "flips"]
     fp32 = build.find("fp32")
@@ -26,6 +26,11 @@ def build_rows(build: Build) -> Rows:
             accuracy(item.top1, item.top1_ci), DASH if item is fp32 or drop is None else f"{drop:+.2f}",
             DASH if item is fp32 else f"{item.agreement_with_fp32:.2f} %",
             DASH if item is fp32 else f"{item.flips} / {item.flips_n:,}"])
+    if any(item.top5 is not None for item in build.artifacts):
+        place = columns.index("drop")
+        columns.insert(place, "top-5 %")
+        for row, item in zip(rows, build.artifacts):
+            row.insert(place, DASH if item.top5 is None else f"{item.top5:.2f}")
     return columns, rows
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from edge_se.core.measured_by import in_words
-from edge_se.reporting.tables import Rows
+from edge_se.reporting.tables import Rows, accuracy
 
 MEANING = {
     "pass": "the drop is below the margin",
     "fail": "the drop is above the margin",
     "inconclusive": "the interval holds the margin: more images or a wider margin would decide",
 }
-BESIDE = ("floor", "latency", "size", "baseline")  # lists of verdicts of their own
+BESIDE = ("floor", "latency", "int8_share", "size", "baseline")  # lists of verdicts of their own
 
 
 def explain(document: dict[str, Any]) -> list[str]:
@@ -26,6 +26,7 @@ def explain(document: dict[str, Any]) -> list[str]:
             f"[{low:+.2f}, {high:+.2f}] ({document['interval']}), margin {row['margin_pp']:.2f}",
             f"  {row['broken']} broken and {row['fixed']} fixed of n = {row['n']:,} paired predictions on "
             f"{document['dataset']}; exact McNemar p = {row['mcnemar_p']:.3g}",
+            *_of_five(document, row),
             f"  {in_words(row.get('measured_by'))}",
             *(f"  {line}" for line in (*_stopped(document, row), *class_lines(row), *_notes(row)))]
     lines += [f"{kind} {row['verdict'].upper()}: {row['file']} {words(kind, row)}" for kind, row in beside(document)]
@@ -41,6 +42,14 @@ def meaning(row: dict[str, Any]) -> str:
     if not row.get("fp32_above_chance", True):
         return "FP32 is not better than chance on these images, so nothing was shown"
     return MEANING[row["verdict"]]
+
+
+def _of_five(document: dict[str, Any], row: dict[str, Any]) -> list[str]:
+    """Top-1 and top-5 themselves, where the label may be among the five likeliest classes."""
+    if "top5" not in row:
+        return []
+    return [f"  top-1 {accuracy(row['top1'], row['top1_ci'])} %, FP32 {document['fp32_top1']:.2f} %; "
+            f"top-5 {accuracy(row['top5'], row['top5_ci'])} %, FP32 {row['fp32_top5']:.2f} %"]
 
 
 def _notes(row: dict[str, Any]) -> list[str]:
@@ -76,6 +85,8 @@ def words(kind: str, row: dict[str, Any]) -> str:
     """The result in such a row, in words."""
     if "why" in row:
         return str(row["why"])
+    if kind == "int8_share":
+        return f"has {row['share']:.2f} % of its INT8 MACs in INT8 in the engine, at least {row['limit']:g} is asked"
     if kind == "floor":
         low, high = row["top1_ci"]
         return f"has top-1 {row['top1']:.2f} % [{low:.2f}, {high:.2f}], at least {row['limit']:g} is asked"

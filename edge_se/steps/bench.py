@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,18 @@ from edge_se.core.artifacts import Artifact, Build, read_builds
 from edge_se.core.errors import ArtifactError, EdgeSeError, did_you_mean
 from edge_se.core.files import read_json
 from edge_se.core.progress import SILENT, Progress
-from edge_se.data import cifar10, splits
+from edge_se.data import cifar10
+from edge_se.data.dataset import find_dataset
+from edge_se.data.images import Images
+from edge_se.data.leaks import require_not_calibrated_on
+from edge_se.data.preprocessing import CIFAR10, Preprocessing
 from edge_se.evaluation.accuracy import logits_of, top1
 from edge_se.evaluation.judges import measured_by
+from edge_se.graph.source import UNTRAINED
 from edge_se.measure.timing import TimingPlan
-from edge_se.steps.bench_rows import Accuracy, Entry, add_why, mark_fastest, row_of, set_beside, warn
+from edge_se.steps.bench_rows import Accuracy, Entry, add_promises, add_why, mark_fastest, row_of, set_beside, warn
 from edge_se.steps.bench_run import Options, Run
+from edge_se.steps.export_images import outputs_of
 
 __all__ = ["Options", "bench"]
 SCHEMA = "edge-se/bench/1"
@@ -50,6 +57,7 @@ def bench(device: str, *, model: PathLike | Sequence[PathLike] | None = None,
                 "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
                                 "commit": environment.commit(), "device": run.told()}}
     add_why([(row, item.profile) for row, item in zip(rows, measured)])
+    add_promises([(row, item.profile, item.entry.model) for row, item in zip(rows, measured)])
     warn(document, device, options.explain, progress)
     if earlier is not None:
         set_beside(document, earlier, progress)
@@ -70,19 +78,23 @@ def _chosen(build: Build, precisions: Sequence[str] | None) -> list[Artifact]:
 
 def _accuracies(chosen: list[Entry], data: Path | None,
                 progress: Progress) -> list[Accuracy]:
-    """Test top-1 of each file: from its manifest (same bytes), else measured where CIFAR-10 is at hand."""
-    judged = [entry for entry in chosen if entry.build.labels == cifar10.CLASSES]
-    cifar = cifar10.find(data) if judged else None
+    """Top-1 of each file: from its manifest (same bytes), else measured where labelled images judge it."""
     known = {entry.artifact.sha256: (entry.artifact.top1, entry.artifact.top1_n, entry.artifact.measured_by)
              for entry in chosen}
-    missing = {entry.artifact.sha256: entry for entry in judged if entry.artifact.top1 is None}
-    if missing and cifar is None:
+    of_cifar10 = [entry for entry in chosen if entry.build.labels == cifar10.CLASSES]
+    dataset = find_dataset(data) if data or of_cifar10 else None
+    if dataset is None and any(entry.artifact.top1 is None for entry in of_cifar10):
         progress.note("accuracy was not measured: " + cifar10.HOW_TO_GET)
-    elif missing and cifar is not None:
-        test = splits.load("test", cifar)
+    seen: dict[Preprocessing, Images] = {}
+    for digest, entry in {entry.artifact.sha256: entry for entry in chosen if entry.artifact.top1 is None}.items():
+        own = entry.model.metadata.preprocessing if entry.model.metadata else CIFAR10
+        how = replace(own, labels=entry.build.labels)
+        if dataset is None or not dataset.judges(how) or entry.build.source["kind"] == UNTRAINED:
+            continue
+        test = seen[how] = seen.get(how) or dataset.judged(how, outputs_of(entry.model))
+        require_not_calibrated_on((entry.build.calibration or {}).get("contents"), test, entry.build.folder)
         assert test.labels is not None
-        for digest, entry in missing.items():
-            with progress.task(f"evaluating {entry.artifact.file} of {entry.build.model}", len(test)) as advance:
-                logits = logits_of(entry.model, test, advance)
-            known[digest] = (top1(logits, test.labels), len(test), measured_by(entry.model))
+        with progress.task(f"evaluating {entry.artifact.file} of {entry.build.model}", len(test)) as advance:
+            logits = logits_of(entry.model, test, advance)
+        known[digest] = (top1(logits, test.labels), len(test), measured_by(entry.model))
     return [known[entry.artifact.sha256] for entry in chosen]

@@ -16,6 +16,8 @@ from edge_se.core.progress import SILENT, Progress
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.conditions import require_comparable
 from edge_se.measure.explain import explain
+from edge_se.measure.layers import engine_of
+from edge_se.measure.promise import promise_of
 from edge_se.measure.timing import CV_WARNING, Latencies, noise_in_words
 
 LATENCY, THROUGHPUT = "latency", "throughput"
@@ -110,6 +112,13 @@ def add_why(rows: list[tuple[dict[str, Any], dict[str, Any] | None]]) -> None:
                                  baseline_latency_ms=other["p50_ms"] if other else None).document()
 
 
+def add_promises(rows: list[tuple[dict[str, Any], dict[str, Any] | None, OnnxModel]]) -> None:
+    """Adds to each INT8 row whose engine tells of its layers which share of the file's INT8 it runs in INT8."""
+    for row, profile, model in rows:
+        if profile and profile.get("layers") and row["precision"] == "int8":
+            row |= promise_of(model.proto, engine_of(profile["layers"], profile["profile"])).document()
+
+
 def _why_built_again(engine: Mapping[str, Any]) -> str:
     """Why an engine is not kept, what that costs, and how it ends."""
     skipped, workspace = engine["skipped_tactics"], engine["workspace"]
@@ -139,6 +148,11 @@ def warn(document: Mapping[str, Any], device: str, explain_wanted: bool, progres
                           f"{100 * CV_WARNING:g} %: something else used the machine; compare ratios, not times")
         if not (engine := row.get("engine") or {}).get("kept", True):
             progress.note(f"{label} in {row['backend']}: {_why_built_again(engine)}")
+        if broken := row.get("broken_promises"):
+            named = ", ".join(f"{item['node']} ({item['asked']} asked, {item['runs'] or 'type not told'})"
+                              for item in broken[:FEW])
+            progress.note(f"{label} in {row['backend']}: {len(broken)} layers do not run as the file asks: {named}"
+                          f"{', ...' if broken[FEW:] else ''}")
         if row.get("flips_against_onnxruntime"):
             progress.note(f"{label} in {row['backend']}: {row['flips_against_onnxruntime']} of {row['flips_n']} "
                           "answers differ from onnxruntime's for the same file")

@@ -20,7 +20,9 @@ from edge_se.core.errors import ArtifactError, EdgeSeError, did_you_mean
 from edge_se.core.progress import Progress
 from edge_se.data import calibration as calibration_sets
 from edge_se.evaluation.accuracy import flips, logits_of
+from edge_se.graph.image_input import image_facts
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.trial import random_input
 from edge_se.measure.conditions import conditions_of
 from edge_se.measure.power import energy_per_inference, mean_power
 from edge_se.measure.referee import referee, require_referee
@@ -237,7 +239,7 @@ class Run:
 
     def _flips(self, entry: Entry, session: Session) -> int | None:
         """Answers on the bundled images that differ from onnxruntime's on this CPU; None for that runtime itself."""
-        if not entry.backend.compared or entry.model.input_shape[2:] != (32, 32):
+        if not entry.backend.compared or image_facts(entry.model.proto).size != (32, 32):
             return None
         images = calibration_sets.load(calibration_sets.SYNTHETIC, None).first(CHECK_IMAGES)
         if entry.model.metadata:
@@ -257,10 +259,11 @@ class Run:
         """Memory and first times of a row; nothing, with a note, where the process fails."""
         if not self._fresh or item.scenario != LATENCY:
             return {}
-        shape = _feed(item.entry.model, item.latencies.batch).shape
+        feed = _feed(item.entry.model, item.latencies.batch)
         with self._progress.task(f"{item.entry.model.file_name} in a fresh process", 1) as advance:
             try:
-                fresh = measure_fresh(item.entry.backend.name, item.entry.model, threads=item.threads, shape=shape)
+                fresh = measure_fresh(item.entry.backend.name, item.entry.model, threads=item.threads,
+                                      shape=feed.shape, dtype=str(feed.dtype))
             except EdgeSeError as error:
                 self._progress.note(str(error))
                 return {}
@@ -277,4 +280,5 @@ def _timer(scenario: str, sessions: list[Session], feed: NDArray[np.float32]) ->
 
 def _feed(model: OnnxModel, batch: int) -> NDArray[np.float32]:
     shape = (batch, *(size or 32 for size in model.input_shape[1:]))
-    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    feed: NDArray[np.float32] = random_input(shape, model.input_dtype)
+    return feed

@@ -12,9 +12,11 @@ from edge_se.core.artifacts import BUILDS, MANIFEST, Build
 from edge_se.core.files import alone_in, sweep, unfinished, write_bytes, write_json
 from edge_se.core.memory import give_back
 from edge_se.core.progress import SILENT, Progress
+from edge_se.data.calibration import require_known
 from edge_se.data.class_names import names_in
 from edge_se.data.dataset import find_dataset
 from edge_se.data.leaks import require_apart, require_not_calibrated_on
+from edge_se.evaluation.detective import likely_cause
 from edge_se.evaluation.doubts import calibration_doubts
 from edge_se.evaluation.parity import parity
 from edge_se.graph.onnx_model import OnnxModel
@@ -28,7 +30,7 @@ from edge_se.quantization.targets import targets_for
 from edge_se.steps.bundle import write_bundle
 from edge_se.steps.export_fidelity import with_fidelity
 from edge_se.steps.export_figures import described, measured
-from edge_se.steps.export_files import FOLDED, Made, Quantizing, fp16_of, with_folded_excitations
+from edge_se.steps.export_files import FOLDED, Made, Quantizing, fp16_of, fused, with_folded_excitations
 from edge_se.steps.export_images import (
     calibration_images,
     described_images,
@@ -46,7 +48,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
            data: PathLike | None = None, out: PathLike | None = None, accuracy: bool = True, bundle: bool = False,
            preprocessing: SourceOptions | None = None, untrained: bool = False, fold_excitations: bool = False,
            labels: PathLike | None = None, split: str | None = None, skip_broken: bool = False,
-           progress: Progress = SILENT) -> Build:
+           fuse_preprocessing: bool = False, progress: Progress = SILENT) -> Build:
     """Writes `fp32.onnx` and what was asked for to `out` (build/NAME) and returns the manifest.
 
     Everything is made and measured in memory first and written at the end, so an interrupted or failed export
@@ -58,7 +60,8 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     `data` is CIFAR-10 or labelled images of the user (edge_se.data.dataset): accuracy is measured on their test
     split, or on `split`, and they name the outputs of a model that has no names. `labels` is the file whose names
     `preprocessing` has: classes of the images may go by its other names. With `skip_broken` images that
-    cannot be decoded are left out and counted.
+    cannot be decoded are left out and counted. With `fuse_preprocessing` every file takes the bytes of a camera
+    (edge_se.graph.fusing).
     """
     model, calibration, targets = text_of(model), text_of(calibration), names_of(targets)
     weights, data, out = path_of(weights), path_of(data), path_of(out)
@@ -72,9 +75,12 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     dataset = find_dataset(data, names=names_in(text_of(labels)) if labels else (), split=split,
                            skip_broken=skip_broken)
     table = Path(calibration) if calibration and is_table(Path(calibration)) else None
+    if calibration and not table:
+        require_known(calibration)
     started = time.monotonic()
     with progress.task("exporting to ONNX", 1) as advance:
         source = named_by(load_source(model, weights, preprocessing, untrained), dataset)
+        source = fused(source, progress) if fuse_preprocessing else source
         advance(1)
     seconds = time.monotonic() - started
     give_back()
@@ -114,6 +120,8 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
         artifacts = with_fidelity(artifacts, made, images, progress)
     tell_of_doubts(artifacts, source, progress)
     tell_of_accuracy(source, dataset, progress)
+    if judged is not None and (cause := likely_cause(source.model, judged, artifacts[0].top1, source.metadata.labels)):
+        progress.note(cause)
     content, calibrated = b"", None
     if statistics and quantizing:
         content = table_bytes(statistics)

@@ -16,6 +16,7 @@ from edge_se.data.calibration import bundled
 from edge_se.data.images import Images
 from edge_se.data.leaks import contents_of
 from edge_se.evaluation.accuracy import remember
+from edge_se.graph.fusing import normalised_bytes, with_fused_preprocessing
 from edge_se.graph.metadata import write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source import Source
@@ -47,6 +48,18 @@ def with_folded_excitations(source: Source, images: Images, held_out: Images, bu
                   f"({low:+.2f} to {high:+.2f}), {told['flips']} flips on {told['n']:,} images of {told['held_out']}")
     return replace(source, name=name, model=OnnxModel.of(proto), origin=source.origin | {"gates": told},
                    reference=None)
+
+
+def fused(source: Source, progress: Progress) -> Source:
+    """`source` with a graph that takes bytes; `origin` keeps the preprocessing that went into it."""
+    how, made = source.metadata.preprocessing, with_fused_preprocessing(source.model)
+    told = {key: value for key, value in how.document().items() if key != "labels"}
+    if not made.exact:
+        progress.note("the image is read by more than one convolution, so it is normalised in front of them: INT8 "
+                      "rounds pixels there as it does without --fuse-preprocessing")
+    before = source.reference
+    return replace(source, model=made.model, origin=source.origin | {"fused_preprocessing": told},
+                   reference=before and (lambda images: before(normalised_bytes(images, how))))
 
 
 @dataclass(frozen=True, kw_only=True)

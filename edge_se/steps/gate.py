@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edge_se.core.arguments import PathLike, path_of, text_of
-from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, not_cifar10, read_build
+from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, read_build
 from edge_se.core.errors import ArtifactError, EdgeSeError
 from edge_se.core.outputs import document, require_file
 from edge_se.core.progress import SILENT, Progress
-from edge_se.data import cifar10
 from edge_se.data.class_names import names_in
-from edge_se.data.dataset import Dataset, require_dataset
+from edge_se.data.dataset import require_dataset
 from edge_se.data.images import Images
-from edge_se.data.leaks import require_not_calibrated_on
-from edge_se.data.preprocessing import CIFAR10
 from edge_se.evaluation import baseline as baselines
+from edge_se.evaluation.detective import likely_cause
 from edge_se.evaluation.gate import SEVERITY
-from edge_se.evaluation.limits import floor_verdicts, latency_verdicts, size_verdicts, worst
+from edge_se.evaluation.limits import floor_verdicts, latency_verdicts, share_verdicts, size_verdicts, worst
 from edge_se.evaluation.looks import Outcome, Rule, outcomes
 from edge_se.evaluation.sequential import LOOKS, looks
 from edge_se.evaluation.settings import NOTHING, Settings, given, read_settings
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.steps.export_images import described_images, outputs_of
+from edge_se.steps.export_images import described_images
+from edge_se.steps.judged import judged_images
 
 SCHEMA = "edge-se/gate/1"
 
@@ -50,8 +48,8 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
         require_file(baseline or baselines.FOLDER / f"{build.model}.json", document("gate-baseline"), "--baseline")
     fp32, candidates = _files(build)
     beside = _limits(fp32, candidates, settings, bench)
-    build, test = _judged_images(build, fp32, require_dataset(
-        data, names=names_in(str(labels)) if labels else (), split=split, skip_broken=skip_broken))
+    build, test = judged_images(build, require_dataset(
+        data, names=names_in(str(labels)) if labels else (), split=split, skip_broken=skip_broken), "the gate judges")
     old = baselines.read_baseline(baseline, model=build.model, dataset_sha256=test.sha256) if (
         baseline and not update_baseline) else None
     plan = looks(len(test), settings.level, LOOKS if settings.sequential else 1)
@@ -62,6 +60,9 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
     if settings.min_top1 is not None:
         rights = {outcome.artifact.file: outcome.right for outcome in results}
         beside["floor"] = floor_verdicts(rights, candidates, settings.min_top1, settings.level)
+    cause = likely_cause(OnnxModel.read(check_file(build, fp32)), test, top.fp32_top1, build.labels)
+    if cause:
+        progress.note(cause)
     overall = worst([top.judgement.verdict, *(row["verdict"] for rows in beside.values() for row in rows)])
     if update_baseline:
         _write_baseline(baseline, build, test, results, progress)
@@ -69,7 +70,8 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
             "alpha": settings.level, "confidence": 1 - 2 * settings.level, "interval": "Tango score",
             "preset": settings.preset, "config": source, "design": "sequential" if len(plan) > 1 else "fixed",
             "images": len(test), "data": described_images(test), "overall": overall, **top.row(),
-            "targets": [outcome.row() for outcome in results], **beside}
+            "targets": [outcome.row() for outcome in results],
+            **({"likely_cause": cause} if cause else {}), **beside}
 
 
 def _require_whole(settings: Settings, bench: Path | None, baseline: Path | None, update: bool) -> None:
@@ -83,8 +85,12 @@ def _require_whole(settings: Settings, bench: Path | None, baseline: Path | None
     if settings.max_latency_ratio is not None and bench is None:
         raise EdgeSeError("no measurement to judge", where="--max-latency-ratio",
                           fix="give --bench with a document that `edge-se bench --out FILE` wrote")
-    if bench is not None and settings.max_latency_ratio is None:
-        raise EdgeSeError("no limit to judge it by", where="--bench", fix="give --max-latency-ratio")
+    if settings.min_int8_share is not None and bench is None:
+        raise EdgeSeError("no engine to judge", where="--min-int8-share",
+                          fix="give --bench with a document that `edge-se bench --explain --out FILE` wrote")
+    if bench is not None and settings.max_latency_ratio is None and settings.min_int8_share is None:
+        raise EdgeSeError("no limit to judge it by", where="--bench", fix="give --max-latency-ratio or "
+                          "--min-int8-share")
 
 
 def _files(build: Build) -> tuple[Artifact, list[Artifact]]:
@@ -96,29 +102,13 @@ def _files(build: Build) -> tuple[Artifact, list[Artifact]]:
     return fp32, candidates
 
 
-def _judged_images(build: Build, fp32: Artifact, dataset: Dataset) -> tuple[Build, Images]:
-    """The images, and the build with names of its classes, which may be those of the data set.
-
-    Raises ArtifactError for a build that CIFAR-10, found by default, says nothing of.
-    """
-    model = OnnxModel.read(check_file(build, fp32))
-    how = model.metadata.preprocessing if model.metadata else CIFAR10
-    if dataset.cifar and build.labels != cifar10.CLASSES:
-        raise ArtifactError(f"{not_cifar10(build)}, and the gate judges on CIFAR-10", where=build.folder,
-                            fix="give labelled images of its classes with --data; --labels cifar10 of `edge-se export` "
-                                "says that a file is a CIFAR-10 classifier")
-    images = dataset.judged(how, outputs_of(model))
-    assert images.labels is not None
-    require_not_calibrated_on((build.calibration or {}).get("contents"), images, build.folder)
-    numbers = tuple(str(index) for index in range(outputs_of(model) or int(images.labels.max()) + 1))
-    return replace(build, labels=how.labels or dataset.labels or dataset.classes or numbers), images
-
-
 def _limits(fp32: Artifact, candidates: list[Artifact], settings: Settings,
             bench: Path | None) -> dict[str, list[dict[str, Any]]]:
     rows = {}
     if settings.max_latency_ratio is not None and bench is not None:
         rows["latency"] = latency_verdicts(fp32, candidates, settings.max_latency_ratio, bench)
+    if settings.min_int8_share is not None and bench is not None:
+        rows["int8_share"] = share_verdicts(candidates, settings.min_int8_share, bench)
     if settings.max_size_ratio is not None:
         rows["size"] = size_verdicts(fp32, candidates, settings.max_size_ratio)
     return rows

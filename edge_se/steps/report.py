@@ -14,7 +14,9 @@ from edge_se.core.outputs import MARKDOWN, PAGE, require_file
 from edge_se.core.outputs import document as document_kind
 from edge_se.core.progress import SILENT, Progress
 from edge_se.core.whole import require_whole
-from edge_se.data import cifar10, splits
+from edge_se.data import cifar10
+from edge_se.data.class_names import names_in
+from edge_se.data.dataset import Dataset, find_dataset
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.evaluation.gate import ALPHA, MAX_DROP
 from edge_se.graph.onnx_model import OnnxModel
@@ -32,6 +34,7 @@ from edge_se.reporting.report.inputs import (
 )
 from edge_se.reporting.report.page import page, require_page
 from edge_se.reporting.report.text import text
+from edge_se.steps.judged import judged_images
 
 BENCH = "bench.json"
 FLOAT32_LIMIT = 2.0**128
@@ -40,11 +43,13 @@ FLOAT32_LIMIT = 2.0**128
 def report(builds: Sequence[str] = (), *, bench: Sequence[Path | Mapping[str, Any]] = (),
            sensitivity: Sequence[Path] = (), robustness: Sequence[Path] = (), html: Path | None = None,
            markdown: Path | None = None, out: Path | None = None, max_drop: float = MAX_DROP, alpha: float = ALPHA,
-           data: Path | None = None, progress: Progress = SILENT) -> dict[str, Any]:
+           data: Path | None = None, labels: Path | None = None, split: str | None = None, skip_broken: bool = False,
+           progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `report --json`, written to those of `html`, `markdown` and `out` (JSON) that are given.
 
     `bench`: files of `bench --out`, or such documents. Without, a bench.json in a build's folder is taken. Verdicts,
-    drops by class and flipped images are made where CIFAR-10 is at hand. Raises EdgeSeError for what cannot be read,
+    drops by class and flipped images are made on labelled images: those of `data`, or CIFAR-10's for its classifiers.
+    Raises EdgeSeError for what cannot be read,
     before anything is evaluated.
     """
     if not 0 <= max_drop <= 100:
@@ -63,9 +68,8 @@ def report(builds: Sequence[str] = (), *, bench: Sequence[Path | Mapping[str, An
                for source in bench or _beside(opened)]
     sensitivities = [(path.name, read_given(Sensitivity, path)) for path in sensitivity]
     robust = [(path.name, read_given(Robustness, path)) for path in robustness]
-    cifar = cifar10.find(data) if any(build.labels == cifar10.CLASSES for build in opened) else None
-    test = splits.load("test", cifar) if cifar else None
-    materials = [_material(name, build, test, progress) for name, build in zip(_names(opened), opened)]
+    dataset = find_dataset(data, names=names_in(str(labels)) if labels else (), split=split, skip_broken=skip_broken)
+    materials = [_material(name, build, dataset, progress) for name, build in zip(_names(opened), opened)]
     document = report_document(materials, benches=benches, sensitivities=sensitivities, robust=robust,
                                margin_pp=max_drop, alpha=alpha)
     if html:
@@ -96,14 +100,14 @@ def _names(builds: list[Build]) -> list[str]:
     return [name if same[name] == 1 else f"{name} {position}" for position, name in enumerate(names, 1)]
 
 
-def _material(name: str, build: Build, test: splits.ImageSet | None, progress: Progress) -> Material:
+def _material(name: str, build: Build, dataset: Dataset | None, progress: Progress) -> Material:
     """Every file is checked against its hash: a report on altered files would be worthless."""
     models = {item.file: OnnxModel.read(check_file(build, item), precision=item.precision, target=item.target)
               for item in build.artifacts}
     fp32 = build.find("fp32")
     predictions = None
-    if test is not None and build.labels == cifar10.CLASSES and fp32 is not None:
-        logits = {}
+    if dataset is not None and fp32 is not None and (dataset.cifar is None or build.labels == cifar10.CLASSES):
+        (build, test), logits = judged_images(build, dataset, "verdicts are"), {}
         for file, model in models.items():
             with progress.task(f"evaluating {file} of {name}", len(test)) as advance:
                 logits[file] = logits_of(model, test, advance)

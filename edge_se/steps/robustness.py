@@ -10,20 +10,23 @@ from numpy.typing import NDArray
 
 from edge_se.core import environment
 from edge_se.core.arguments import Names, PathLike, names_of, path_of, text_of
-from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, not_cifar10, read_build
-from edge_se.core.errors import ArtifactError, EdgeSeError, ModelError, did_you_mean
+from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, read_build
+from edge_se.core.errors import EdgeSeError, ModelError
 from edge_se.core.progress import SILENT, Progress
 from edge_se.core.whole import require_whole
-from edge_se.data import cifar10, splits
-from edge_se.data.corruptions import CORRUPTIONS, SEVERITIES, corrupted, corruption_of
-from edge_se.data.splits import ImageSet
+from edge_se.data.class_names import names_in
+from edge_se.data.contents import TRAIN
+from edge_se.data.corrupted_images import corrupted
+from edge_se.data.corruptions import CORRUPTIONS, SEVERITIES, corruption_of, published_for
+from edge_se.data.dataset import require_dataset
+from edge_se.data.images import Images, Labels
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.evaluation.judges import measured_by
 from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.steps.judged import judged_images
 
 SCHEMA = "edge-se/robustness/1"
-SPLITS = ("test", "validation")
 CLEAN = "clean"
 ALPHA = 0.025  # of either end of an interval
 TELLING = 10  # images; of fewer that are not all equal a normal interval would be too short
@@ -31,26 +34,32 @@ Predictions = NDArray[np.intp]
 Condition = tuple[str, int]  # (corruption, severity); (CLEAN, 0) is the image as it is
 
 
-def robustness(model: PathLike | None = None, *, split: str = "test", images: int | None = None,
+def robustness(model: PathLike | None = None, *, split: str | None = None, images: int | None = None,
                corruptions: Names | None = None, severities: Sequence[int] | None = None, seed: int = 0,
-               data: PathLike | None = None, progress: Progress = SILENT) -> dict[str, Any]:
+               data: PathLike | None = None, labels: PathLike | None = None, skip_broken: bool = False,
+               progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `robustness --json`: top-1 of each file of a build on clean and on corrupted images.
 
-    `split` is `test` for final figures or `validation` to choose by; `images`: its first ones, default all. Drops are
-    against FP32 on the same corrupted images. Raises EdgeSeError before anything is evaluated.
+    `data` is CIFAR-10 or labelled images of the user. `split` is `test` (the default where there is one) for final
+    figures or `validation` to choose by; `images`: its first ones, default all. Drops are against FP32 on the same
+    corrupted images, whose strengths are those published for the nearest size.
+    Raises EdgeSeError before anything is evaluated.
     """
     conditions, data = _conditions(names_of(corruptions), severities), path_of(data)
     _require_sensible(split, images, seed)
     build = read_build(locate_build(text_of(model)))
     models = _models(build)
-    whole = splits.load(split, cifar10.require(data))
+    dataset = require_dataset(data, names=names_in(str(labels)) if labels else (), split=split,
+                              skip_broken=skip_broken)
+    build, whole = judged_images(build, dataset, "images are corrupted")
     chosen = whole.first(images or len(whole))
     assert chosen.labels is not None
     hashes, answers = _answers(build, models, chosen, conditions, seed, progress)
     fp32, *others = sorted(build.artifacts, key=lambda item: item.label != "fp32")
     items = (fp32, *others)
-    return {"schema": SCHEMA, "model": build.model, "split": split, "dataset": chosen.name,
-            "dataset_sha256": chosen.sha256, "n": len(chosen), "seed": seed, "confidence": 1 - 2 * ALPHA,
+    return {"schema": SCHEMA, "model": build.model, "split": chosen.split, "dataset": chosen.name,
+            "dataset_sha256": chosen.sha256, "n": len(chosen), "seed": seed,
+            "strengths_of": published_for(chosen.shape[1:]), "confidence": 1 - 2 * ALPHA,
             "intervals": {"top1": "Wilson score", "drop": "Tango score",
                           "overall": "normal, of the means of each image over all conditions"},
             "files": [{"file": item.file, "label": item.label, "precision": item.precision, "target": item.target,
@@ -58,7 +67,7 @@ def robustness(model: PathLike | None = None, *, split: str = "test", images: in
             "strengths": {name: CORRUPTIONS[name].about for name, _ in conditions if name != CLEAN},
             "conditions": [{
                 "corruption": name, "severity": severity, "images_sha256": hashes[name, severity],
-                "strength": [] if name == CLEAN else list(CORRUPTIONS[name].strengths[severity - 1]),
+                "strength": [] if name == CLEAN else list(CORRUPTIONS[name].strength(severity, chosen.shape[1:])),
                 "files": [_row(item, fp32, answers[name, severity], chosen.labels) for item in items],
             } for name, severity in conditions],
             "overall": [_overall(item, fp32, answers, chosen.labels) for item in items],
@@ -84,9 +93,9 @@ def _conditions(names: Sequence[str] | None, severities: Sequence[int] | None) -
     return [(CLEAN, 0), *((name, level) for name in CORRUPTIONS if name in wanted for level in levels)]
 
 
-def _require_sensible(split: str, images: int | None, seed: int) -> None:
-    if split not in SPLITS:
-        raise EdgeSeError(f"'{split}' is no split to judge on", where="--split", fix=did_you_mean(split, SPLITS))
+def _require_sensible(split: str | None, images: int | None, seed: int) -> None:
+    if split == TRAIN:
+        raise EdgeSeError(f"'{split}' is no split to judge on", where="--split", fix="give test or validation")
     if images is not None and images < 1:
         raise EdgeSeError(f"{images} images cannot be judged on", where="--images", fix="give at least 1")
     if seed < 0:
@@ -96,17 +105,11 @@ def _require_sensible(split: str, images: int | None, seed: int) -> None:
 def _models(build: Build) -> dict[str, OnnxModel]:
     """Every file of the build, checked against its hash; ArtifactError when drops cannot be computed."""
     require_whole(build)
-    if build.find("fp32") is None:
-        raise ArtifactError("holds no FP32 file to compare with", where=build.folder, fix="export again")
-    if build.labels != cifar10.CLASSES:
-        raise ArtifactError(f"{not_cifar10(build)}, and only CIFAR-10's images are corrupted", where=build.folder,
-                            fix="give a build of a CIFAR-10 model; --labels cifar10 of `edge-se export` says that a "
-                                "file is one")
     return {item.file: OnnxModel.read(check_file(build, item), precision=item.precision, target=item.target)
             for item in build.artifacts}
 
 
-def _answers(build: Build, models: dict[str, OnnxModel], images: ImageSet, conditions: list[Condition], seed: int,
+def _answers(build: Build, models: dict[str, OnnxModel], images: Images, conditions: list[Condition], seed: int,
              progress: Progress) -> tuple[dict[Condition, str], dict[Condition, dict[str, Predictions]]]:
     """SHA-256 of the images of each condition, and what each file answers to them."""
     hashes, answers = {}, {}
@@ -125,7 +128,7 @@ def _answers(build: Build, models: dict[str, OnnxModel], images: ImageSet, condi
     return hashes, answers
 
 
-def _row(item: Artifact, fp32: Artifact, answers: dict[str, Predictions], labels: NDArray[np.uint8]) -> dict[str, Any]:
+def _row(item: Artifact, fp32: Artifact, answers: dict[str, Predictions], labels: Labels) -> dict[str, Any]:
     """One file under one condition. Percent and percentage points; FP32 has no drop."""
     own, n = answers[item.file], len(labels)
     right = int((own == labels).sum())
@@ -141,7 +144,7 @@ def _row(item: Artifact, fp32: Artifact, answers: dict[str, Predictions], labels
 
 
 def _overall(item: Artifact, fp32: Artifact, answers: dict[Condition, dict[str, Predictions]],
-             labels: NDArray[np.uint8]) -> dict[str, Any]:
+             labels: Labels) -> dict[str, Any]:
     """Means over all corrupted conditions; `excess_pp`: points lost on these beyond those lost on clean images.
 
     An image is one unit, however many conditions it is seen under: its answers depend on each other.

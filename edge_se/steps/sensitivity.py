@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from edge_se.backends.base import Device
@@ -12,7 +13,8 @@ from edge_se.core.artifacts import Build, check_file, locate_build, read_build
 from edge_se.core.errors import ArtifactError
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import calibration as calibration_sets
-from edge_se.data import cifar10, splits
+from edge_se.data import cifar10
+from edge_se.data.dataset import Dataset, find_dataset
 from edge_se.data.images import Images
 from edge_se.data.preprocessing import CIFAR10, Preprocessing
 from edge_se.graph.onnx_model import OnnxModel
@@ -21,6 +23,7 @@ from edge_se.quantization.sensitivity import sensitivity as measure_units
 from edge_se.quantization.table import FILE as TABLE
 from edge_se.quantization.table import read_table
 from edge_se.quantization.targets import target_of
+from edge_se.steps.export_images import outputs_of
 
 SCHEMA = "edge-se/sensitivity/1"
 IMAGES = 1000
@@ -28,28 +31,26 @@ USUAL = "mse"  # the method where the build has no INT8 file
 
 
 def sensitivity(model: PathLike | None = None, *, target: str = "cpu", method: str | None = None, images: int = IMAGES,
-                calibration: PathLike | None = None, data: PathLike | None = None,
+                calibration: PathLike | None = None, data: PathLike | None = None, skip_broken: bool = False,
                 progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `sensitivity --json`: each unit of a build quantized alone, against FP32.
 
-    Ranges are those of the build's own calibration, by its own method unless `method` names another. A CIFAR-10
-    classifier is judged on the first `images` of the 5,000 validation images where CIFAR-10 is at hand; every other net
-    on the images of `calibration`, else on those that the build was calibrated on, prepared as the build says.
+    Ranges are those of the build's own calibration, by its own method unless `method` names another. Units are judged
+    on `images` held-out images of `data`, which a CIFAR-10 classifier has by default where CIFAR-10 is at hand; without
+    it on the images of `calibration`, else on those that the build was calibrated on, prepared as the build says.
     """
     data, build = path_of(data), read_build(locate_build(text_of(model)))
     fp32 = build.find("fp32")
     if fp32 is None:
         raise ArtifactError("holds no FP32 file", where=build.folder, fix="export again")
     loaded = OnnxModel.read(check_file(build, fp32))
-    rules, cifar = target_of(target), cifar10.find(data)
+    rules, dataset = target_of(target), find_dataset(data, skip_broken=skip_broken)
     how = loaded.metadata.preprocessing if loaded.metadata else CIFAR10
     method = _method(build, target) if method is None else method
-    if cifar and _is_cifar10(build, how) and calibration is None:
-        judged: Images = splits.load("validation", cifar).seen_by(how)
-    else:
-        judged = _calibration_images(build, calibration, cifar, how)
-    judged = judged.first(images)
-    statistics = _statistics(build, loaded, calibration, cifar, how, progress)
+    is_judged = dataset is not None and calibration is None and dataset.judges(replace(how, labels=build.labels))
+    held_out = dataset.held_out(how, outputs_of(loaded)) if dataset and is_judged else None
+    judged = (held_out or _calibration_images(build, calibration, dataset, how)).sample(images)
+    statistics = _statistics(build, loaded, calibration, dataset, how, progress)
     runs_here = OnnxModel(content=loaded.content, precision="int8", target=target)
     backend, reasons = first_that_runs(runs_here, Device())
     if backend is None:
@@ -73,12 +74,13 @@ def _is_cifar10(build: Build, how: Preprocessing) -> bool:
     return build.labels == cifar10.CLASSES and how.size == CIFAR10.size
 
 
-def _calibration_images(build: Build, named: PathLike | None, cifar: cifar10.Cifar10 | None,
-                        how: Preprocessing) -> Images:
+def _calibration_images(build: Build, named: PathLike | None, dataset: Dataset | None, how: Preprocessing) -> Images:
     """Those that are named, else those of the build where they are still what it was calibrated on."""
+    cifar, told = dataset.cifar if dataset else None, build.calibration or {}
     if named is not None:
         return calibration_sets.load(str(named), cifar, how)
-    told = build.calibration or {}
+    if dataset and not cifar:
+        return dataset.calibration(how)
     if told.get("name") in calibration_sets.bundled():
         return calibration_sets.load(str(told["name"]), cifar, how)
     if not told or _is_cifar10(build, how):  # the bundled images are of the kind that it was trained on
@@ -87,12 +89,12 @@ def _calibration_images(build: Build, named: PathLike | None, cifar: cifar10.Cif
                         fix="give these or other images with --calibration")
 
 
-def _statistics(build: Build, model: OnnxModel, named: PathLike | None, cifar: cifar10.Cifar10 | None,
+def _statistics(build: Build, model: OnnxModel, named: PathLike | None, dataset: Dataset | None,
                 how: Preprocessing, progress: Progress) -> Statistics:
     """What the export saved, else collected now."""
     table = build.folder / TABLE
     if table.is_file():
         return read_table(table, model, how)
-    images = _calibration_images(build, named, cifar, how)
+    images = _calibration_images(build, named, dataset, how)
     with progress.task(f"calibrating on {images.name}", len(images)) as advance:
         return collect(model, images, advance)

@@ -66,7 +66,7 @@ def test_without_the_zoos_weights_it_says_so(zoo, monkeypatch, tmp_path):
 
 
 def test_without_torch_it_says_how_to_get_it(zoo, monkeypatch):
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(module, "importable", lambda name: False)
     assert "pip install 'edge-se[torch]'" in EAGER.why_not(zoo, Device())
     with pytest.raises(UnavailableError, match="torch is not installed"), EAGER.open(zoo, Device()):
         pass

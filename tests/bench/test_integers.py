@@ -84,6 +84,7 @@ def rows(tiny_build, random_images):
         for target in TARGETS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_some_runtime_has_the_exact_answers_of_each_form(rows, target):
     assert set(rows[target]) == set(RUNTIMES)
@@ -91,6 +92,7 @@ def test_some_runtime_has_the_exact_answers_of_each_form(rows, target):
     assert flips <= 1 and decibels > FORMS[target]
 
 
+@pytest.mark.slow
 def test_tensorrt_files_are_simulated_without_the_rounding_of_their_biases(rows, tiny_build, random_images, tmp_path,
                                                                           monkeypatch):
     assert rows["tensorrt"]["without WeightBiasQuantization"][1] > rows["tensorrt"]["default"][1]
@@ -103,8 +105,9 @@ def test_tensorrt_files_are_simulated_without_the_rounding_of_their_biases(rows,
         rows["tensorrt"]["without WeightBiasQuantization"][1], abs=1.0)
 
 
+@pytest.mark.slow
 def test_the_judge_of_each_form_has_as_few_flips_as_any(rows):
     judged = {"cpu": "default", "openvino": "hint f32", "tensorrt": "without WeightBiasQuantization",
-              "tensorrt-fp16": "as written"}
+              "tensorrt-fp16": "hint f32"}
     for target, how in judged.items():
         assert rows[target][how][0] <= min(flips for flips, _ in rows[target].values()) + 1

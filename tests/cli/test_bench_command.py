@@ -81,7 +81,7 @@ def test_bench_all_takes_every_runtime_and_says_why_others_cannot(bench, monkeyp
 def test_bench_all_goes_on_without_a_provider_that_does_not_start(bench, monkeypatch):
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("CUDA is really here")
-    monkeypatch.setattr(torch_backend, "find_spec", lambda name: None)
+    monkeypatch.setattr(torch_backend, "installed", lambda: False)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     document, notes = bench("--backend", "all", "--precision", "fp32")
     assert "onnxruntime" in {row["backend"] for row in document["measurements"]}
@@ -130,7 +130,7 @@ def test_bench_of_several_builds_is_one_run_with_its_report(built, other, tmp_pa
 
 
 def test_bench_of_several_builds_says_once_what_holds_for_all(built, other, capsys, monkeypatch):
-    monkeypatch.setattr(torch_backend, "find_spec", lambda name: None)
+    monkeypatch.setattr(torch_backend, "installed", lambda: False)
     assert run("bench", "--model", f"{built},{other}", *QUICK, "--backend", "all", "--precision", "fp32") == 0
     assert capsys.readouterr().err.count("not here, so not timed: ") == 1
 
@@ -181,7 +181,7 @@ def test_bench_with_the_referee(bench):
 
 
 def test_bench_without_the_referee_installed(bench, monkeypatch):
-    monkeypatch.setattr(referee, "find_spec", lambda name: None)
+    monkeypatch.setattr(referee, "importable", lambda name: False)
     assert "pip install 'edge-se[referee]'" in bench("--referee", expect=2)[1]
 
 

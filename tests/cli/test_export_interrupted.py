@@ -1,5 +1,6 @@
 """An export that is interrupted says what is kept and how to go on; the same command then does."""
 
+import importlib
 import json
 import os
 import signal
@@ -79,3 +80,16 @@ def test_while_files_are_written_and_after(export, monkeypatch, capsys):
         assert export("--effort", "quick", "--bundle") == 130
     assert f"build/mine is written, and whole. {GO_ON}" in capsys.readouterr().err
     assert export("--effort", "quick", "--bundle") == 0
+
+
+@pytest.mark.parametrize(("module", "command"), [
+    ("edge_se.steps.gate", ("gate", "--model", "nothing")), ("edge_se.steps.sensitivity", ("sensitivity",)),
+    ("edge_se.steps.robustness", ("robustness", "--severities", "1"))])
+@pytest.mark.parametrize("quiet", [False, True])
+def test_whoever_evaluates_says_that_the_cache_is_kept(monkeypatch, capsys, module, command, quiet):
+    monkeypatch.setattr(importlib.import_module(module), command[0], interrupting(signal.SIGTERM))
+    with pytest.raises(SystemExit) as exit_:
+        main([*command, *(["--quiet"] if quiet else [])])
+    said = capsys.readouterr().err
+    assert exit_.value.code == 130 and said.endswith("interrupted\n")
+    assert (f"nothing was written. {GO_ON}" in said) is not quiet

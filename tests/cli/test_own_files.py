@@ -107,3 +107,29 @@ def test_a_bundle_is_replaced_but_for_what_somebody_put_into_it(here, capsys) ->
     assert run(*asked) == 2
     assert "photo.png: would be removed" in capsys.readouterr().err
     assert (here / "out" / "bundle" / "photo.png").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    (("--calibration", "nothing"), "unknown calibration set 'nothing'"),
+    (("--calibration", "synthetic-265"), "did you mean 'synthetic-256'?"),
+    (("--calibration", "notes.txt"), "unknown calibration set 'notes.txt'")])
+def test_a_calibration_set_that_is_none_is_told_before_the_model_is_read(here, capsys, monkeypatch, options, says):
+    monkeypatch.setattr("edge_se.steps.export.load_source", lambda *arguments: pytest.fail("read"))
+    assert run("export", "--model", "model.onnx", "--int8", "--quiet", *options) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("arguments", "files"), [
+    (("gate", "--plan", "--max-drop", "0.5"), {"--out": "p.json"}),
+    (("report", "built"), {"--markdown": "r.md", "--out": "r.json"}),
+    (("bench", "--model", "built", "--estimate", "orin-nano-8gb"), {"--out": "b.json"})])
+def test_what_was_written_is_said_but_for_quiet(here, capsys, arguments, files) -> None:
+    assert run(*EXPORT, "--model", "model.onnx", "--out", "built") == 0
+    options = [word for option in files.items() for word in option]
+    for quiet in ([], ["--quiet"]):
+        capsys.readouterr()
+        assert run(*arguments, *options, *quiet) == 0
+        said = capsys.readouterr()
+        told = [line for line in said.err.splitlines() if line.startswith("written to ")]
+        assert told == [f"written to {name}" for name in ([] if quiet else files.values())]
+        assert "written to" not in said.out and all((here / name).stat().st_size for name in files.values())

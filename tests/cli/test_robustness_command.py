@@ -5,7 +5,6 @@ import json
 import pytest
 
 from edge_se.cli import main
-from edge_se.data import cifar10, splits
 from edge_se.reporting.report.views import APART
 
 FILES = 3
@@ -23,10 +22,11 @@ def built(tiny_build):
 
 
 @pytest.fixture
-def with_images(monkeypatch, random_images):
+def with_images(instead_of_cifar10):
     """Random images in the place of CIFAR-10."""
-    monkeypatch.setattr(cifar10, "require", lambda data: cifar10.Cifar10(root=data, binary=True))
-    monkeypatch.setattr(splits, "load", lambda split, cifar: random_images(40, split))
+    from edge_se.steps import robustness
+
+    instead_of_cifar10(robustness, 40)
 
 
 def test_it_prints_tables_and_writes_the_document(built, with_images, tmp_path, capsys) -> None:

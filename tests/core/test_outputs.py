@@ -1,6 +1,7 @@
 """What may be written over: our own documents and builds, never a user's file, never what is being read."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,3 +104,16 @@ def test_a_link_to_what_is_read_counts_as_it(tmp_path):
     (tmp_path / "out" / "fp32.onnx").symlink_to(tmp_path / "mine.onnx")
     with pytest.raises(ArtifactError, match="the command reads it"):
         require(tmp_path / "out", tmp_path / "mine.onnx")
+
+
+@pytest.mark.parametrize("place", ["/proc/new", "{here}/file/new"])
+def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path, place):
+    (tmp_path / "file").write_text("mine")
+    there = Path(place.format(here=tmp_path))
+    with pytest.raises(ArtifactError, match=r"new: cannot be written .*; check the rights of .*, or choose another"):
+        require(there)
+    with pytest.raises(ArtifactError, match=r"x\.json: cannot be written .*, or choose another file with --html"):
+        outputs.require_file(there / "x.json", BENCH, "--html")
+    outputs.require_file(Path("/dev/null"), BENCH, "--html")
+    require(tmp_path / "not" / "yet" / "there")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

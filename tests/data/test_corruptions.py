@@ -8,8 +8,12 @@ from PIL import Image
 
 from edge_se.core.errors import DataError
 from edge_se.data import corruptions, splits
-from edge_se.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt, corrupted, disk
+from edge_se.data.corrupted_images import corrupted
+from edge_se.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt, disk, published_for
+from edge_se.data.dataset import open_dataset
+from edge_se.data.preprocessing import Preprocessing
 
+CIFAR10_PIXELS = Preprocessing(size=(32, 32), mean=(0.0,) * 3, std=(1.0,) * 3)
 NOISES = ("gaussian_noise", "shot_noise", "impulse_noise")
 
 
@@ -29,7 +33,7 @@ def test_an_image_looks_the_same_whatever_is_beside_it(name, random_images, monk
     assert whole.dtype == np.uint8 and whole.shape == pixels.shape and (whole != pixels).any()
     assert (pixels == before).all()
     np.testing.assert_array_equal(corrupt(pixels[:7], name, 3), whole[:7])
-    np.testing.assert_array_equal(corrupt(pixels[7:], name, 3, first=7), whole[7:])
+    np.testing.assert_array_equal(corrupt(pixels[7:], name, 3, positions=np.arange(7, 20)), whole[7:])
     monkeypatch.setattr(corruptions, "CHUNK", 3)
     np.testing.assert_array_equal(corrupt(pixels, name, 3), whole)
 
@@ -135,3 +139,58 @@ def test_photographs_are_changed_as_much_as_by_the_published_code(name, apart, c
     pixels = splits.load("validation", cifar).pixels[:1000]
     for severity, published in zip((1, 5), apart):
         assert distance(corrupt(pixels, name, severity), pixels) == pytest.approx(published, rel=0.02)
+
+
+@pytest.mark.parametrize(("size", "published", "noise", "quality", "radius"), [
+    ((8, 8), "CIFAR-10-C", 0.04, 80, 0.3), ((45, 60), "CIFAR-10-C", 0.04, 80, 0.3),
+    ((46, 46), "Tiny-ImageNet-C", 0.04, 65, 0.5), ((119, 500), "Tiny-ImageNet-C", 0.04, 65, 0.5),
+    ((120, 120), "ImageNet-C", 0.08, 25, 3), ((224, 224), "ImageNet-C", 0.08, 25, 3)])
+def test_strengths_are_those_published_for_the_nearest_size(size, published, noise, quality, radius) -> None:
+    assert published_for(size) == published
+    assert CORRUPTIONS["gaussian_noise"].strength(1, size) == (noise,)
+    assert CORRUPTIONS["jpeg_compression"].strength(1, size) == (quality,)
+    assert CORRUPTIONS["defocus_blur"].strength(1, size)[0] == radius
+    for corruption in CORRUPTIONS.values():  # each worse than the one before
+        assert len({corruption.strength(level, size) for level in SEVERITIES}) == len(SEVERITIES)
+
+
+@pytest.mark.parametrize(("radius", "smoothing", "side"), [(1.5, 0.1, 7), (3, 0.1, 17), (8, 0.5, 17), (10, 0.5, 21)])
+def test_a_disk_is_round_even_and_weighs_one(radius, smoothing, side) -> None:
+    found = disk(radius, smoothing)
+    assert found.shape == (side, side) and found.dtype == np.float32
+    assert found.sum() == pytest.approx(1, abs=2e-2)  # the mirrored border of the largest takes a little of each side
+    for other in (found.T, found[::-1], found[:, ::-1]):
+        np.testing.assert_allclose(found, other, atol=1e-8)
+    assert found[side // 2, side // 2] == pytest.approx(1 / (np.pi * radius**2), rel=0.35)
+
+
+@pytest.mark.parametrize("severity", [1, 5])
+def test_a_large_blur_is_the_sum_over_its_disk(random_images, severity) -> None:
+    pixels = random_images(1, size=120).pixels
+    kernel = disk(*CORRUPTIONS["defocus_blur"].large[severity - 1])
+    border = len(kernel) // 2
+    light = np.pad(pixels / 255, ((0, 0), (0, 0), (border, border), (border, border)), mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(light, kernel.shape, axis=(2, 3))
+    expected = np.einsum("nchwij,ij->nchw", windows, kernel.astype(np.float64)) * 255
+    found = corrupt(pixels, "defocus_blur", severity)
+    assert np.abs(found - np.floor(np.clip(expected, 0, 255))).max() <= 1 and np.abs(found - expected).max() <= 1.01
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_images_that_are_decoded_when_needed_look_like_held_ones(name, random_images, tmp_path) -> None:
+    held = random_images(12)
+    for index, pixels in enumerate(held.pixels):
+        folder = tmp_path / "test" / f"class {held.labels[index]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.transpose(1, 2, 0)).save(folder / f"{index}.png")
+    (tmp_path / "train").mkdir()
+    images = open_dataset(tmp_path).split("test", CIFAR10_PIXELS)
+    order = [int(images.records.name(index).rpartition("/")[2][:-4]) for index in range(12)]
+    reference, found = corrupted(held.take(order), name, 2, seed=4), corrupted(images, name, 2, seed=4)
+    assert found.name == f"{images.name}+{name}-2" and len(found) == 12 and found.split == "test"
+    np.testing.assert_array_equal(np.concatenate(list(found.pixel_batches(5))), reference.pixels)
+    np.testing.assert_array_equal(found.take([7, 0]).image(0), reference.pixels[7])
+    assert found.sha256 == corrupted(images, name, 2, seed=4).sha256 != corrupted(images, name, 2, seed=5).sha256
+    assert found.take([7, 0]).sha256 != found.take([0, 7]).sha256
+    with pytest.raises(DataError, match="severity 6"):
+        corrupted(images, name, 6)

@@ -88,6 +88,9 @@ class Engine:
     def get_tensor_shape(self, name):
         return (-1, *self.shape[1:])
 
+    def get_tensor_dtype(self, name):
+        return "DataType.UINT8" if name == "input" and self.shape[-1] == 3 else "DataType.FLOAT"  # NHWC: from a camera
+
     def get_tensor_profile_shape(self, name, profile):
         return [self.shape] * 3
 
@@ -114,7 +117,8 @@ class Context:
         self._addresses[name] = address
 
     def execute_async_v3(self, stream):
-        images, logits = (np.ctypeslib.as_array((ctypes.c_float * count).from_address(self._addresses[name]))
+        kinds = {"input": ctypes.c_ubyte if self._shape[-1] == 3 else ctypes.c_float, "output": ctypes.c_float}
+        images, logits = (np.ctypeslib.as_array((kinds[name] * count).from_address(self._addresses[name]))
                           for name, count in (("input", int(np.prod(self._shape))), ("output", self._shape[0] * 10)))
         logits[:] = np.repeat(images.reshape(self._shape[0], -1).mean(axis=1), 10)
         if self.profiler:

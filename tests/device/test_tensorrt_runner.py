@@ -119,6 +119,16 @@ def test_an_engine_of_one_batch_size_takes_any_number_of_images(runner, images):
     np.testing.assert_allclose(runner.run(given), np.repeat(given.mean(axis=(1, 2, 3))[:, None], 10, axis=1), atol=1e-6)
 
 
+def test_an_engine_that_takes_bytes_gets_bytes(tensorrt_of, cuda, graph_of):
+    proto = graph_of([("Relu", ["x"], ["y"])], x=("batch", 8, 8, 3))  # the stand-in takes channels at the end as uint8
+    module = tensorrt_of("10.3.0")
+    module.input_shape = (-1, 8, 8, 3)
+    trt = TensorRt(module)
+    runner = TensorRtRunner(trt, cuda, trt.build(proto.SerializeToString(), precision="int8", batch=4)[0])
+    given = np.random.default_rng(0).integers(0, 256, (7, 8, 8, 3), dtype=np.uint8)
+    np.testing.assert_allclose(runner.run(given), np.repeat(given.mean(axis=(1, 2, 3))[:, None], 10, axis=1), atol=1e-4)
+
+
 def test_gpu_time_is_the_time_between_events_and_copies_stand_apart(runner, cudart):
     before = cudart[1].fake_launches()
     timed = runner.time(np.zeros((4, 3, 32, 32), np.float32), FAST)

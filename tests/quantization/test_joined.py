@@ -20,6 +20,7 @@ TAIL = [("Conv", ["m", "u"], ["c"]), ("GlobalAveragePool", ["c"], ["p"]), ("Flat
 BETWEEN = {
     "nothing": [("Identity", ["k"], ["m"])],
     "a product": [("Mul", ["k", "half"], ["m"])],
+    "a batch norm": [("BatchNormalization", ["k", "u1", "u2", "u3", "u4"], ["m"])],
     "a padding": [("Pad", ["k", "pads"], ["m"])],
     "two joins": [("Concat", ["a", "k"], ["l"], {"axis": 1}), ("Slice", ["l", "from", "to", "axis"], ["m"])],
     "a size": [("Resize", ["k", "", "sizes"], ["e"], {"mode": "nearest"}),
@@ -27,7 +28,7 @@ BETWEEN = {
     "a sigmoid": [("Sigmoid", ["k"], ["s"]), ("Mul", ["k", "s"], ["m"])],
     "a sum": [("Add", ["a", "b"], ["n"]), ("Concat", ["n", "n"], ["l"], {"axis": 1}), ("LeakyRelu", ["l"], ["m"])],
 }
-JOINED = ("nothing", "a product", "a padding", "two joins", "a size")
+JOINED = ("nothing", "a product", "a batch norm", "a padding", "two joins", "a size")
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,7 @@ def made(graph_of, random_images):
                      for name, shape in {"v": (8, 3, 1, 1), "w": (8, 3, 1, 1), "u": (10, 16, 1, 1)}.items()}
         constants |= {"half": np.float32(0.5), "pads": np.zeros(8, np.int64), "from": np.array([8]),
                       "to": np.array([24]), "axis": np.array([1]), "sizes": np.array([1, 1, 2, 2], np.float32)}
+        constants |= {f"u{at}": rng.uniform(0.5, 1.5, 16).astype(np.float32) for at in range(1, 5)}
         model = OnnxModel.of(graph_of([*BRANCHES, JOIN, *BETWEEN[between], *TAIL], constants, shape=("batch", 10)))
         images, rules = random_images(16, size=8), TARGETS["openvino"]
         ranges = collect(model, images).ranges("minmax", rules.activations)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from edge_se.core.errors import ArtifactError, EdgeSeError, ModelError
-from edge_se.data import cifar10, splits
 from edge_se.steps import report as step
 from edge_se.steps.bench import Options, bench
 from edge_se.steps.report import report
@@ -27,10 +26,9 @@ def build(exported, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def with_images(monkeypatch, random_images):
+def with_images(instead_of_cifar10):
     """Random images in the place of CIFAR-10's test set."""
-    monkeypatch.setattr(cifar10, "find", lambda data: cifar10.Cifar10(root=data, binary=True))
-    monkeypatch.setattr(splits, "load", lambda split, cifar: random_images(300, split))
+    instead_of_cifar10(step, 300)
 
 
 def test_without_cifar10_it_says_what_is_missing(build, tmp_path) -> None:

@@ -10,8 +10,8 @@ from jsonschema import Draft202012Validator
 from scipy.stats import norm
 
 from edge_se.core.errors import ArtifactError, DataError, EdgeSeError, ModelError
-from edge_se.data import cifar10, splits
-from edge_se.data.corruptions import CORRUPTIONS, corrupted
+from edge_se.data.corrupted_images import corrupted
+from edge_se.data.corruptions import CORRUPTIONS
 from edge_se.device.agent.preprocess import of_document
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.evaluation.statistics import Paired, drop_interval, wilson_interval
@@ -37,16 +37,9 @@ def build(exported, tmp_path):
 
 
 @pytest.fixture
-def asked(monkeypatch, random_images):
+def asked(instead_of_cifar10):
     """Random images in the place of CIFAR-10; the splits that were asked for."""
-    splits_read = []
-
-    def load(split, cifar):
-        splits_read.append(split)
-        return random_images(IMAGES, split)
-    monkeypatch.setattr(cifar10, "require", lambda data: cifar10.Cifar10(root=data, binary=True))
-    monkeypatch.setattr(splits, "load", load)
-    return splits_read
+    return instead_of_cifar10(step, IMAGES)
 
 
 @pytest.fixture
@@ -77,11 +70,11 @@ def test_it_fits_its_schema_and_the_report_reads_it(build, asked, tmp_path) -> N
     assert asked == ["test"] and document["split"] == "test" and str(tmp_path) not in json.dumps(document)
 
 
-def test_figures_are_those_of_the_files_on_the_corrupted_images(build, asked, random_images) -> None:
+def test_figures_are_those_of_the_files_on_the_corrupted_images(build, asked) -> None:
     document = robustness(str(build), split="validation", corruptions=["gaussian_noise"], severities=[5], seed=3)
     manifest = json.loads((build / "manifest.json").read_text())
     pixels = manifest["preprocessing"]
-    clean = random_images(IMAGES, "validation").seen_by(of_document(pixels))
+    clean = asked.images("validation").seen_by(of_document(pixels))
     shown = {0: clean, 5: corrupted(clean, "gaussian_noise", 5, seed=3)}
     assert document["dataset_sha256"] == clean.sha256
     for condition in document["conditions"]:

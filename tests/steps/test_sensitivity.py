@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from edge_se.core.errors import EdgeSeError
-from edge_se.data.cifar10 import CLASSES
+from edge_se.data.cifar10 import BINARY_FOLDER, CLASSES
+from edge_se.data.contents import Contents
+from edge_se.data.dataset import Dataset
 from edge_se.data.layouts.pixel_archive import write_archive
 from edge_se.data.preprocessing import CIFAR10
 from edge_se.steps import sensitivity as step
@@ -65,8 +67,10 @@ def test_other_images_than_its_own_are_not_taken_in_silence(built, asked):
 def test_a_net_of_other_classes_is_not_judged_on_cifar10(built, asked, random_images, monkeypatch):
     """Its 10 outputs of 32 pixels mean something else."""
     folder = built(32)
-    monkeypatch.setattr(step.cifar10, "find", lambda data: object())
-    monkeypatch.setattr(step.splits, "load", lambda split, cifar: random_images(32, split))
+    (folder / "data" / BINARY_FOLDER).mkdir(parents=True)
+    monkeypatch.setattr(step, "find_dataset", lambda data, **told: Dataset(
+        name="data", path=folder / "data", layout="CIFAR-10", classes=CLASSES, splits=("validation",), judging=None,
+        contents=Contents(classes=CLASSES, splits={"validation": lambda: random_images(32, "validation")})))
     step.sensitivity(folder)
     assert asked.images.split == "validation" and asked.images.preprocessing.mean == CIFAR10.mean
     read = step.read_build

@@ -36,8 +36,12 @@ def dataset(folder: Path) -> Contents:
     numbers = {name: number for number, name in enumerate(classes)}
 
     def records(split: str) -> Records:
-        files = [(path, numbers[name]) for name in sorted(found[split]) for path in images_in(found[split][name])]
-        return _records([path for path, _ in files], [number for _, number in files])
+        files: list[str] = []
+        labels: list[int] = []
+        for name in sorted(found[split]):
+            files += images_in(found[split][name])
+            labels += [numbers[name]] * (len(files) - len(labels))
+        return _records(files, labels)
 
     return Contents(classes=classes, splits={split: partial(records, split) for split in parts})
 

@@ -47,8 +47,8 @@ class OnnxRuntimeRunner:
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[0].name
 
-    def run(self, images: Floats) -> Floats:
-        """Normalised images (N, 3, H, W) -> logits (N, classes)."""
+    def run(self, images: Any) -> Floats:
+        """What the model takes, images first -> logits (N, classes)."""
         return np.asarray(self._session.run([self._output], {self._input: images})[0], dtype=np.float32)
 
     def time(self, images: Floats, plan: dict[str, Any]) -> dict[str, Any]:

@@ -30,10 +30,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float32]
-
 SILENCE_S = 60.0  # the host speaks every five seconds; after this long it is gone
 
 
@@ -213,5 +209,7 @@ class Server:
         return self._tensorrt[runtime]
 
 
-def _images(header: dict[str, Any], payload: bytes) -> Floats:
-    return np.frombuffer(payload, dtype="<f4").reshape([int(size) for size in header["shape"]])
+def _images(header: dict[str, Any], payload: bytes) -> Any:
+    """Float32, or uint8 for a model that takes pixels as they are."""
+    kind = "|u1" if header.get("dtype") == "|u1" else "<f4"
+    return np.frombuffer(payload, dtype=kind).reshape([int(size) for size in header["shape"]])

@@ -47,7 +47,7 @@ class TensorRtRunner:
             self.shape = sizes(self._engine.get_tensor_profile_shape(self._input, 0)[1])
         self._context.set_input_shape(self._input, self.shape)
         self._out_shape = sizes(self._context.get_tensor_shape(self._output))
-        self._buffers = {name: _Buffer(cuda, shape) for name, shape in
+        self._buffers = {name: _Buffer(cuda, shape, self._is_bytes(name)) for name, shape in
                          ((self._input, self.shape), (self._output, self._out_shape))}
         for name, buffer in self._buffers.items():
             self._context.set_tensor_address(name, buffer.address)
@@ -55,8 +55,12 @@ class TensorRtRunner:
         self._graph: Any = None
         self.graph_note = ""
 
-    def run(self, images: Floats) -> Floats:
-        """Normalised images (N, 3, H, W) -> logits (N, classes); a last short batch is padded."""
+    def _is_bytes(self, name: str) -> bool:
+        """Whether a tensor is uint8; TensorRT has such inputs from 8.5 on."""
+        return str(self._engine.get_tensor_dtype(name)).rpartition(".")[2] == "UINT8"
+
+    def run(self, images: Any) -> Floats:
+        """What the model takes, images first -> logits (N, classes); a last short batch is padded."""
         batch, outputs = self.shape[0], []
         for start in range(0, len(images), batch):
             part = images[start : start + batch]
@@ -180,13 +184,13 @@ class TensorRtRunner:
 
 
 class _Buffer:
-    """The same float tensor on the device and in pinned memory of the host."""
+    """The same tensor of float32 or uint8 on the device and in pinned memory of the host."""
 
-    def __init__(self, cuda: Cuda, shape: tuple[int, ...]) -> None:
-        self._cuda, self.bytes = cuda, 4 * math.prod(shape)
+    def __init__(self, cuda: Cuda, shape: tuple[int, ...], of_bytes: bool) -> None:
+        self._cuda, self.bytes = cuda, (1 if of_bytes else 4) * math.prod(shape)
         self.device, self.pinned = cuda.made("cudaMalloc", self.bytes), cuda.made("cudaMallocHost", self.bytes)
-        memory: Any = (ctypes.c_float * math.prod(shape)).from_address(self.pinned.value or 0)
-        self.host = np.frombuffer(memory, dtype=np.float32).reshape(shape)
+        memory: Any = (ctypes.c_ubyte * self.bytes).from_address(self.pinned.value or 0)
+        self.host: Any = np.frombuffer(memory, np.uint8 if of_bytes else np.float32).reshape(shape)
 
     @property
     def address(self) -> int:

@@ -6,7 +6,8 @@ from edge_se.graph.targets.tensorrt import ELSEWHERE, RESIDUAL, SLOW, SYMMETRIC,
 TARGET = Target(
     name="tensorrt-fp16", order=60, preference=60, runs_on="TensorRT 10 and 11, strongly typed",
     activations="int8-symmetric", quantized_bias=False, quantized_outputs=False, quantized_residuals=True,
-    operators=WEIGHTED, half_floats=True, simulated=True, opset=19,
+    operators=WEIGHTED, half_floats=True, simulated=True, judged_in="openvino",
+    opset=19,
     reasons=(
         SYMMETRIC, RESIDUAL, TINY_EXCITATIONS,
         "strong typing takes every precision from the graph, so the floats around INT8 are FP16 in the file",

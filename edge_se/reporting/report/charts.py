@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from edge_se.reporting.amounts import milliseconds as shown_ms
-from edge_se.reporting.report.views import confidence, drop
+from edge_se.reporting.report.views import confidence, drop, telling_classes
 from edge_se.reporting.tables import accuracy
 
 LEFT, RIGHT = 14.0, 96.0
@@ -67,7 +67,7 @@ def pareto_chart(group: dict[str, Any], models: list[str]) -> dict[str, Any]:
 
 def classes_chart(file: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
     """A row per class: the drop as a dot, its interval as a line, and no drop as an upright line."""
-    rows = file["classes"]
+    rows = [file["classes"][place] for place in telling_classes(file)]
     low = min(-0.1, *(float(row["ci_pp"][0]) for row in rows))
     high = max(0.1, *(float(row["ci_pp"][1]) for row in rows))
 

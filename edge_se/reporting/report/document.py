@@ -70,10 +70,10 @@ def _missing(builds: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[d
     missing = []
     if any(build["judged_on"] is None and build["cifar10"] for build in builds):
         missing.append(("Verdicts, drops by class and flipped images", f"CIFAR-10 is not here: {HOW_TO_GET}."))
-    foreign = [build["name"] for build in builds if not build["cifar10"]]
+    foreign = [build["name"] for build in builds if build["judged_on"] is None and not build["cifar10"]]
     if foreign:
         missing.append(("Verdicts, drops by class and flipped images",
-                        f"{', '.join(foreign)} has other classes than CIFAR-10, whose images these need."))
+                        f"Give labelled images of {', '.join(foreign)} with --data."))
     if not rows:
         missing.append(("Latencies and Pareto", "Run `edge-se bench --model NAME --out bench.json` and give "
                         "`--bench bench.json`, or keep the file as bench.json in the build's folder."))
@@ -86,7 +86,7 @@ def _missing(builds: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[d
         if not build["sensitivity"]:
             missing.append((f"Sensitivity of {build['name']}", f"Run `edge-se sensitivity --model {build['model']} "
                             "--out sensitivity.json` and give `--sensitivity sensitivity.json`."))
-        if not build["robustness"] and build["cifar10"]:
+        if not build["robustness"] and (build["cifar10"] or build["judged_on"]):
             missing.append((f"Robustness of {build['name']}", f"Run `edge-se robustness --model {build['model']} --out "
                             "robustness.json` and give `--robustness robustness.json`."))
     return [{"section": section, "how": how} for section, how in missing]

@@ -28,12 +28,5 @@ def page(document: dict[str, Any]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     text = files("edge_se.reporting.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
     return environment.from_string(text).render(
-        document=document, views=views, charts=charts, robustness=robustness, worst_of=_worst_classes,
+        document=document, views=views, charts=charts, robustness=robustness, worst_of=views.worst_classes,
         models=[build["name"] for build in document["builds"]])
-
-
-def _worst_classes(build: dict[str, Any]) -> dict[str, Any]:
-    """The classes of the file that decides the verdict, else those of the first file."""
-    worst: dict[str, Any] = next((file for file in build["classes"] if file["file"] == build["worst"]),
-                                 build["classes"][0])
-    return worst

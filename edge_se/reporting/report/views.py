@@ -15,6 +15,8 @@ KINDS = {"layer": "layer", "se-gate": "excitation", "operator": "operator"}
 APART = ("drop", "top-1 %", "flips")  # of each file beside FP32
 MARKS = {"pass": "✓ pass", "fail": "✗ fail", "inconclusive": "? inconclusive", "not judged": "not judged"}
 
+CLASSES_SHOWN = 40  # more make a page that nobody reads
+
 
 @dataclass(frozen=True, kw_only=True)
 class View:
@@ -141,14 +143,37 @@ def pareto(group: dict[str, Any]) -> View:
          milliseconds(point["p50_ms"]), accuracy(point["top1"], point["top1_ci"])] for point in group["points"]])
 
 
+def worst_classes(build: dict[str, Any]) -> dict[str, Any]:
+    """The classes of the file that decides the verdict, else those of the first file."""
+    worst: dict[str, Any] = next((file for file in build["classes"] if file["file"] == build["worst"]),
+                                 build["classes"][0])
+    return worst
+
+
+def telling_classes(file: dict[str, Any]) -> list[int]:
+    """Positions of the classes to show: all, or of many those with the most evidence of a drop or a gain, in order."""
+    rows = file["classes"]
+    places = sorted(range(len(rows)), key=lambda place: (rows[place]["p_holm"], -abs(rows[place]["drop_pp"])))
+    return sorted(places[:CLASSES_SHOWN])
+
+
+def classes_left_out(build: dict[str, Any]) -> str:
+    """Which classes are shown, in words; empty where all are."""
+    count = len(worst_classes(build)["classes"])
+    return f"the {CLASSES_SHOWN} of {count:,} classes that tell most; all are in the JSON document" \
+        if count > CLASSES_SHOWN else ""
+
+
 def classes(build: dict[str, Any], document: dict[str, Any]) -> View:
     """Drop of each class in each file; an asterisk where it is significant over all classes of the file."""
-    names = [row["class"] for row in build["classes"][0]["classes"]]
-    return View(title=f"Drop by class of {build['name']}, points ({confidence(document)})",
+    rows, left_out = worst_classes(build)["classes"], classes_left_out(build)
+    names = {place: rows[place]["class"] for place in telling_classes(worst_classes(build))}
+    return View(title=f"Drop by class of {build['name']}, points ({confidence(document)}"
+                      + (f"; {left_out})" if left_out else ")"),
                 columns=["class", *(file["label"] for file in build["classes"])],
                 rows=[[name, *(drop(file["classes"][position]) + ("*" if file["classes"][position]["significant"]
                                                                   else "") for file in build["classes"])]
-                      for position, name in enumerate(names)])
+                      for position, name in names.items()])
 
 
 def gallery(build: dict[str, Any]) -> View:
@@ -257,11 +282,22 @@ def facts(build: dict[str, Any]) -> View:
         case {"folded": folded, "gates": [*gates]}:
             rows.append(["excitations", f"{folded} of {len(gates)} are constants, folded into convolutions"])
     pixels = provenance["preprocessing"]
+    match provenance["source"].get("fused_preprocessing"):
+        case {"layout": inside, "mean": mean, "std": std}:
+            rows.append(["in the graph", f"{inside}; mean {mean}, std {std}"])
     rows += [["preprocessing", f"{pixels.get('layout', DASH)}; mean {pixels['mean']}, std {pixels['std']}"],
+             *([["to its size", to_size(pixels)]] if "resize" in pixels else []),
              ["commit", str(made.get("commit") or "not from a checkout")],
              ["processor", str(made["hardware"].get("cpu", DASH))]]
     rows += [[name, str(version)] for name, version in made["versions"].items()]
     return View(title=f"What {build['name']} was made with", columns=["fact", "value"], rows=rows, left=2)
+
+
+def to_size(pixels: dict[str, Any]) -> str:
+    """How an image gets to the model's size: `crop of 0.875, bilinear`."""
+    share = f" of {pixels.get('share', DASH)}" if pixels["resize"] == "crop" else ""
+    plain = "" if pixels.get("antialias", True) else ", no antialiasing"
+    return f"{pixels['resize']}{share}, {pixels.get('interpolation', DASH)}{plain}"
 
 
 def tree(build: dict[str, Any]) -> list[tuple[int, str, str]]:

@@ -8,6 +8,7 @@ from bench.tables import classifiers
 def row(**changes):
     target = {"sqnr_db": 30.0, "agreement": 100.0, "fp32_ms": 2.0, "int8_ms": 1.0}
     return {"exporter": "torchscript", "batch": "dynamic", "why_not": None, "refused": None, "notes": [],
+            "commit": "0123456789",
             "targets": {name: dict(target) for name in classifiers.TARGETS},
             "peers": {"onnxruntime": {"sqnr_db": 29.0}, "nncf": {"sqnr_db": 30.5}}} | changes
 
@@ -21,7 +22,7 @@ def text_of(monkeypatch):
     def of(*nets, what=classifiers.classifiers_text):
         versions = dict.fromkeys(("onnxruntime", "openvino", "nncf", "torch", "torchvision", "timm"), "1.0")
         monkeypatch.setattr(classifiers, "measured", lambda name: {
-            "calibration": 16, "evaluation": 32, "nets": list(nets),
+            "calibration": 16, "evaluation": 32, "left": ["later"], "nets": list(nets),
             "environment": {"versions": versions, "hardware": {"cpu": "a CPU"}}})
         return what()
     return of
@@ -67,4 +68,5 @@ def test_what_was_refused_or_could_not_be_exported_is_listed(text_of):
     assert text.splitlines()[-3:] == [
         "- `large`: larger than 2 GiB", "- `net`, TorchScript, dynamic batch: Oops: no",
         "- `net`, dynamo, dynamic batch: refused. cpu: not so"]
-    assert "2 nets, 1 exports of them" in text
+    assert "2 nets, 1 exports of them" in text and "committed): 0123456 1." in text
+    assert "Not measured yet: `later`." in text

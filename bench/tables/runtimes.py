@@ -1,0 +1,59 @@
+"""Tables of runtimes: against exact integers, and by OpenVINO's precision hints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.tables.measured import measured_if_any
+from edge_se.core.measured_by import SHOWN
+from edge_se.reporting.tables import DASH, markdown
+
+MISSING = "Not measured yet.\n"
+HINTS = {"f32": "f32", "bf16": "bf16", "f16": "f16", None: "none: OpenVINO's own choice"}
+
+
+def simulations_table() -> str:
+    """A row for each net and form of file, a column for each runtime: flips, SQNR of the logits."""
+    document = measured_if_any("simulations")
+    if document is None:
+        return MISSING
+    shown = {row["how"]: _shown(row) for file in document["files"] for row in file["runtimes"]}
+    rows = []
+    for file in document["files"]:
+        own = {row["how"]: f"{row['flips']}; {row['sqnr_db']:.1f}" for row in file["runtimes"]}
+        rows.append([f"`{file['model']}`", f"`{file['target']}`", f"{file['n']:,}",
+                     *(own.get(how, DASH) for how in shown)])
+    hardware = document["environment"]["hardware"]
+    return (f"{markdown(['net', 'file for', 'images', *shown.values()], rows, left=2)}\nFlips against the exact "
+            f"answers; SQNR of the logits in dB. Images of {document['files'][0]['images']}; "
+            f"{_versions(document)}, on {hardware['cpu']} ({', '.join(hardware['flags'])}).\n")
+
+
+def _shown(row: dict[str, Any]) -> str:
+    runtime = row["measured_by"]["runtime"]
+    return f"{SHOWN.get(runtime, runtime)}, {row['how']}"
+
+
+def hints_table() -> str:
+    """A row for each net, file and hint: what is computed, accuracy, time and INT8's gain over FP32 with that hint."""
+    document = measured_if_any("precision_hints")
+    if document is None:
+        return MISSING
+    rows = []
+    for net in document["nets"]:
+        fp32 = {row["hint"]: row["p50_ms"] for row in net["rows"] if row["file"] == "fp32"}
+        for row in net["rows"]:
+            quality = DASH if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f}"
+            gain = DASH if row["file"] == "fp32" else f"{fp32[row['hint']] / row['p50_ms']:.2f}"
+            rows.append([f"`{net['model']}`", f"`{row['file']}`", HINTS[row["hint"]], row["measured_by"]["floats"],
+                         f"{row['top1']:.2f}", str(row["flips"]), quality, f"{row['p50_ms']:.2f}", gain])
+    hardware, first = document["environment"]["hardware"], document["nets"][0]
+    return (markdown(["net", "file", "hint", "computes floats in", "top-1 %", "flips", "SQNR dB", "ms",
+                      "x FP32 with that hint"], rows, left=4)
+            + f"\nAgainst FP32 in f32, n = {first['n']:,} of {first['images']}; one thread, batch 1, in turns. "
+              f"Accuracy and times: {_versions(document)}, on {hardware['cpu']} ({', '.join(hardware['flags'])}).\n")
+
+
+def _versions(document: dict[str, Any]) -> str:
+    versions = document["environment"]["versions"]
+    return f"onnxruntime {versions['onnxruntime']}, OpenVINO {versions['openvino']}"
