@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.tables.measured import measured_if_any
 from edge_se.core.measured_by import SHOWN
+from edge_se.measure.timing import CV_WARNING
 from edge_se.reporting.tables import DASH, markdown
 
 MISSING = "Not measured yet.\n"
@@ -35,22 +36,27 @@ def _shown(row: dict[str, Any]) -> str:
 
 
 def hints_table() -> str:
-    """A row for each net, file and hint: what is computed, accuracy, time and INT8's gain over FP32 with that hint."""
+    """A row for each net, file and hint: what is computed, accuracy, time and INT8's gain over FP32 with that hint.
+
+    Times whose spread says that something else used the machine are left out.
+    """
     document = measured_if_any("precision_hints")
     if document is None:
         return MISSING
     rows = []
     for net in document["nets"]:
-        fp32 = {row["hint"]: row["p50_ms"] for row in net["rows"] if row["file"] == "fp32"}
+        times = {(row["file"], row["hint"]): row["p50_ms"] for row in net["rows"] if row["cv"] <= CV_WARNING}
         for row in net["rows"]:
             quality = DASH if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f}"
-            gain = DASH if row["file"] == "fp32" else f"{fp32[row['hint']] / row['p50_ms']:.2f}"
+            own, fp32 = times.get((row["file"], row["hint"])), times.get(("fp32", row["hint"]))
+            gain = DASH if row["file"] == "fp32" or own is None or fp32 is None else f"{fp32 / own:.2f}"
             rows.append([f"`{net['model']}`", f"`{row['file']}`", HINTS[row["hint"]], row["measured_by"]["floats"],
-                         f"{row['top1']:.2f}", str(row["flips"]), quality, f"{row['p50_ms']:.2f}", gain])
+                         f"{row['top1']:.2f}", str(row["flips"]), quality, DASH if own is None else f"{own:.2f}", gain])
     hardware, first = document["environment"]["hardware"], document["nets"][0]
     return (markdown(["net", "file", "hint", "computes floats in", "top-1 %", "flips", "SQNR dB", "ms",
                       "x FP32 with that hint"], rows, left=4)
-            + f"\nAgainst FP32 in f32, n = {first['n']:,} of {first['images']}; one thread, batch 1, in turns. "
+            + f"\nAgainst FP32 in f32, n = {first['n']:,} of {first['images']}; one thread, batch 1, in turns; "
+              "no time where the machine did something else. "
               f"Accuracy and times: {_versions(document)}, on {hardware['cpu']} ({', '.join(hardware['flags'])}).\n")
 
 
