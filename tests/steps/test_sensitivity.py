@@ -64,12 +64,12 @@ def test_other_images_than_its_own_are_not_taken_in_silence(built, asked):
         step.sensitivity(built(64))
 
 
-def test_a_net_of_other_classes_is_not_judged_on_cifar10(built, asked, random_images, monkeypatch):
+def test_a_net_of_other_classes_is_not_judged_on_cifar10(built, asked, random_images, tmp_path, monkeypatch):
     """Its 10 outputs of 32 pixels mean something else."""
-    folder = built(32)
-    (folder / "data" / BINARY_FOLDER).mkdir(parents=True)
-    monkeypatch.setattr(step, "find_dataset", lambda data, **told: Dataset(
-        name="data", path=folder / "data", layout="CIFAR-10", classes=CLASSES, splits=("validation",), judging=None,
+    folder, data = built(32), tmp_path / "data"
+    (data / BINARY_FOLDER).mkdir(parents=True)
+    monkeypatch.setattr(step, "find_dataset", lambda named, **told: Dataset(
+        name="data", path=data, layout="CIFAR-10", classes=CLASSES, splits=("validation",), judging=None,
         contents=Contents(classes=CLASSES, splits={"validation": lambda: random_images(32, "validation")})))
     step.sensitivity(folder)
     assert asked.images.split == "validation" and asked.images.preprocessing.mean == CIFAR10.mean
