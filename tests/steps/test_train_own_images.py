@@ -12,9 +12,11 @@ from PIL import Image
 from edge_se.core.errors import EdgeSeError, RecipeError
 from edge_se.core.recipes import read_recipe
 from edge_se.data.training_pixels import Decoded, Held, training_pixels
+from edge_se.evaluation.settings import Settings
 from edge_se.nets.weights import load_weights
 from edge_se.steps import train as step
 from edge_se.steps.export import export
+from edge_se.steps.gate import gate
 from edge_se.steps.train_data import training_data
 from edge_se.training import loop
 
@@ -68,9 +70,12 @@ def test_digits_from_folder_to_a_file_that_knows_them(start, tmp_path, digits):
     assert card["dataset"] == {"name": digits.name, "layout": "image folder", "classes": 10}
     assert card["input"]["size"] == 16 and card["recipe"]["content"]["phases"][0]["resolution"] == 16
     assert card["input"]["mean"][0] == pytest.approx(0.3, abs=0.05)  # not CIFAR-10's
-    build = export("tiny", weights=tmp_path / "run" / "weights.safetensors", int8=True, targets=["cpu"],
-                   calibration=digits / "train", accuracy=False, out=tmp_path / "built")
-    assert build.labels == tuple(card["labels"])
+    build = export("tiny", weights=tmp_path / "run" / "weights.safetensors", int8=True, targets=["cpu"], data=digits,
+                   out=tmp_path / "built")
+    assert build.labels == tuple(card["labels"]) and build.find("fp32").top1_n == 360
+    assert build.find("fp32").top1 == pytest.approx(card["test"]["top1"], abs=0.6)  # two of 360, in another runtime
+    verdict = gate(str(tmp_path / "built"), data=digits, max_drop=10, wanted=Settings(min_top1=40.0))
+    assert (verdict["overall"], verdict["n"]) == ("pass", 360) and verdict["fp32_top1"] == build.find("fp32").top1
     assert build.preprocessing["size"] == [16, 16] and build.preprocessing["mean"] == card["input"]["mean"]
     assert [item.precision for item in build.artifacts] == ["fp32", "int8"]
 
