@@ -11,9 +11,14 @@ import venv
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from edge_se.core.assets import asset
+from edge_se.data.splits import ImageSet
+from edge_se.evaluation.accuracy import logits_of
+from edge_se.graph.onnx_model import OnnxModel
 
 yaml = pytest.importorskip("yaml", reason="reading the action needs PyYAML")
 ROOT = Path(__file__).parents[2]
@@ -198,6 +203,30 @@ def sabotaged(tmp_path_factory):
     path = tmp_path_factory.mktemp("sabotaged") / "weights.safetensors"
     save_file(state, path)
     return path
+
+
+@pytest.mark.slow
+def test_a_model_and_images_of_the_checkout_are_judged(environment, tmp_path, tiny_onnx) -> None:
+    names = [f"class {number}" for number in range(10)]
+    proto = tiny_onnx.copy()
+    del proto.metadata_props[:]  # a file that edge-se did not write
+    (tmp_path / "mine.onnx").write_bytes(OnnxModel.of(proto).content)
+    pixels = np.random.default_rng(2).integers(0, 256, (400, 3, 32, 32), dtype=np.uint8)
+    images = ImageSet(name="all", split="test", pixels=pixels, labels=None)
+    answers = logits_of(tiny_onnx, images).argmax(1)  # of which FP32 then is right
+    answers[: len(names)] = np.arange(len(names))  # each class has an image
+    for index, answer in enumerate(answers):
+        folder = tmp_path / "images" / ("test" if index < 300 else "train") / names[answer]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[index].transpose(1, 2, 0)).save(folder / f"{index}.png")
+    (tmp_path / "labels.txt").write_text("\n".join(names))
+    code, outputs, summary, output = run_steps(
+        tmp_path, environment, only=("No verdict yet", "Export", "Gate"), model="mine.onnx", labels="labels.txt",
+        data="images", split="test", preprocessing="cifar10", max_drop="30", min_top1="20")
+    assert code == 0 and outputs["verdict"] == "pass", output
+    document = json.loads((tmp_path / "build" / "gate" / "gate.json").read_text())
+    assert document["fp32_top1"] > 95 and document["n"] == 300 and document["dataset"] == "images-test"
+    assert document["floor"][0]["verdict"] == "pass" and "images-test" in summary
 
 
 @pytest.mark.slow
