@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_se.core.artifacts import MANIFEST
-from edge_se.core.errors import EdgeSeError
+from edge_se.core.errors import ArtifactError, EdgeSeError
 from edge_se.core.outputs import document, require_file, require_folder
 from edge_se.quantization.search import Budget
 from edge_se.quantization.table import FILE as TABLE
+from edge_se.steps.bundle import FILE as BUNDLE_FILE
 from edge_se.steps.bundle import FOLDER as BUNDLE
 from edge_se.steps.bundle import require_place
 
@@ -35,6 +36,9 @@ def require_sensible(int8: bool, of_int8: dict[str, str | Sequence[str] | None],
 
 def require_output(folder: Path, model: str, bundle: bool) -> None:
     """Raises ArtifactError when a user's own file would be overwritten, above all `model`."""
+    if (folder / BUNDLE_FILE).is_file():
+        raise ArtifactError("is a bundle, whose files a device compares with its bundle.json", where=folder,
+                            fix="choose another folder with --out")
     require_folder(folder, {MANIFEST: "export"}, FILES, sources=(model,))
     for log in folder.glob(CANDIDATES):
         require_file(log, document("candidates"), "--out")

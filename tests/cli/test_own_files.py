@@ -103,6 +103,9 @@ def test_a_bundle_is_replaced_but_for_what_somebody_put_into_it(here, capsys) ->
     assert run(*asked) == 0
     (here / "out" / "bundle" / "__pycache__").mkdir()
     assert run(*asked) == 0
+    before = contents(here / "out" / "bundle")
+    assert run(*EXPORT, "--model", "model.onnx", "--out", "out/bundle") == 2
+    assert "out/bundle: is a bundle" in capsys.readouterr().err and contents(here / "out" / "bundle") == before
     (here / "out" / "bundle" / "photo.png").write_text("mine")
     assert run(*asked) == 2
     assert "photo.png: would be removed" in capsys.readouterr().err
