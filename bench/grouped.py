@@ -1,13 +1,15 @@
-"""What INT8 brings to a grouped convolution in onnxruntime: python bench/grouped.py
+"""What INT8 brings to a grouped convolution: python bench/grouped.py [--target openvino]
 
 A block of a pointwise, a grouped 3 x 3 and a pointwise convolution, with ReLUs between, in three forms: FP32, all of it
-in INT8 as the target `cpu` writes it, and with the grouped convolution in float as `cpu` writes narrow groups. One
-thread, batch 1, all forms of a block in turns, medians over the rounds. `narrow_group` of the targets follows from it.
-Takes about a minute; writes bench/results/grouped.json.
+in INT8 as the target writes it, and with the grouped convolution in float as it writes narrow groups. `cpu` runs in
+onnxruntime, `openvino` in OpenVINO; one thread, batch 1, all forms of a block in turns, medians over the rounds.
+`narrow_group` of the targets follows from it. Takes about a minute; writes bench/results/grouped.json (`cpu`) or
+grouped_openvino.json.
 """
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from edge_se.backends.base import Backend
 from edge_se.backends.onnxruntime import OnnxRuntime
+from edge_se.backends.openvino import OpenVino
 from edge_se.core import environment
 from edge_se.core.files import write_json
 from edge_se.core.progress import SILENT
@@ -31,19 +35,22 @@ from edge_se.quantization.targets import TARGETS
 from edge_se.reporting.console import print_table
 
 RESULTS = Path(__file__).parent / "results"
+RUNTIMES: dict[str, Backend] = {"cpu": OnnxRuntime(), "openvino": OpenVino()}
 SIZES = ((64, 28), (128, 28), (256, 14), (512, 7))  # channels and pixels along an edge
 GROUPS = (1, 2, 4, 8, 16, 32, 64)
 GROUPED = "grouped"  # the output of the convolution in question
 
 
 def main() -> None:
-    rows = []
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--target", choices=RUNTIMES, default="cpu")
+    target, rows = parser.parse_args().target, []
     for channels, size in SIZES:
         groups = sorted({*GROUPS, *(channels // width for width in (1, 2, 4, 8))})
-        rows += [measured(channels, size, count, channels) for count in groups if count <= channels]
-        rows.append(measured(channels, size, channels, 2 * channels))
-    write_json(RESULTS / "grouped.json", {
-        "schema": "edge-se/grouped/1", "threads": 1, "batch": 1, "target": "cpu", "rows": rows,
+        rows += [measured(channels, size, count, channels, target) for count in groups if count <= channels]
+        rows.append(measured(channels, size, channels, 2 * channels, target))
+    write_json(RESULTS / ("grouped.json" if target == "cpu" else f"grouped_{target}.json"), {
+        "schema": "edge-se/grouped/1", "threads": 1, "batch": 1, "target": target, "rows": rows,
         "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
                         "commit": environment.commit()}})
     columns = ["channels", "size", "groups", "channels a group", "outputs", "FP32 ms", "INT8 ms", "grouped float ms"]
@@ -52,19 +59,19 @@ def main() -> None:
                           for row in rows], left=0)
 
 
-def measured(channels: int, size: int, groups: int, outputs: int) -> dict[str, Any]:
-    """Medians in ms of the three forms of one block."""
+def measured(channels: int, size: int, groups: int, outputs: int, name: str) -> dict[str, Any]:
+    """Medians in ms of the three forms of one block for the target `name`."""
     model = block(channels, size, groups, outputs)
     pixels = np.random.default_rng(1).integers(0, 256, (8, 3, size, size), dtype=np.uint8)
     statistics = collect(model, ImageSet(
         name="noise", split="noise", pixels=pixels, labels=None, preprocessing=assumed((size, size))))
-    target = replace(TARGETS["cpu"], narrow_group=0)
+    target = replace(TARGETS[name], narrow_group=0)
     whole = place(model.proto, target, "all")
     left = replace(whole, float_nodes=(*whole.float_nodes, GROUPED), narrow_groups=(GROUPED,))
     ranges = statistics.ranges("minmax", target.activations)
     fp32, int8, kept = interleaved_medians(
         [model, *(quantize(model, ranges, target, placement) for placement in (whole, left))],
-        OnnxRuntime(), SILENT)
+        RUNTIMES[name], SILENT)
     return {"channels": channels, "size": size, "groups": groups, "group_channels": channels // groups,
             "outputs": outputs, "fp32_ms": fp32, "int8_ms": int8, "float_ms": kept}
 

@@ -1,4 +1,4 @@
-"""What INT8 brings to grouped convolutions in onnxruntime, of `bench/grouped.py`."""
+"""What INT8 brings to grouped convolutions in onnxruntime and OpenVINO, of `bench/grouped.py`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,18 @@ from edge_se.reporting.tables import markdown
 
 
 def grouped_table() -> str:
+    """Of `cpu` in onnxruntime."""
+    return _table("grouped", "onnxruntime", "onnxruntime")
+
+
+def openvino_table() -> str:
+    """Of `openvino` in OpenVINO."""
+    return _table("grouped_openvino", "OpenVINO", "openvino")
+
+
+def _table(results: str, runtime: str, package: str) -> str:
     """Times of a block by the width of its groups: the fewest and the most times FP32's speed over all blocks."""
-    document = measured("grouped")
+    document = measured(results)
     by_width: dict[tuple[int, bool], list[tuple[float, float]]] = {}
     for row in document["rows"]:
         if row["groups"] > 1:
@@ -23,6 +33,6 @@ def grouped_table() -> str:
     environment = document["environment"]
     hardware = environment["hardware"]
     return (markdown(["channels a group", "blocks", "all INT8 x FP32", "grouped one float x FP32"], rows, left=1)
-            + f"\nBlocks of a pointwise, a grouped 3 x 3 and a pointwise convolution; onnxruntime "
-            f"{environment['versions']['onnxruntime']}, one thread, batch 1, in turns, on {hardware['cpu']} "
+            + f"\nBlocks of a pointwise, a grouped 3 x 3 and a pointwise convolution; {runtime} "
+            f"{environment['versions'][package]}, one thread, batch 1, in turns, on {hardware['cpu']} "
             f"({', '.join(hardware['flags'])}).\n")

@@ -266,6 +266,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "nets": nets.nets_table, "zoo-export": nets.exports_table, "over-ssh": devices.over_ssh_table,
     "arm64": devices.arm64_table, "grouped": grouped.grouped_table,
     "simulations": runtimes.simulations_table, "precision-hints": runtimes.hints_table,
+    "grouped-openvino": grouped.openvino_table,
     "classifiers": classifiers.classifiers_table, "classifiers-text": classifiers.classifiers_text}
 
 

@@ -19,6 +19,7 @@ from edge_se.core.errors import EdgeSeError
 from edge_se.data.images import Images
 from edge_se.data.splits import filled
 from edge_se.device.agent import AgentError, OnnxRuntimeRunner
+from edge_se.evaluation.accuracy import logits_of
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.view import GraphView, node_label
 from edge_se.quantization.sensitivity import sqnr_db
@@ -45,6 +46,8 @@ class Fidelity:
 
 def fidelity(parent: OnnxModel, model: OnnxModel, images: Images, backend: Backend) -> Fidelity:
     """How well `backend` computes `model`, the INT8 file of the FP32 graph `parent`, on the first of `images`."""
+    if model.metadata:
+        images = images.seen_by(model.metadata.preprocessing)
     compared = _Compared(parent, model, images.first(IMAGES), backend)
     told = compared.at(None)
     if told.written_db - told.run_db > BOUND_DB and len(images) > IMAGES:
@@ -59,13 +62,14 @@ class _Compared:
     """FP32, the file in its runtime and the file operator by operator, cut off at any tensor."""
 
     def __init__(self, parent: OnnxModel, model: OnnxModel, images: Images, backend: Backend) -> None:
-        self._parent, self._model, self._backend = parent, model, backend
+        self._parent, self._model, self._images, self._backend = parent, model, images, backend
         fixed = model.input_shape[0]
         self._batches = [(filled(batch, fixed), len(batch)) for batch in images.batches(fixed or IMAGES)]
 
     def at(self, tensor: str | None) -> Fidelity:
         """Of the tensor of the FP32 graph with this name; of the logits where None."""
-        reference = self._as_written(self._parent if tensor is None else cut(self._parent, tensor))
+        reference = (logits_of(self._parent, self._images) if tensor is None  # kept for the files of other targets
+                     else self._as_written(cut(self._parent, tensor)))
         model = self._model if tensor is None else cut(self._model, _restored(self._model, tensor))
         written = self._as_written(model)
         with self._backend.open(model, Device()) as session:

@@ -11,6 +11,7 @@ from edge_se.graph.counting import macs_by_node
 from edge_se.graph.image_input import image_forms
 from edge_se.graph.view import GraphView, attribute
 from edge_se.quantization.excitations import find_excitations
+from edge_se.quantization.swishes import narrow_layers
 from edge_se.quantization.targets import WEIGHTED, Target
 
 PLACEMENTS = {
@@ -35,7 +36,7 @@ class Placement:
     operators: tuple[str, ...]
     float_nodes: tuple[str, ...]        # by the name of their first output
     residual_inputs: tuple[tuple[str, str], ...]  # (output of the Add, name of its residual input)
-    narrow_groups: tuple[str, ...] = ()  # float nodes between Q/DQ that the runtime must not quantize by itself
+    narrow_groups: tuple[str, ...] = ()  # float convolutions that onnxruntime must not quantize by itself
 
 
 def default_placement(model: onnx.ModelProto) -> str:
@@ -63,7 +64,11 @@ def place(model: onnx.ModelProto, target: Target, name: str | None = None) -> Pl
         spared += sums(model)
     spared += attention(model)
     spared += image_forms(model)[1:]  # the first layer's own Q/DQ is behind them
-    narrow = [name for name in narrow_groups(model, target.narrow_group) if name not in spared]
+    narrow = narrow_groups(model, target.narrow_group)
+    if target.narrow_swishes:
+        beside, convolutions = narrow_layers(model)
+        spared, narrow = [*spared, *(name for name in beside if name not in convolutions)], [*narrow, *convolutions]
+    narrow = [name for name in dict.fromkeys(narrow) if name not in spared]
     operators = target.operators if name != "conv-only" else (*WEIGHTED, "Relu", "Clip")
     residual = () if not target.quantized_residuals or name == "conv-only" else tuple(residual_inputs(model))
     return Placement(name=name, operators=operators if target.quantized_outputs else WEIGHTED,

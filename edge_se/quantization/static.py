@@ -51,7 +51,7 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
     proto = quantizer.model.model
     for output, name in placement.residual_inputs:
         _quantize_residual_input(proto, output, name, ranges.bounds[name])
-    for output in placement.narrow_groups:
+    for output in placement.narrow_groups if target.quantized_outputs else ():
         _keep_float(proto, output)
     sort_topologically(proto)
     proto.producer_name, proto.producer_version, proto.ir_version = "edge-se", "", model.proto.ir_version

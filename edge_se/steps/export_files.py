@@ -23,7 +23,7 @@ from edge_se.graph.source import Source
 from edge_se.graph.targets.base import Target
 from edge_se.quantization.effort import AUTO, EFFORTS, best_method, best_placement
 from edge_se.quantization.folding import fold_excitations
-from edge_se.quantization.placement import Placement, place
+from edge_se.quantization.placement import Placement, narrow_groups, place
 from edge_se.quantization.ranges import Statistics, collect
 from edge_se.quantization.search import Budget, search
 from edge_se.quantization.static import quantize
@@ -150,12 +150,16 @@ class Quantizing:
         self._chosen = kept
 
     def tell_of_groups(self, progress: Progress) -> None:
-        """Tells how many grouped convolutions each target leaves in float, and why."""
+        """Tells how many grouped convolutions and narrow ones beside a hard swish stay in float for each target."""
         for target, chosen, _ in self._chosen:
-            if count_of := len(chosen.narrow_groups):
-                progress.note(f"int8.{target.name}.onnx: {count_of} grouped convolution{'s' * (count_of > 1)} "
-                              f"(2 to {target.narrow_group} channels a group, or depthwise with more outputs) "
-                              "stay FP32: INT8 takes longer there in onnxruntime")
+            groups = set(narrow_groups(self._model.proto, target.narrow_group)).intersection(chosen.narrow_groups)
+            widths = f"2 to {target.narrow_group} channels a group, or " if target.narrow_group > 1 else ""
+            for count_of, kind in ((len(groups), f"grouped convolution{{}} ({widths}depthwise with more outputs)"),
+                                   (len(set(chosen.narrow_groups) - groups),
+                                    "narrow convolution{} beside a hard swish")):
+                if count_of:
+                    progress.note(f"int8.{target.name}.onnx: {count_of} {kind.format('s' * (count_of > 1))} stay FP32: "
+                                  f"INT8 takes longer there in {target.runs_on.partition(' on ')[0]}")
 
     def models(self, statistics: Statistics) -> list[Made]:
         """The INT8 models. The seconds of each include its share of calibration."""

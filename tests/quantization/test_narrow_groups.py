@@ -49,16 +49,26 @@ def quantized(block, random_images):
     (1, 64, False), (2, 64, False), (8, 64, False), (16, 64, True), (32, 64, True), (64, 64, False), (64, 128, True)])
 @pytest.mark.parametrize("placement", PLACEMENTS)
 @pytest.mark.parametrize("target", TARGETS)
-def test_narrow_groups_stay_float_on_x86_in_onnxruntime(block, target, placement, groups, outputs, narrow):
+def test_narrow_groups_stay_float_on_x86(block, target, placement, groups, outputs, narrow):
+    """All of them in onnxruntime, in OpenVINO depthwise ones with more outputs alone."""
     plan = place(block(groups, outputs).proto, TARGETS[target], placement)
-    assert plan.narrow_groups == (("g",) if narrow and target in NARROW else ())
-    assert ("g" in plan.float_nodes) == (narrow and target in NARROW)
+    stays = narrow and (target in NARROW or (target == "openvino" and outputs > groups == CHANNELS))
+    assert plan.narrow_groups == (("g",) if stays else ())
+    assert ("g" in plan.float_nodes) == stays
 
 
 def test_how_narrow_is_the_targets_word(block):
     assert narrow_groups(block(16).proto, 3) == []
     assert narrow_groups(block(8).proto, 8) == ["g"]
     assert narrow_groups(block(32).proto, 0) == []
+
+
+def test_openvinos_file_leaves_them_alone(quantized):
+    """Nothing is quantized in front of them, and no scale is repeated for each channel: OpenVINO keeps floats."""
+    _, model, _ = quantized("openvino", 64, 128)
+    g = next(node for node in model.proto.graph.node if node.op_type == "Conv" and "g" in node.output)
+    assert list(g.input[:2]) == ["b", "w"]
+    assert sum(node.op_type == "QuantizeLinear" for node in model.proto.graph.node) == 3  # of 4 convolutions
 
 
 def optimized(model, path):

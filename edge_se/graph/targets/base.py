@@ -50,7 +50,8 @@ class Target:
     oldest: Mapping[str, str] = field(default_factory=dict)
     weight_bits: int = 8           # 7: weights within -64..64
     half_floats: bool = False      # what is not INT8 is FP16
-    narrow_group: int = 0          # convolutions with groups of at most so many channels stay float; not depthwise ones
+    narrow_group: int = 0          # groups of at most so many channels stay float; depthwise: with more outputs
+    narrow_swishes: bool = False   # narrow layers beside a hard swish stay float (edge_se.quantization.swishes)
     opset: int = OPSET
     judged_in: str = "onnxruntime"  # what computes the accuracy of its files on this machine
     simulated: bool = False        # that is not the runtime that serves them

@@ -5,6 +5,7 @@ from edge_se.graph.targets.base import ARM, KERNELS, Target
 TARGET = Target(
     name="cpu-avx2", order=20, preference=10, runs_on="onnxruntime on x86 without VNNI", activations="uint8",
     quantized_bias=True, quantized_outputs=True, operators=KERNELS, weight_bits=7, narrow_group=4,
+    narrow_swishes=True,
     reasons=(
         "without VNNI two products of uint8 and int8 are added in 16 bits and saturate; 7-bit weights cannot",
         "otherwise as `cpu`",
