@@ -19,7 +19,9 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 CASES = {  # the slow ones
-    "onnx": 120, "safetensors": 200, "manifest": 200, "report-bench": 150, "report-sensitivity": 150}
+    "onnx": 120, "safetensors": 200, "manifest": 200, "report-bench": 150, "report-sensitivity": 150,
+    **dict.fromkeys(("data-csv", "data-jsonl", "data-npz", "data-tar", "data-parquet", "data-idx"), 100),
+    "data-idx-labels": 60}
 KINDS = ("onnx", "safetensors", "recipe", "board", "manifest", "indices", "cifar10", "table", "images", "layers",
          "profile", "bench", "settings", "baseline", "latencies", "report-bench", "report-sensitivity",
          "candidates", "checkpoint", "state-dict", "logits", "png", "jpeg", "bundle", "robustness", "whole-recipe",
