@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_se.backends.base import Device
+from edge_se.backends.base import Backend, Device
 from edge_se.core import environment
 from edge_se.core.assets import cache_dir
 from edge_se.core.errors import EdgeSeError, ModelError
@@ -40,8 +40,11 @@ class Drop:
     flips: int
 
 
-def logits_of(model: OnnxModel, images: Images, advance: Advance = lambda images: None) -> NDArray[np.float32]:
-    """(N, classes) in the order of `images`, by the runtime that judges the file (`judge_of`) on all processors.
+def logits_of(model: OnnxModel, images: Images, advance: Advance = lambda images: None, *,
+              judge: Backend | None = None) -> NDArray[np.float32]:
+    """(N, classes) in the order of `images`, by `judge`, else the runtime that judges the file (`judge_of`).
+
+    On all processors.
 
     A file that names its preprocessing gets that, whatever `images` says.
     The cache's key is everything the result depends on: the file, the images, their preprocessing, the runtime's
@@ -49,12 +52,13 @@ def logits_of(model: OnnxModel, images: Images, advance: Advance = lambda images
     """
     if model.metadata:
         images = images.seen_by(model.metadata.preprocessing)
-    path = cache_dir() / "logits" / f"{_key(model, images)}.npy"
+    judge = judge or judge_of(model)
+    path = cache_dir() / "logits" / f"{_key(model, images, judge)}.npy"
     cached = _read(path, len(images)) if path.is_file() else None
     if cached is not None:
         advance(len(images))
         return cached
-    logits = _compute(model, images, advance)
+    logits = _compute(model, images, judge, advance)
     _write(path, logits)
     return logits
 
@@ -63,7 +67,7 @@ def remember(model: OnnxModel, images: Images, logits: NDArray[np.float32]) -> N
     """Keeps the (N, classes) that a run for another purpose computed where `logits_of` looks for them."""
     if model.metadata:
         images = images.seen_by(model.metadata.preprocessing)
-    _write(cache_dir() / "logits" / f"{_key(model, images)}.npy", logits)
+    _write(cache_dir() / "logits" / f"{_key(model, images, judge_of(model))}.npy", logits)
 
 
 def batch_of(images: Images) -> int:
@@ -113,10 +117,10 @@ def drop_from(reference: NDArray[np.float32], logits: NDArray[np.float32], label
     return Drop(n=paired.n, drop=paired.drop, low=low, high=high, flips=flipped)
 
 
-def _compute(model: OnnxModel, images: Images, advance: Advance) -> NDArray[np.float32]:
+def _compute(model: OnnxModel, images: Images, judge: Backend, advance: Advance) -> NDArray[np.float32]:
     _require_shape(model, images)
     fixed, parts, left = model.input_shape[0], list[NDArray[np.float32]](), len(images)
-    with judge_of(model).open(model, Device()) as session:
+    with judge.open(model, Device()) as session:
         batches = (filled(batch, fixed) for batch in images.batches(fixed or batch_of(images)))
         for logits in session.answers(batches):
             parts.append(logits[:left])
@@ -131,8 +135,7 @@ def _require_shape(model: OnnxModel, images: Images) -> None:
                          where=model.file_name, fix="evaluate on images of the model's own size")
 
 
-def _key(model: OnnxModel, images: Images) -> str:
-    judge = judge_of(model)
+def _key(model: OnnxModel, images: Images, judge: Backend) -> str:
     parts = (model.sha256, model.target, images.key, repr(replace(images.preprocessing, labels=())), judge.name,
              str(environment.version_of(judge.module)), *environment.cpu_flags())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

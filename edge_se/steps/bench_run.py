@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge_se.backends.base import Backend, Device, Session
 from edge_se.backends.fresh import measure_fresh
 from edge_se.backends.machines.machine import Machine
-from edge_se.backends.table import first_that_runs
+from edge_se.backends.table import BACKENDS, first_that_runs
 from edge_se.core.artifacts import Artifact, Build, check_file
 from edge_se.core.environment import cpu_count
 from edge_se.core.errors import ArtifactError, EdgeSeError, did_you_mean
@@ -245,7 +245,7 @@ class Run:
         if entry.model.metadata:
             images = images.seen_by(entry.model.metadata.preprocessing)
         there = np.concatenate([session.run(batch) for batch in images.batches(64)])
-        return flips(there, logits_of(entry.model, images))
+        return flips(there, logits_of(entry.model, images, judge=BACKENDS["onnxruntime"]))
 
     def _referee(self, scenario: str, session: Session, feed: NDArray[np.float32],
                  latencies: Latencies) -> dict[str, Any]:

@@ -77,6 +77,19 @@ def test_a_file_for_openvino_is_judged_in_openvino_alone(files, random_images, m
 
 
 @installed
+def test_another_judge_may_be_named(files, random_images, monkeypatch, tmp_path):
+    """As `bench` does, which counts the answers that differ from onnxruntime's."""
+    monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path))
+    model, images = files("openvino"), random_images(4)
+    with OnnxRuntime().open(model, Device()) as session:
+        expected = session.run(next(images.batches(4)))
+    own = logits_of(model, images)
+    np.testing.assert_array_equal(logits_of(model, images, judge=OnnxRuntime()), expected)
+    np.testing.assert_array_equal(logits_of(model, images), own)
+    assert len(list((tmp_path / "logits").iterdir())) == 2
+
+
+@installed
 def test_what_one_runtime_computed_is_not_taken_for_the_others(files, random_images, monkeypatch, tmp_path):
     monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path))
     model, images = files("openvino"), random_images(4)
