@@ -10,10 +10,10 @@ import pytest
 
 from edge_se.backends.machines.choice import DEVICES
 from edge_se.data.corruptions import CORRUPTIONS
+from edge_se.data.splits import SPLITS
 from edge_se.quantization.methods import METHODS
 from edge_se.quantization.targets import TARGETS
 from edge_se.steps import completion
-from edge_se.steps.robustness import SPLITS
 
 ENTRY = "import sys\nfrom edge_se.cli import main\nmain()"
 SHELLS = ("bash", "zsh", "fish")
@@ -64,7 +64,7 @@ def test_commas_go_on(folder):
     assert completion.targets("cpu,tensorrt,op") == ["cpu,tensorrt,openvino"]
     assert completion.corruptions("shot_noise,s") == [] and completion.corruptions("s") == ["shot_noise"]
     assert completion.corruptions("shot_noise,j") == ["shot_noise,jpeg_compression"]
-    assert completion.judging_splits("v") == ["validation"]
+    assert completion.judging_splits("v") == ["validation"] and set(completion.JUDGING_SPLITS) < set(SPLITS)
 
 
 def test_nothing_heavy_is_imported(folder):
@@ -78,7 +78,7 @@ def test_nothing_heavy_is_imported(folder):
 
 def test_the_copies_are_those_of_the_tables():
     assert tuple(METHODS) == completion.METHODS
-    assert tuple(CORRUPTIONS) == completion.CORRUPTIONS and SPLITS == completion.JUDGING_SPLITS
+    assert tuple(CORRUPTIONS) == completion.CORRUPTIONS
     assert (*DEVICES, "ssh://") == completion.DEVICES
     assert "orin-nano-8gb" in completion.boards("") and completion.boards("al") == ["all"]
     assert completion.target("ten") == ["tensorrt", "tensorrt-fp16"] and completion.methods("m") == ["minmax", "mse"]

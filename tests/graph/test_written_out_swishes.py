@@ -45,7 +45,10 @@ def operators(proto):
     return [node.op_type for node in proto.graph.node]
 
 
-@pytest.mark.parametrize("how", itertools.product((1, -1), (1, -1), ("Div", "Mul"), ("clip", "input", "")), ids=str)
+SPELLINGS = list(itertools.product((1, -1), (1, -1), ("Div", "Mul"), ("clip", "input", "")))
+
+
+@pytest.mark.parametrize("how", SPELLINGS, ids=str)
 def test_every_spelling_is_the_operator(graph_of, run_onnx, how):
     model = graph_of([CONV, *spelling(*how), *HEAD], CONSTANTS, opset=13)
     expected = run_onnx(model, IMAGES)[0]
