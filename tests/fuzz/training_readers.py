@@ -78,7 +78,7 @@ def write_originals(folder, spec):
 
     (folder / "own.toml").write_text(OWN)
     (folder / "study.toml").write_text(STUDY)
-    start_run(folder, spec, read_recipe(folder / "own.toml"), "own.toml", (), torch.device("cpu"), 1, False)
+    start_run(folder, spec, read_recipe(folder / "own.toml"), "own.toml", {}, torch.device("cpu"), 1, False)
     cell = folder / "cell"
     cell.mkdir()
     (cell / "weights.safetensors").write_bytes(b"weights")
@@ -108,7 +108,7 @@ def read_run(path, originals):
     from edge_se.training.run_folder import finish_run, start_run
 
     spec = ModelSpec(**json.loads((originals / "spec.json").read_text()))
-    start_run(path.parent, spec, read_recipe(originals / "own.toml"), "own.toml", (), torch.device("cpu"), 1, True)
+    start_run(path.parent, spec, read_recipe(originals / "own.toml"), "own.toml", {}, torch.device("cpu"), 1, True)
     finish_run(path.parent)
 
 

@@ -85,7 +85,7 @@ def dataset(path: Path) -> Contents:
 
 def calibration(path: Path, wanted: Wanted) -> Images:
     """Images to set ranges from: all of an archive without labels, else training images where it tells them."""
-    if path.is_file() and not _has_labels(path):
+    if not path.is_dir() and not _has_labels(path):
         return read_archive(path, wanted)
     contents = dataset(path)
     split = next((name for name in (TRAIN, WHOLE) if name in contents.splits), next(iter(contents.splits)))
