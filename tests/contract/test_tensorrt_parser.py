@@ -4,13 +4,14 @@ ORT's own recipe is rejected by the same check, so the check can fail.
 """
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
 from edge_se.backends.tensorrt import compile_check
 from edge_se.core.assets import asset
 from edge_se.data import calibration
-from edge_se.device.agent import load_tensorrt
+from edge_se.device.agent import AgentError, load_tensorrt
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source import load_source
 from edge_se.nets.zoo import MODELS
@@ -89,3 +90,12 @@ def test_ort_default_recipe_is_rejected(source, tmp_path) -> None:
     session = onnxruntime.InferenceSession(target_path, providers=["CPUExecutionProvider"])
     assert np.isfinite(session.run(None, {model.input_name: next(images.batches(4))})[0]).all()  # a sound file, and yet
     assert compile_check(OnnxModel.read(target_path, precision="int8", target="tensorrt")) is not None
+
+
+EMPTY = onnx.ModelProto(ir_version=8).SerializeToString()
+
+
+@pytest.mark.parametrize("content", [b"", EMPTY], ids=["nothing", "no graph"])
+def test_what_holds_no_graph_is_refused_in_words(tensorrt, content) -> None:
+    with pytest.raises(AgentError, match="no input in the graph"):
+        tensorrt.build(content, precision="fp32", batch=1)

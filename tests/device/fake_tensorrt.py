@@ -43,6 +43,8 @@ class Config:
 
 
 class Network:
+    num_inputs = 1
+
     def __init__(self, flags, shape):
         self.flags, self.shape = flags, shape
 

@@ -76,6 +76,9 @@ class TensorRt:
         if not parser.parse(content):
             errors = "; ".join(parser.get_error(index).desc() for index in range(parser.num_errors))
             raise AgentError("model", f"TensorRT {trt.__version__} refuses the graph: {errors or self.said()}")
+        if not network.num_inputs:  # bytes that are no model may parse to nothing
+            raise AgentError("model", f"TensorRT {trt.__version__} finds no input in the graph",
+                             "copy or export it again")
         config: api.IBuilderConfig = builder.create_builder_config()
         for flag in self.precision_flags(precision):
             config.set_flag(getattr(trt.BuilderFlag, flag))
