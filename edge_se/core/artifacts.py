@@ -15,6 +15,7 @@ from edge_se.core.measured_by import sound
 SCHEMA = "edge-se/export/1"
 MANIFEST = "manifest.json"
 BUILDS = Path("build")
+_SOURCES = (".onnx", ".pt2")  # of a build that bears the file's name
 ROUNDED = 0.01  # points by which a figure may differ from the figures it is computed from
 LARGEST = 2**63  # every figure of a manifest is smaller
 _KINDS: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float),
@@ -183,9 +184,13 @@ def locate_build(model: str | None) -> Path:
         raise ArtifactError(f"holds no {MANIFEST}", where=model, fix="give a folder that `edge-se export` wrote")
     if (BUILDS / model / MANIFEST).is_file():
         return BUILDS / model
+    name = Path(model).stem if model.endswith(_SOURCES) else model
+    if name != model and (BUILDS / name / MANIFEST).is_file():
+        raise ArtifactError("is a model, not a build of it", where=model,
+                            fix=f"give --model {name}, which `edge-se export` wrote; export again if the file is newer")
     here = {path.parent.name for path in BUILDS.glob(f"*/{MANIFEST}")}
     meant = did_you_mean(model, here) + " Else " if get_close_matches(model, here) else ""
-    raise ArtifactError(f"no build of '{model}'", where=BUILDS / model,
+    raise ArtifactError(f"no build of '{name}'", where=BUILDS / name,
                         fix=f"{meant}run `edge-se export --model {model} --int8` first, or give the folder of a build")
 
 

@@ -31,13 +31,28 @@ def outputs_of(labels: Labels, classes: tuple[str, ...], wanted: tuple[str, ...]
         return _by_name(classes, wanted, also, where)[labels]
     count = len(wanted) or outputs
     if classes and count is not None and len(classes) != count:
-        raise DataError(f"{len(classes)} classes ({shown(classes)}), the model has {count} outputs", where=where,
-                        fix="give images of every class that the model knows, and of no other")
+        raise _counts_differ(classes, count, where)
     if len(labels) and (labels.min() < 0 or (count is not None and labels.max() >= count)):
         wrong = labels.min() if labels.min() < 0 else labels.max()
         raise DataError(f"label {wrong} is none of the model's outputs" + (f", 0 to {count - 1}" if count else ""),
                         where=where, fix="number the classes from 0 in the order of the model's outputs")
     return labels.astype(np.int32)
+
+
+def require_near_count(classes: Sequence[str], outputs: int, where: Path) -> None:
+    """DataError where no order of `classes` explains `outputs`: one class, or counts that differ by more than one.
+
+    One more or one less is a background class, which may be the fault that is looked for.
+    """
+    if classes and (abs(len(classes) - outputs) > 1 or len(classes) == 1):
+        raise _counts_differ(classes, outputs, where)
+
+
+def _counts_differ(classes: Sequence[str], outputs: int, where: Path) -> DataError:
+    return DataError(f"{len(classes)} class{'es' * (len(classes) != 1)} ({shown(classes)}), the model has {outputs} "
+                     f"output{'s' * (outputs != 1)}", where=where,
+                     fix="export the model with one output a class, not one for both of two" if outputs == 1 else
+                     "give images of every class that the model knows, and of no other")
 
 
 def _by_name(classes: Sequence[str], wanted: Sequence[str], also: Sequence[Sequence[str]], where: Path

@@ -185,9 +185,12 @@ def open_dataset(path: Path, *, names: tuple[tuple[str, ...], ...] = (), split: 
     """
     layout = layout_of(path)
     if layout is None or layout.dataset is None:
-        known = ", ".join(layout.about for layout in layouts() if layout.dataset)
-        what = "no such file or folder" if not path.exists() else (
-            f"is {layout.about}, which has no labels" if layout else "holds no images that are known here")
+        if not path.exists():
+            raise DataError("no such file or folder", where=path,
+                            fix=f"check the path: from here it is {path.absolute()}")
+        known = ", ".join(layout.about for layout in sorted(layouts(), key=lambda layout: not layout.general)
+                          if layout.dataset)
+        what = f"is {layout.about}, which has no labels" if layout else "holds no images that are known here"
         raise DataError(what, where=path, fix=f"give {known}")
     contents = layout.dataset(path)
     splits = _names(contents, split)

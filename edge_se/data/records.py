@@ -54,7 +54,8 @@ class Records:
 
     def broken(self, index: int, error: Exception) -> DataError:
         """The message about an image that cannot be used."""
-        what = error.what if isinstance(error, ImageError) else f"cannot be read ({error})"
+        why = getattr(error, "strerror", None) or error  # without the path, which is told anyway
+        what = error.what if isinstance(error, ImageError) else f"cannot be read ({why})"
         return DataError(what, where=self.name(index),
                          fix="remove it or put it right; --skip-broken leaves such images out and counts them")
 

@@ -132,7 +132,7 @@ def _compute(model: OnnxModel, images: Images, judge: Backend, advance: Advance)
 def _require_shape(model: OnnxModel, images: Images) -> None:
     if not images.fits(model.input_shape[1:]):
         raise ModelError(f"takes images of {model.input_shape[1:]}, {images.name} has {images.shape}",
-                         where=model.file_name, fix="evaluate on images of the model's own size")
+                         where=model.file_name, fix="give images of its own with --data")
 
 
 def _key(model: OnnxModel, images: Images, judge: Backend) -> str:

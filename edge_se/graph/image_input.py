@@ -34,7 +34,7 @@ def image_facts(proto: onnx.ModelProto, axes: str | None = None, path: Path | No
     One or three channels tell the axes; where both ends could be channels, they come first. Raises ModelError where
     no axis, or not that of `axes`, has one or three channels.
     """
-    tensor = image_input(proto).type.tensor_type
+    tensor = image_input(proto, path).type.tensor_type
     batch, *sizes = (dim.dim_value if dim.dim_value > 0 else None for dim in tensor.shape.dim)
     found = next((name for name in ([axes] if axes else _AXES) if sizes[_AXES[name][0] - 1] in CHANNELS), None)
     if found is None:

@@ -112,16 +112,21 @@ def opset_of(proto: onnx.ModelProto) -> int:
     return next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 1)
 
 
-def image_input(proto: onnx.ModelProto) -> onnx.ValueInfoProto:
-    """The one input of a graph, constants aside; ModelError unless it is one batch of images, float32 or uint8."""
+def image_input(proto: onnx.ModelProto, path: Path | None = None) -> onnx.ValueInfoProto:
+    """The one input of a graph, constants aside; ModelError unless it is one batch of images, float32 or uint8.
+
+    `path` is the file that errors name.
+    """
     constants = {initializer.name for initializer in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in constants]
     if len(inputs) != 1:
-        raise ModelError(f"has {len(inputs)} inputs; an image classifier has one", where=proto.graph.name or "graph",
-                         fix="export the classifier alone")
+        named = ", ".join(f"'{value.name}'" for value in inputs)
+        raise ModelError(f"has {len(inputs)} inputs{f' ({named})' * bool(inputs)}; an image classifier has one",
+                         where=path or proto.graph.name or "graph", fix="export the classifier alone")
     image: onnx.ValueInfoProto = inputs[0]
     tensor = image.type.tensor_type
     if tensor.elem_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8) or len(tensor.shape.dim) != 4:
         raise ModelError("must be float32 or uint8 of shape (batch, channels, height, width) or (batch, height, width, "
-                         "channels)", where=f"input '{image.name}'", fix="export with such an image input")
+                         "channels)", where=f"{f'{path}: ' if path else ''}input '{image.name}'",
+                         fix="export with such an image input")
     return image

@@ -29,7 +29,7 @@ from edge_se.graph.programs import read_program
 from edge_se.graph.source_options import SourceOptions, axes_told, option_of, preprocessing_told
 from edge_se.graph.upgrading import upgraded
 from edge_se.nets.spec import ModelSpec
-from edge_se.nets.zoo import build, spec_of
+from edge_se.nets.zoo import MODELS, build, spec_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,6 +38,7 @@ __all__ = ["Source", "SourceOptions", "load_source", "preprocessing_of"]
 
 UNTRAINED = "untrained"
 FILES = (".onnx", PROGRAM)
+_OTHERS = (".pt", ".pth", ".ckpt", ".safetensors", ".h5", ".keras", ".pb", ".tflite", ".engine", ".xml")
 
 Reference = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -83,6 +84,10 @@ def load_source(model: str, weights: Path | None, options: SourceOptions | None 
     options = options or SourceOptions()
     if model.endswith(FILES) and not untrained:
         return _from_file(Path(model), weights, options)
+    if _is_other_file(model):
+        raise ModelError("is no file that a model is read from", where=model,
+                         fix="give an .onnx file, or a .pt2 file of torch.export.save; "
+                             "a checkpoint of a known net goes to --weights, its name to --model")
     if named := library_of(model):
         return _from_library(*named, weights, options, untrained)
     if options != SourceOptions():
@@ -90,6 +95,13 @@ def load_source(model: str, weights: Path | None, options: SourceOptions | None 
         raise ModelError("a net of the zoo brings its own size, normalisation and labels", where=option,
                          fix=f"leave {option} out")
     return _untrained(model, weights) if untrained else _from_zoo(model, weights)
+
+
+def _is_other_file(model: str) -> bool:
+    """Whether `model` means a path, of no kind that is read, and no name."""
+    if model in MODELS or model.endswith(FILES) or library_of(model):
+        return False
+    return "/" in model or model.lower().endswith(_OTHERS) or Path(model).exists()
 
 
 def _from_zoo(name: str, weights: Path | None) -> Source:

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from edge_se.core.arguments import PathLike, path_of, text_of
 from edge_se.core.progress import SILENT, Progress
+from edge_se.data.classes import require_near_count
 from edge_se.data.dataset import Dataset, open_dataset
 from edge_se.data.images import Images
 from edge_se.data.splits import ImageSet
 from edge_se.evaluation.alternatives import options_between
 from edge_se.evaluation.detective import Alternative, effort, investigate
 from edge_se.graph.source import SourceOptions, load_source
+from edge_se.steps.export_images import outputs_of
 
 SCHEMA = "edge-se/data-check/1"
 IMAGES = 300
@@ -33,6 +35,9 @@ def check(model: PathLike, data: PathLike, *, images: int = IMAGES, skip_broken:
     assert path is not None
     dataset = open_dataset(path, skip_broken=skip_broken)
     sample = dataset.sample(replace(how, labels=()), images)
+    outputs = outputs_of(source.model)
+    if outputs is not None:
+        require_near_count(dataset.classes, outputs, path)
     with progress.task(f"trying alternatives on {len(sample)} images", effort(len(sample))) as advance:
         finding = investigate(source.model, sample, _given(dataset, how.labels, sample), dataset.classes,
                               geometry=not isinstance(sample, ImageSet), advance=advance)

@@ -153,6 +153,9 @@ class TestLocate:
         ((), None, "build: holds no build; run `edge-se export"),
         (("a", "b"), None, r"build: holds 2 builds \(a, b\); choose with --model"),
         (("a",), "b", r"build/b: no build of 'b'; run `edge-se export --model b --int8` first"),
+        (("mine",), "mine.onnx", r"mine.onnx: is a model, not a build of it; give --model mine, which"),
+        (("mine",), "nets/mine.pt2", r"nets/mine.pt2: is a model, not a build of it; give --model mine, which"),
+        (("a",), "b.onnx", r"build/b: no build of 'b'; run `edge-se export --model b.onnx --int8` first"),
         (("a",), "build", "build: holds no manifest.json; give a folder that `edge-se export` wrote"),
     ])
     def test_what_is_not_there(self, made, asked, message):

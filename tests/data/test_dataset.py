@@ -34,6 +34,12 @@ def folders(tmp_path):
     return tmp_path / "pets"
 
 
+def both(folder, *names):
+    """An image in each of the folders."""
+    for seed, name in enumerate(names):
+        save(folder / name / "a.png", seed)
+
+
 @pytest.fixture
 def alone(tmp_path):
     """Three class folders of 60 images."""
@@ -189,14 +195,32 @@ def test_an_image_that_cannot_be_read_is_skipped_too(alone, monkeypatch):
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda folder: None, "no such file or folder"),
+    (lambda folder: None, "no such file or folder; check the path: from here it is /"),
     (lambda folder: folder.mkdir(), "holds no folder for each class"),
     (lambda folder: save(folder / "a.png", 0), "holds no folder for each class"),
-    (lambda folder: folder.write_text("x"), "holds no images that are known here")])
+    (lambda folder: folder.write_text("x"), "holds no images that are known here; give a folder of images, "),
+    (lambda folder: both(folder / "x" / "pets", "test/ant", "train/ant"),
+     "holds one folder, 'x/pets', and no class folders beside it; give .*x/pets, where"),
+    (lambda folder: both(folder / "all", "ant", "bee"), "holds one folder, 'all', .*give .*x/all, where"),
+    (lambda folder: both(folder / "train" / "all", "ant", "bee"), "holds one folder, 'train/all'")])
 def test_what_holds_no_labelled_images_is_told(tmp_path, make, message):
     make(tmp_path / "x")
     with pytest.raises(DataError, match=message):
         open_dataset(tmp_path / "x")
+
+
+def test_one_class_whose_images_lie_deeper_is_a_class(tmp_path):
+    for name in ("ant/a.png", "ant/left/b.png", "ant/right/c.png"):
+        save(tmp_path / name, 0)
+    assert open_dataset(tmp_path).classes == ("ant",)
+
+
+@pytest.mark.parametrize("content", [b"not an image", b"GIF9", b"\x89PNG\r\n\x1a\nnothing"])
+def test_what_is_no_image_is_told_without_an_address(folders, content):
+    (folders / "test" / "bee" / "1.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"bee/1\.png: cannot be read as an image") as caught:
+        list(open_dataset(folders).judged(HOW).batches(10))
+    assert "0x" not in str(caught.value)
 
 
 def test_an_unknown_split_has_a_suggestion(folders):

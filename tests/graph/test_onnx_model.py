@@ -7,6 +7,7 @@ import torch
 from onnx import TensorProto, helper
 
 from edge_se.core.errors import ModelError
+from edge_se.graph.image_input import image_facts
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import prepare
 
@@ -90,8 +91,19 @@ def test_input_shape(graph_of, x, shape):
 def test_two_inputs(graph_of):
     graph = graph_of([("Relu", ["x"], ["y"])])
     graph.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1]))
-    with pytest.raises(ModelError, match="handmade: has 2 inputs; an image classifier has one"):
+    with pytest.raises(ModelError, match=r"handmade: has 2 inputs \('x', 'mask'\); an image classifier has one"):
         OnnxModel.of(graph).input_name  # noqa: B018
+
+
+@pytest.mark.parametrize(("change", "told"), [
+    (lambda graph: graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1])), "has 2 inputs"),
+    (lambda graph: graph.ClearField("input"), "has 0 inputs; an"),
+    (lambda graph: graph.input[0].type.tensor_type.ClearField("shape"), "input 'x': must be float32 or uint8")])
+def test_the_file_is_named(graph_of, tmp_path, change, told):
+    model = graph_of([("Relu", ["x"], ["y"])])
+    change(model.graph)
+    with pytest.raises(ModelError, match=rf"two\.onnx: {told}"):
+        image_facts(model, None, tmp_path / "two.onnx")
 
 
 def test_no_input(graph_of):

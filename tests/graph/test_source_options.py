@@ -124,3 +124,22 @@ def test_half_floats_that_do_not_fit_their_shape_are_one_message(graph_of, tmp_p
     (tmp_path / "x.onnx").write_bytes(proto.SerializeToString())
     with pytest.raises(EdgeSeError, match="does not hold what its shape says"):
         load_source(str(tmp_path / "x.onnx"), None)
+
+
+@pytest.mark.parametrize("name", ["net.tflite", "net.pth", "nets/net", "made.csv", "MADE.ONNX"])
+def test_a_file_of_another_kind_is_no_unknown_name(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    for made in ("made.csv", "MADE.ONNX"):
+        (tmp_path / made).write_text("x")
+    with pytest.raises(EdgeSeError, match=rf"{name}: is no file that a model is read from; give an \.onnx file"):
+        load_source(name, None)
+
+
+def test_a_folder_beside_does_not_hide_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini_es").mkdir()
+    with pytest.raises(EdgeSeError, match="mini_es: is no file that a model is read from"):
+        load_source("mini_es", None)
+    (tmp_path / "mini_se").mkdir()
+    with pytest.raises(EdgeSeError, match="no such weights"):
+        load_source("mini_se", tmp_path / "none.safetensors")

@@ -240,6 +240,19 @@ def test_data_without_labels_is_one_message(saved, tmp_path):
         check(saved(*nearest(RGB)), tmp_path / "empty")
 
 
+@pytest.mark.parametrize(("names", "told"), [
+    (LETTERS[:1], "1 class .*, the model has 11 outputs"), (LETTERS[:7], "7 classes .*, the model has 11 outputs")])
+def test_no_order_of_other_counts_is_looked_for(saved, pictures, names, told):
+    with pytest.raises(EdgeSeError, match=told):
+        check(saved(*nearest(RGB)), pictures(names))
+
+
+def test_one_output_for_two_classes_is_told(saved, pictures):
+    weights, bias = nearest(RGB)
+    with pytest.raises(EdgeSeError, match="the model has 1 output; export the model with one output a class"):
+        check(saved(weights[:, :1], bias[:1]), pictures(LETTERS[:3]))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("change", "images", "words"), [("swapped", 300, ["BGR channels"]),
                                                          ("0-255", 40, ["pixels from 0 to 255"])])

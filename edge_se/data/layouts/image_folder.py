@@ -33,6 +33,9 @@ def dataset(folder: Path) -> Contents:
     if not classes:
         raise DataError("holds no folder for each class: nothing says what the images show", where=folder,
                         fix="put the images of each class into a folder of its name, below train/ and test/ or alone")
+    if len(classes) == 1 and (meant := _deeper(folder)):
+        raise DataError(f"holds one folder, '{meant.relative_to(folder)}', and no class folders beside it",
+                        where=folder, fix=f"give {meant}, where the class folders lie")
     numbers = {name: number for number, name in enumerate(classes)}
 
     def records(split: str) -> Records:
@@ -44,6 +47,18 @@ def dataset(folder: Path) -> Contents:
         return _records(files, labels)
 
     return Contents(classes=classes, splits={split: partial(records, split) for split in parts})
+
+
+def _deeper(folder: Path) -> Path | None:
+    """The folder below that was meant, where one folder wraps all: an unpacked archive's. None where none is."""
+    inner = folder
+    while len(parts := _folders(inner)) == 1 and not _images_beside(inner):
+        inner = parts[0]
+    return inner if inner != folder and len(parts) > 1 and not _images_beside(inner) else None
+
+
+def _images_beside(folder: Path) -> bool:
+    return any(path.name.lower().endswith(SUFFIXES) for path in folder.iterdir() if path.is_file())
 
 
 def calibration(folder: Path, wanted: Wanted) -> LazyImages:

@@ -143,13 +143,16 @@ def of_document(content: dict[str, Any]) -> Preprocessing:
 
 def read_pixels(path: Any, how: Preprocessing) -> Pixels:
     """RGB (3, height, width) of an image file as a viewer shows it, brought to the size of `how`. ImageError."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
             return fitted(shown(image), how)
     except ImageError:
         raise
+    except UnidentifiedImageError as error:  # its text holds the address of a buffer
+        raise ImageError("cannot be read as an image (its content is of no known kind)",
+                         "remove it, or put it right") from error
     except Exception as error:  # Pillow raises many kinds of errors for a broken file
         raise ImageError(f"cannot be read as an image ({error})", "remove it, or put it right") from error
 
