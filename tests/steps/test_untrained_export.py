@@ -71,8 +71,9 @@ def test_a_net_for_other_sizes_is_calibrated_on_enlarged_images(tiny_spec, monke
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--model", "tiny", "--untrained", "--weights", "w.safetensors"], "--untrained: has weights and is to be untra"),
-    (["--model", "x.onnx", "--untrained"], "--untrained: 'x.onnx' is not in the zoo; take a name of"),
-    (["--model", "torchvision:resnet18", "--untrained"], "--untrained: 'torchvision:resnet18' is not in the zoo"),
+    (["--model", "x.onnx", "--untrained"], "--untrained: a file brings its own weights; take a name of"),
+    (["--model", "x.pt2", "--untrained"], "--untrained: a file brings its own weights; take a name of"),
+    (["--model", "x.tflite", "--untrained"], "x.tflite: is no file that a model is read from; give an .onnx file"),
     (["--model", "mini_es", "--untrained"], "unknown model 'mini_es'; did you mean 'mini_se'?"),
     (["--model", "mini_se"], "no such weights; run `edge-se train --model mini_se`, give them with --weights, or try "
                              "the net's structure, size and latency with --untrained"),
