@@ -108,7 +108,9 @@ class Dataset:
         assert images.labels is not None
         names = how.labels or self.labels or self.classes
         count = len(names) or outputs or int(images.labels.max()) + 1
-        require_every_class(images.labels, names, count, f"split '{self.judging}'", self.path)
+        by_content = self.judging not in self.contents.splits
+        require_every_class(images.labels, names, count,
+                            f"split '{self.judging}'" + ", which is drawn by content" * by_content, self.path)
         return images
 
     def held_out(self, how: Preprocessing, outputs: int | None = None) -> Images | None:

@@ -223,6 +223,16 @@ def test_what_is_no_image_is_told_without_an_address(folders, content):
     assert "0x" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("name", "told"), [("", "'cow' in split 'test', which is drawn by content; add"),
+                                            ("test", "'cow' in split 'test'; add"),
+                                            ("val", "'cow' in split 'validation'; add")])
+def test_a_class_without_judged_images_is_told_with_how_they_were_chosen(tmp_path, name, told):
+    both(tmp_path / name, *(f"ant/{number}" for number in range(60)))
+    (tmp_path / name / "cow").mkdir()
+    with pytest.raises(DataError, match=f"no image of {told}"):
+        open_dataset(tmp_path).judged(HOW)
+
+
 def test_an_unknown_split_has_a_suggestion(folders):
     with pytest.raises(DataError, match=r"--split tset: has no split 'tset'; did you mean 'test'"):
         open_dataset(folders, split="tset")
