@@ -32,6 +32,7 @@ from edge_se.steps.gate import gate
 RESULTS = Path(__file__).parent / "results"
 MODEL = "se_resnet18"
 SHARD = 2_500  # images of a tar file
+HELD_OUT = 100  # images of the validation split, which nothing here looks at
 Sets = dict[str, ImageSet]  # by split
 
 
@@ -39,7 +40,9 @@ def main() -> None:
     cifar = cifar10.require()
     calibrating = calibration.load(calibration.REAL, cifar)
     assert isinstance(calibrating, ImageSet)
-    sets = {"train": calibrating, "test": splits.load("test", cifar)}
+    # Without a validation split a tenth of the training images would be held out, and the ranges be others.
+    sets = {"train": calibrating, "validation": splits.load("validation", cifar).first(HELD_OUT),
+            "test": splits.load("test", cifar)}
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
