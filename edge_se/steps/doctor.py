@@ -73,7 +73,8 @@ PACKAGES = {package.module: package for package in (
     Package(module="tensorrt", extra="tensorrt"), Package(module="tensorrt_rtx", extra="rtx"),
     Package(module="matplotlib", extra="plots"), Package(module="jinja2", extra="report"),
     Package(module="mlperf_loadgen", extra="referee"), Package(module="tensorboard", extra="tensorboard"),
-    Package(module="ray", extra="cluster"), Package(module="mkdocs", extra="docs"))}
+    Package(module="ray", extra="cluster"), Package(module="mkdocs", extra="docs"),
+    Package(module="timm", extra="timm"), Package(module="pyarrow", extra="parquet"))}
 BASE = tuple(name for name, package in PACKAGES.items() if package.extra is None)
 MAIN_JOB = "quantize, bench and verify ONNX files"
 # Job -> the checks that must be ok; one check of a tuple suffices.
@@ -92,6 +93,8 @@ JOBS: dict[str, tuple[str | tuple[str, ...], ...]] = {
     "verify --compile": (*BASE, "tensorrt_rtx"),
     "sensitivity --figure": (*BASE, "matplotlib"),
     "report --html": (*BASE, "jinja2"),
+    "export --model timm:NAME": (*BASE, "torch", "onnxscript", "timm", "folder for builds"),
+    "labelled images in .parquet": (*BASE, "pyarrow"),
 }
 
 _CIFAR = """from pathlib import Path

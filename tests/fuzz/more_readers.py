@@ -151,7 +151,7 @@ def read_logits(path, originals):
 def read_image_file(path, originals):
     from edge_se.data.calibration import load
 
-    return load(str(path.parent), None)
+    return list(load(str(path.parent), None).batches(8))
 
 
 def read_bundle(path, originals):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_se.backends.table import BACKENDS
 from edge_se.core import environment
 from edge_se.core.errors import CalibrationError
 from edge_se.core.files import write_json
@@ -62,11 +63,14 @@ def machines(monkeypatch, key):
 
 
 def test_logits(tiny_onnx, tiny_plain_onnx, random_images, monkeypatch):
-    images = random_images(8, "validation")
-    all_differ([accuracy._key(tiny_onnx, images), accuracy._key(tiny_plain_onnx, images),
-                accuracy._key(replace(tiny_onnx, target="cpu"), images),
-                *(accuracy._key(tiny_onnx, other) for other in of_images(images).values()),
-                *machines(monkeypatch, lambda: accuracy._key(tiny_onnx, images))])
+    images, judge, other_judge = random_images(8, "validation"), BACKENDS["onnxruntime"], BACKENDS["openvino"]
+
+    def key(model, seen=images, by=judge):
+        return accuracy._key(model, seen, by)
+
+    all_differ([key(tiny_onnx), key(tiny_plain_onnx), key(replace(tiny_onnx, target="cpu")),
+                key(tiny_onnx, by=other_judge), *(key(tiny_onnx, other) for other in of_images(images).values()),
+                *machines(monkeypatch, lambda: key(tiny_onnx))])
 
 
 def test_candidates(tiny_onnx, tiny_plain_onnx, statistics, random_images, monkeypatch):
