@@ -146,7 +146,9 @@ def test_torchvision_models_with_the_users_weights(tmp_path, pictures, monkeypat
     assert build.model == name and build.parity["torch_vs_onnx"]["images"] == 24
     assert build.artifacts[0].params == sum(parameter.numel() for parameter in net.parameters())
     assert all(item.agreement_with_fp32 >= 85 for item in build.artifacts)
-    assert all(item.int8_mac_share > 0.9 for item in build.artifacts[1:])
+    shares = {item.target: item.int8_mac_share for item in build.artifacts[1:]}
+    assert shares["tensorrt"] > 0.9 and (shares["cpu"] > 0.9) == (name != "mobilenet_v3_small")  # narrow hard swishes
+    assert shares["cpu"] > 0.3
 
 
 REFUSED = {

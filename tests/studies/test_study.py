@@ -13,6 +13,7 @@ from edge_se.core.errors import ArtifactError, EdgeSeError, UnavailableError
 from edge_se.data import calibration, cifar10, splits
 from edge_se.nets import zoo
 from edge_se.reporting import figures as reporting_figures
+from edge_se.studies import plan
 from edge_se.studies import study as step
 from edge_se.studies.executor import Job
 from edge_se.studies.figures import draw
@@ -58,6 +59,7 @@ warmup_fraction = 0.0
 def toys():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zoo, "MODELS", dict(zoo.MODELS))
+        patch.setattr(plan, "MODELS", zoo.MODELS)
         for module, name in ((splits, "load"), (cifar10, "require"), (cifar10, "find"), (calibration, "load")):
             patch.setattr(module, name, getattr(module, name))
         patch.setattr(step, "run", import_module("study_work").cell_of_toys)

@@ -211,5 +211,6 @@ def test_images_are_enlarged_on_the_device_step_by_step(made):
     run.net.register_forward_pre_hook(lambda net, inputs: seen.append(inputs[0]))
     run.to_the_end(Silent())
     assert [tuple(batch.shape) for batch in seen] == [(32, 3, 224, 224)] * 3 + [(40, 3, 224, 224)]
-    assert run.augmenter._pixels.shape == (96, 32, 32, 3) and run.augmenter._pixels.dtype == torch.uint8
+    held = run.pixels.of(torch.arange(96))
+    assert held.shape == (96, 32, 32, 3) and held.dtype == torch.uint8
     assert run.state.history[0]["resolution"] == 224
