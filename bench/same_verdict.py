@@ -123,12 +123,14 @@ def parquet(root: Path, sets: Sets) -> Path:
 def shards(root: Path, sets: Sets) -> Path:
     root.mkdir()
     for split, images in sets.items():
-        for index, (content, label) in enumerate(encoded(images)):
-            with tarfile.open(root / f"{split}-{index // SHARD:04}.tar", "a") as archive:
-                for suffix, part in (("png", content), ("cls", str(label).encode())):
-                    member = tarfile.TarInfo(f"{index:05}.{suffix}")
-                    member.size = len(part)
-                    archive.addfile(member, io.BytesIO(part))
+        whole = encoded(images)
+        for start in range(0, len(whole), SHARD):
+            with tarfile.open(root / f"{split}-{start // SHARD:04}.tar", "w") as archive:
+                for index, (content, label) in enumerate(whole[start : start + SHARD], start):
+                    for suffix, part in (("png", content), ("cls", str(label).encode())):
+                        member = tarfile.TarInfo(f"{index:05}.{suffix}")
+                        member.size = len(part)
+                        archive.addfile(member, io.BytesIO(part))
     return root
 
 
