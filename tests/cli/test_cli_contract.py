@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,16 +29,24 @@ def validate(document: dict, name: str) -> None:
     Draft202012Validator(schema).validate(document)
 
 
+@pytest.fixture(scope="module")
+def exported(tiny_onnx, calibration_npz, tmp_path_factory):
+    """tiny.onnx and beside it `built`, a build of it that was made without CIFAR-10."""
+    folder = tmp_path_factory.mktemp("exported")
+    (folder / "tiny.onnx").write_bytes(tiny_onnx.content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("EDGE_SE_DATA", raising=False)
+        assert run("export", "--model", str(folder / "tiny.onnx"), "--int8", "--fp16", "--target", "cpu,tensorrt",
+                   "--calibration", str(calibration_npz), "--out", str(folder / "built"), "--quiet") == 0
+    return folder
+
+
 @pytest.fixture
-def build(tiny_onnx, calibration_npz, tmp_path, monkeypatch):
-    """A folder with a build of a small SE net, made without CIFAR-10."""
+def build(exported, tmp_path, monkeypatch):
+    """A copy that a test may alter: a folder with a build of a small SE net, tiny.onnx beside it."""
     monkeypatch.delenv("EDGE_SE_DATA", raising=False)
-    path = tmp_path / "tiny.onnx"
-    path.write_bytes(tiny_onnx.content)
-    out = tmp_path / "built"
-    assert run("export", "--model", str(path), "--int8", "--fp16", "--target", "cpu,tensorrt", "--calibration",
-               str(calibration_npz), "--out", str(out), "--quiet") == 0
-    return out
+    shutil.copyfile(exported / "tiny.onnx", tmp_path / "tiny.onnx")
+    return shutil.copytree(exported / "built", tmp_path / "built")
 
 
 def test_help_imports_nothing_heavy() -> None:
