@@ -103,8 +103,9 @@ def sentence(document: dict[str, Any]) -> str:
 
     def shown(row: str) -> str:
         return f"{rows[row]['cpu_s']:.0f} s and {rows[row]['peak_memory_bytes'] / 2**30:.2f} GiB"
-    return (f"ResNet-50 at {SIDE} pixels, {side['images']} JPEG files, {document['environment']['hardware']['cores']} "
-            f"cores, in seconds of processor time and peak memory: collecting ranges takes {shown('ranges')}, the "
+    cores = document["environment"]["hardware"]["cores"]
+    return (f"ResNet-50 at {SIDE} pixels, {side['images']} JPEG files, {cores} core{'s' * (cores != 1)}, "
+            f"in seconds of processor time and peak memory: collecting ranges takes {shown('ranges')}, the "
             f"whole export for `openvino`, agreement included, {shown('export')}; `nncf.quantize` on OpenVINO takes "
             f"{shown('nncf')} with the same files. The ratios to NNCF are {rows['ranges']['cpu_of_nncf']:.2f} and "
             f"{rows['export']['cpu_of_nncf']:.2f} of processor time, {rows['ranges']['of_nncf']:.2f} and "

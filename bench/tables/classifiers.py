@@ -42,9 +42,11 @@ def classifiers_text() -> str:
     behind = [(net, row, target) for net, row, target in files if is_below(net, row, target)]
     slow = [(net, row, target) for net, row, target in files if is_slow(row, target)]
     untold = [each for each in slow if not is_told(*each[1:])]
-    text = (f"{len(nets)} nets, {len(made)} exports of them, {len(files)} INT8 files. {len(behind)} files are more "
-            f"than {BELOW_DB:g} dB below the better of the two peers; {len(slow)} are slower than FP32 in their "
-            f"runtime, of which `export` told {len(slow) - len(untold)}.\n\n"
+    ran = [net for net in nets if not net["why_not"]]
+    text = (f"{len(ran)} of {len(nets) + len(document['left'])} nets are measured: {len(made)} exports, {len(files)} "
+            f"INT8 files. More than {BELOW_DB:g} dB below the better of the two peers: {len(behind)}. More than "
+            f"{100 * (SLOWER - 1):.0f} % slower than FP32 in their runtime: {len(slow)}, of which `export` told "
+            f"{len(slow) - len(untold)}.\n\n"
             f"SQNR in dB of {document['evaluation']} images, calibrated on {document['calibration']}, all of them "
             f"CIFAR-10's, enlarged; random weights. onnxruntime {versions['onnxruntime']}, OpenVINO "
             f"{versions['openvino']}, NNCF {versions['nncf']}, torch {versions['torch']}, torchvision "

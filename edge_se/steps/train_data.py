@@ -15,7 +15,7 @@ from edge_se.core.recipes import Recipe
 from edge_se.data import cifar10, splits
 from edge_se.data.classes import require_every_class
 from edge_se.data.contents import TRAIN
-from edge_se.data.dataset import Dataset, open_dataset
+from edge_se.data.dataset import Dataset, find_dataset
 from edge_se.data.images import Images
 from edge_se.data.preprocessing import CIFAR10, Preprocessing
 from edge_se.data.splits import drawn
@@ -48,15 +48,15 @@ class TrainingData:
 
 def training_data(spec: ModelSpec, recipe: Recipe, data: Path | None, input_size: int | None = None,
                   progress: Progress = SILENT) -> TrainingData:
-    """`data` for `spec` by `recipe`: CIFAR-10 where it is that or None, else a data set in any layout.
+    """`data` for `spec` by `recipe`: CIFAR-10, also where none is found, or a data set in any layout.
 
     With the user's own images the net has as many classes as they have and takes `input_size` pixels (its own by
     default); the recipe's phases, translation and holes grow with it. Raises DataError for images that cannot be
     trained on, TrainingError for a net or a size that does not fit CIFAR-10.
     """
-    if data is None or cifar10.at(data) or not data.exists():
+    dataset = find_dataset(data)
+    if dataset is None or dataset.cifar:
         return _of_cifar10(spec, recipe, data, input_size)
-    dataset = open_dataset(data)
     size = spec.input_size if input_size is None else input_size
     sized = recipe.sized(size)
     how = _normalisation(dataset, size, progress)
@@ -66,7 +66,7 @@ def training_data(spec: ModelSpec, recipe: Recipe, data: Path | None, input_size
     _require_classes(dataset, images, how.labels)
     validation = dataset.held_out(how, len(how.labels))
     if validation is None:
-        raise DataError("has no images to choose the best epoch on", where=data,
+        raise DataError("has no images to choose the best epoch on", where=dataset.path,
                         fix="add a validation split, or more images: a tenth of them is taken for it")
     judging = dataset.judging
     return TrainingData(

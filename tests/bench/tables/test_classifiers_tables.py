@@ -46,7 +46,7 @@ def test_a_file_is_below_when_the_better_peer_has_more_than_one_db_more(text_of,
     one["targets"]["cpu"]["sqnr_db"] = db
     one["peers"] |= peers
     text = text_of(net(rows=[one]))
-    assert f"3 INT8 files. {below} files are more than 1 dB below" in text
+    assert f"3 INT8 files. More than 1 dB below the better of the two peers: {below}." in text
     assert ("- `net`, TorchScript, dynamic batch, `cpu`: " in text) == bool(below)
 
 
@@ -57,7 +57,7 @@ def test_a_slow_file_is_listed_with_whether_that_was_told(text_of, int8_ms, note
     one = row(notes=notes)
     one["targets"]["cpu"]["int8_ms"] = int8_ms
     text = text_of(net(rows=[one]))
-    assert f"{int(told is not None)} are slower than FP32 in their runtime, of which `export` told " in text
+    assert f"slower than FP32 in their runtime: {int(told is not None)}, of which `export` told " in text
     assert [line.rpartition(", ")[2] for line in text.splitlines() if "times FP32's speed" in line] == (
         [told] if told else [])
 
@@ -68,5 +68,5 @@ def test_what_was_refused_or_could_not_be_exported_is_listed(text_of):
     assert text.splitlines()[-3:] == [
         "- `large`: larger than 2 GiB", "- `net`, TorchScript, dynamic batch: Oops: no",
         "- `net`, dynamo, dynamic batch: refused. cpu: not so"]
-    assert "2 nets, 1 exports of them" in text and "committed): 0123456 1." in text
+    assert "1 of 3 nets are measured: 1 exports" in text and "committed): 0123456 1." in text
     assert "Not measured yet: `later`." in text
