@@ -16,8 +16,7 @@ from edge_se.core.files import read_json
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data import cifar10
 from edge_se.data.dataset import find_dataset
-from edge_se.data.images import Images
-from edge_se.data.leaks import require_not_calibrated_on
+from edge_se.data.images import Images, Labels
 from edge_se.data.preprocessing import CIFAR10, Preprocessing
 from edge_se.evaluation.accuracy import logits_of, top1
 from edge_se.evaluation.judges import measured_by
@@ -26,6 +25,7 @@ from edge_se.measure.timing import TimingPlan
 from edge_se.steps.bench_rows import Accuracy, Entry, add_promises, add_why, mark_fastest, row_of, set_beside, warn
 from edge_se.steps.bench_run import Options, Run
 from edge_se.steps.export_images import outputs_of
+from edge_se.steps.judged import judging
 
 __all__ = ["Options", "bench"]
 SCHEMA = "edge-se/bench/1"
@@ -76,8 +76,7 @@ def _chosen(build: Build, precisions: Sequence[str] | None) -> list[Artifact]:
     return [artifact for artifact in build.artifacts if not precisions or artifact.precision in precisions]
 
 
-def _accuracies(chosen: list[Entry], data: Path | None,
-                progress: Progress) -> list[Accuracy]:
+def _accuracies(chosen: list[Entry], data: Path | None, progress: Progress) -> list[Accuracy]:
     """Top-1 of each file: from its manifest (same bytes), else measured where labelled images judge it."""
     known = {entry.artifact.sha256: (entry.artifact.top1, entry.artifact.top1_n, entry.artifact.measured_by)
              for entry in chosen}
@@ -85,16 +84,15 @@ def _accuracies(chosen: list[Entry], data: Path | None,
     dataset = find_dataset(data) if data or of_cifar10 else None
     if dataset is None and any(entry.artifact.top1 is None for entry in of_cifar10):
         progress.note("accuracy was not measured: " + cifar10.HOW_TO_GET)
-    seen: dict[Preprocessing, Images] = {}
+    seen: dict[tuple[Path, Preprocessing], tuple[Images, Labels]] = {}
     for digest, entry in {entry.artifact.sha256: entry for entry in chosen if entry.artifact.top1 is None}.items():
         own = entry.model.metadata.preprocessing if entry.model.metadata else CIFAR10
         how = replace(own, labels=entry.build.labels)
         if dataset is None or not dataset.judges(how) or entry.build.source["kind"] == UNTRAINED:
             continue
-        test = seen[how] = seen.get(how) or dataset.judged(how, outputs_of(entry.model))
-        require_not_calibrated_on((entry.build.calibration or {}).get("contents"), test, entry.build.folder)
-        assert test.labels is not None
+        key = entry.build.folder, how
+        test, labels = seen[key] = seen.get(key) or judging(entry.build, dataset, how, outputs_of(entry.model))
         with progress.task(f"evaluating {entry.artifact.file} of {entry.build.model}", len(test)) as advance:
             logits = logits_of(entry.model, test, advance)
-        known[digest] = (top1(logits, test.labels), len(test), measured_by(entry.model))
+        known[digest] = (top1(logits, labels), len(test), measured_by(entry.model))
     return [known[entry.artifact.sha256] for entry in chosen]

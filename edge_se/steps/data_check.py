@@ -46,16 +46,11 @@ def check(model: PathLike, data: PathLike, *, images: int = IMAGES, skip_broken:
     told = options_between(how, best.view.how)
     return {
         "schema": SCHEMA, "model": source.name, "data": dataset.name, "images": len(sample),
-        "skipped": images_skipped(sample), "verdict": finding.verdict, "assumption": source.assumption,
+        "skipped": sample.skipped, "verdict": finding.verdict, "assumption": source.assumption,
         "own": _told(own), "best": _told(best), "changes": list(best.changes),
         "fix": "; ".join(part for part in (told, best.order.fix) if part), "gain_pp": gain, "ci_pp": list(interval),
         "by_chance": finding.by_chance, "alternatives": len(finding.others), "confidence": 1 - 2 * finding.alpha,
         "tried": [_row(item, own, finding.alpha) for item in finding.others]}
-
-
-def images_skipped(images: Images) -> int:
-    """How many broken images --skip-broken left out."""
-    return images.skipped
 
 
 def _given(dataset: Dataset, wanted: tuple[str, ...], sample: Images) -> NDArray[np.int64]:

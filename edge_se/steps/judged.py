@@ -8,15 +8,15 @@ from edge_se.core.artifacts import Build, check_file, not_cifar10
 from edge_se.core.errors import ArtifactError
 from edge_se.data import cifar10
 from edge_se.data.dataset import Dataset
-from edge_se.data.images import Images
+from edge_se.data.images import Images, Labels
 from edge_se.data.leaks import require_not_calibrated_on
-from edge_se.data.preprocessing import CIFAR10
+from edge_se.data.preprocessing import CIFAR10, Preprocessing
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.steps.export_images import outputs_of
 
 
-def judged_images(build: Build, dataset: Dataset, what: str, split: str | None = None) -> tuple[Build, Images]:
-    """The images of `split` (the one to judge on by default), and the build with names of its classes.
+def judged_images(build: Build, dataset: Dataset, what: str) -> tuple[Build, Images]:
+    """The images to judge on, and the build with names of its classes.
 
     The names may be those of the data set. `what` judges, for messages. Raises ArtifactError for a build without an
     FP32 file, for one that CIFAR-10, found by default, says nothing of, and for one calibrated on these images.
@@ -31,9 +31,18 @@ def judged_images(build: Build, dataset: Dataset, what: str, split: str | None =
                             fix="give labelled images of its classes with --data; --labels cifar10 of `edge-se export` "
                                 "says that a file is a CIFAR-10 classifier")
     outputs = outputs_of(model)
-    images = dataset.judged(how, outputs) if split is None else dataset.split(split, how, outputs)
-    assert images.labels is not None
-    require_not_calibrated_on((build.calibration or {}).get("contents"), images, build.folder)
-    count = outputs or (int(images.labels.max()) + 1 if len(images) else 0)
+    images, labels = judging(build, dataset, how, outputs)
+    count = outputs or int(labels.max()) + 1
     numbers = tuple(str(index) for index in range(count))
     return replace(build, labels=how.labels or dataset.labels or dataset.classes or numbers), images
+
+
+def judging(build: Build, dataset: Dataset, how: Preprocessing, outputs: int | None) -> tuple[Images, Labels]:
+    """The images of `dataset` that a file of `build` with this preprocessing is judged on, and their labels.
+
+    Raises DataError where there are none, and ArtifactError where the build was calibrated on them.
+    """
+    images = dataset.judged(how, outputs)
+    require_not_calibrated_on((build.calibration or {}).get("contents"), images, build.folder)
+    assert images.labels is not None
+    return images, images.labels

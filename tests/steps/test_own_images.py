@@ -51,16 +51,9 @@ def model(tmp_path, net):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(letters):
     """Ten classes with 4 training, 1 validation and 3 test images each."""
-    root, random = tmp_path_factory.mktemp("own") / "letters", np.random.default_rng(5)
-    for split, count in (("train", 4), ("val", 1), ("test", 3)):
-        for name in NAMES:
-            (root / split / name).mkdir(parents=True)
-            for number in range(count):
-                pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(root / split / name / f"{number}.png")
-    return root
+    return letters({"train": 4, "val": 1, "test": 3}, 32, 32)
 
 
 @pytest.fixture

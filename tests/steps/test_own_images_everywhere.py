@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 from PIL import Image
@@ -27,16 +26,9 @@ SCHEMAS = Path(__file__).parents[2] / "docs" / "schema"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(letters):
     """Ten classes with 6 training, 2 validation and 4 test images of 40 x 48 each."""
-    root, random = tmp_path_factory.mktemp("own") / "letters", np.random.default_rng(5)
-    for split, count in (("train", 6), ("val", 2), ("test", 4)):
-        for name in NAMES:
-            (root / split / name).mkdir(parents=True)
-            for number in range(count):
-                pixels = random.integers(0, 256, (40, 48, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(root / split / name / f"{number}.png")
-    return root
+    return letters({"train": 6, "val": 2, "test": 4}, 40, 48)
 
 
 @pytest.fixture(scope="module")

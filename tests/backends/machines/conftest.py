@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
@@ -221,3 +222,48 @@ def link_to(box):
         destination = read_destination(text or box.url, "--device")
         return Link(OpenSsh(destination=destination, **{"retries": settings.pop("retries", 3)}), **settings)
     return make
+
+
+class Notes:
+    """Progress that keeps what it was told."""
+
+    def __init__(self):
+        from edge_se.core.progress import SILENT
+
+        self.notes, self.task = [], SILENT.task
+
+    def note(self, message):
+        self.notes.append(message)
+
+
+@pytest.fixture
+def notes():
+    return Notes()
+
+
+@pytest.fixture
+def opened(tiny_onnx):
+    """(link) -> opens the tiny net there as session `s`."""
+    def open_in(link):
+        link.open("s", tiny_onnx.content, runtime="onnxruntime", threads=1, target="any", precision="fp32", batch=1)
+    return open_in
+
+
+@pytest.fixture
+def timed():
+    """(link, plan) -> the answer and nanoseconds of session `s`, timed on one image."""
+    def make(link, **plan):
+        return link.ask("time", np.zeros((1, 3, 32, 32), np.float32).tobytes(), session="s", shape=(1, 3, 32, 32),
+                        **({"min_duration": 0.02, "min_runs": 3, "warmup": 0.0} | plan))
+    return make
+
+
+@pytest.fixture
+def wait_until():
+    """(condition, seconds) -> waits until it is true, and fails when it is not in time."""
+    def wait(true, seconds=15):
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end
+            time.sleep(0.1)
+    return wait
