@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_se.backends.base import Backend, Device
+from edge_se.backends.base import Backend, Device, Session
 from edge_se.core import environment
 from edge_se.core.assets import cache_dir
 from edge_se.core.errors import EdgeSeError, ModelError
@@ -27,6 +27,31 @@ BATCH = 100
 PIXELS = BATCH * 64 * 64  # at once: larger images come in smaller batches, which are no slower and take less memory
 TOP = 5  # where a model has more classes, the label may be among its likeliest so many
 Advance = Callable[[int], None]
+Compute = Callable[[OnnxModel, Images, Backend, Advance], NDArray[np.float32]]
+
+
+def computed(model: OnnxModel, images: Images, judge: Backend, advance: Advance) -> NDArray[np.float32]:
+    """(N, classes) of `model` in the runtime `judge`, in this process and on all of its processors."""
+    _require_shape(model, images)
+    with judge.open(model, Device()) as session:
+        return answers(session, model, images, advance)
+
+
+def answers(session: Session, model: OnnxModel, images: Images, advance: Advance) -> NDArray[np.float32]:
+    """(N, classes) of an open session, in batches of `batch_of`."""
+    fixed, parts, left = model.input_shape[0], list[NDArray[np.float32]](), len(images)
+    batches = (filled(batch, fixed) for batch in images.batches(fixed or batch_of(images)))
+    for logits in session.answers(batches):
+        parts.append(logits[:left])
+        left -= len(parts[-1])
+        advance(len(parts[-1]))
+    return np.concatenate(parts)
+
+
+def batch_of(images: Images) -> int:
+    """How many of the images are evaluated at once."""
+    height, width = images.preprocessing.size
+    return max(1, min(BATCH, PIXELS // (height * width)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +66,10 @@ class Drop:
 
 
 def logits_of(model: OnnxModel, images: Images, advance: Advance = lambda images: None, *,
-              judge: Backend | None = None) -> NDArray[np.float32]:
+              judge: Backend | None = None, compute: Compute = computed) -> NDArray[np.float32]:
     """(N, classes) in the order of `images`, by `judge`, else the runtime that judges the file (`judge_of`).
 
-    On all processors.
-
+    `compute` is asked for what the cache does not hold, and must give what `computed` gives, to the bit.
     A file that names its preprocessing gets that, whatever `images` says.
     The cache's key is everything the result depends on: the file, the images, their preprocessing, the runtime's
     version and the processor's instruction sets. A file that cannot be written or read back is not used.
@@ -58,7 +82,7 @@ def logits_of(model: OnnxModel, images: Images, advance: Advance = lambda images
     if cached is not None:
         advance(len(images))
         return cached
-    logits = _compute(model, images, judge, advance)
+    logits = compute(model, images, judge, advance)
     _write(path, logits)
     return logits
 
@@ -68,12 +92,6 @@ def remember(model: OnnxModel, images: Images, logits: NDArray[np.float32]) -> N
     if model.metadata:
         images = images.seen_by(model.metadata.preprocessing)
     _write(cache_dir() / "logits" / f"{_key(model, images, judge_of(model))}.npy", logits)
-
-
-def batch_of(images: Images) -> int:
-    """How many of the images are evaluated at once."""
-    height, width = images.preprocessing.size
-    return max(1, min(BATCH, PIXELS // (height * width)))
 
 
 def top1(logits: NDArray[np.float32], labels: Labels) -> float:
@@ -115,18 +133,6 @@ def drop_from(reference: NDArray[np.float32], logits: NDArray[np.float32], label
     paired = pair(reference.argmax(1), logits.argmax(1), labels)
     low, high = drop_interval(paired, alpha)
     return Drop(n=paired.n, drop=paired.drop, low=low, high=high, flips=flipped)
-
-
-def _compute(model: OnnxModel, images: Images, judge: Backend, advance: Advance) -> NDArray[np.float32]:
-    _require_shape(model, images)
-    fixed, parts, left = model.input_shape[0], list[NDArray[np.float32]](), len(images)
-    with judge.open(model, Device()) as session:
-        batches = (filled(batch, fixed) for batch in images.batches(fixed or batch_of(images)))
-        for logits in session.answers(batches):
-            parts.append(logits[:left])
-            left -= len(parts[-1])
-            advance(len(parts[-1]))
-    return np.concatenate(parts)
 
 
 def _require_shape(model: OnnxModel, images: Images) -> None:
