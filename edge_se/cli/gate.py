@@ -40,7 +40,7 @@ def gate(model: BuildName = None,
              help="Settings; default: bench/gate.toml where it exists. The command line wins.")] = None,
          bench: Annotated[Optional[Path], typer.Option(help="A document of `bench --out`, for latencies.")] = None,
          max_latency_ratio: Annotated[Optional[float], typer.Option(
-             help="Also judge the median latency, INT8 over FP32, in --bench.")] = None,
+             help="Also judge the latency, INT8 over FP32, in --bench: by the interval of its turns.")] = None,
          max_size_ratio: Annotated[Optional[float], typer.Option(
              help="Also judge the file's size, INT8 over FP32.")] = None,
          min_int8_share: Annotated[Optional[float], typer.Option(

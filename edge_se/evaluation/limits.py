@@ -1,7 +1,8 @@
 """Limits on latency, file size and top-1 itself: each a verdict of its own, beside accuracy and never mixed with it.
 
-Sizes are exact. Latencies are medians of a bench document without an interval, so a limit wants headroom; what was
-not measured, only estimated, or measured with many streams at once is inconclusive.
+Sizes are exact. Latencies are those of a bench document, which times all files in turns: the ratios of the turns have
+an interval, and one that holds the limit is inconclusive. So is what was not measured, only estimated, or measured with
+many streams at once.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from edge_se.core.errors import EdgeSeError
 from edge_se.core.files import read_json
 from edge_se.evaluation.accuracy import share_of
 from edge_se.evaluation.gate import SEVERITY
+from edge_se.evaluation.statistics import median_ratio
 
 SETUP = ("backend", "batch", "threads")  # what INT8 and FP32 must share to be compared
 
 
 def size_verdicts(fp32: Artifact, candidates: list[Artifact], limit: float) -> list[dict[str, Any]]:
     """One row per INT8 file, from the bytes of the build's manifest."""
-    return [_row(item, item.bytes / fp32.bytes, limit) for item in candidates]
+    ratios = [(item, item.bytes / fp32.bytes) for item in candidates]
+    return [{"verdict": "pass" if ratio <= limit else "fail", "target": item.target, "file": item.file,
+             "ratio": ratio, "limit": limit} for item, ratio in ratios]
 
 
 def floor_verdicts(rights: Mapping[str, NDArray[np.bool_]], candidates: list[Artifact], limit: float,
@@ -42,18 +46,23 @@ def floor_verdicts(rights: Mapping[str, NDArray[np.bool_]], candidates: list[Art
     return rows
 
 
-def latency_verdicts(fp32: Artifact, candidates: list[Artifact], limit: float, bench: Path) -> list[dict[str, Any]]:
-    """One row per INT8 file and condition in the document `bench`. Files are matched by their hashes."""
+def latency_verdicts(fp32: Artifact, candidates: list[Artifact], limit: float, alpha: float,
+                     bench: Path) -> list[dict[str, Any]]:
+    """One row per INT8 file and condition in the document `bench`. Files are matched by their hashes.
+
+    The median ratio of the turns decides by its interval at confidence 1 - 2 alpha: pass up to the limit, fail above
+    it, else inconclusive.
+    """
     measured = _measurements(bench)
     rows = []
     for item in candidates:
         pairs = [(own, other) for own in measured if own["sha256"] == item.sha256 for other in measured
                  if other["sha256"] == fp32.sha256 and all(own[key] == other[key] for key in SETUP)]
-        rows += [_row(item, own["p50_ms"] / other["p50_ms"], limit) | {key: own[key] for key in SETUP}
+        rows += [_of_turns(item, own, other, limit, alpha, bench) | {key: own[key] for key in SETUP}
                  for own, other in pairs]
         if not pairs:
-            rows.append(_row(item, None, limit) | {
-                "why": f"{bench.name} holds no measurement of this file and of its FP32 in one setting"})
+            rows.append(_undecided(item, None, limit, f"{bench.name} holds no measurement of this file and of its "
+                                                      "FP32 in one setting"))
     return rows
 
 
@@ -79,9 +88,25 @@ def share_verdicts(candidates: list[Artifact], limit: float, bench: Path) -> lis
              "file": item.file, "share": 100 * min(shares[item.sha256]), "limit": limit} for item in told]
 
 
-def _row(item: Artifact, ratio: float | None, limit: float) -> dict[str, Any]:
-    verdict = "inconclusive" if ratio is None else "pass" if ratio <= limit else "fail"
-    return {"verdict": verdict, "target": item.target, "file": item.file, "ratio": ratio, "limit": limit}
+def _of_turns(item: Artifact, own: dict[str, Any], other: dict[str, Any], limit: float, alpha: float,
+              bench: Path) -> dict[str, Any]:
+    """The row of two measurements; `ci` is null where their turns are too few for an interval."""
+    turns = own["round_p50_ms"], other["round_p50_ms"]
+    if len(turns[0]) != len(turns[1]) or not turns[0]:
+        return _undecided(item, own["p50_ms"] / other["p50_ms"], limit,
+                          f"{bench.name} tells no turns of these files, so their ratio has no interval: bench again")
+    found = median_ratio(*turns, 1 - 2 * alpha)
+    ratio, low, high = found["ratio"], found["low"], found["high"]
+    if low is None or high is None:
+        return _undecided(item, ratio, limit, f"{len(turns[0])} turns are too few for an interval at alpha {alpha:g}")
+    verdict = "pass" if high <= limit else "fail" if low > limit else "inconclusive"
+    return {"verdict": verdict, "target": item.target, "file": item.file, "ratio": ratio, "ci": [low, high],
+            "rounds": len(turns[0]), "limit": limit}
+
+
+def _undecided(item: Artifact, ratio: float | None, limit: float, why: str) -> dict[str, Any]:
+    return {"verdict": "inconclusive", "target": item.target, "file": item.file, "ratio": ratio, "ci": None,
+            "limit": limit, "why": why}
 
 
 def _document(bench: Path) -> list[Any]:
@@ -95,9 +120,10 @@ def _document(bench: Path) -> list[Any]:
 def _measurements(bench: Path) -> list[dict[str, Any]]:
     rows = _document(bench)
     try:
-        measured = [{key: row[key] for key in ("sha256", "p50_ms", *SETUP)} for row in rows
+        measured = [{key: row[key] for key in ("sha256", "p50_ms", *SETUP)}
+                    | {"round_p50_ms": list(row.get("round_p50_ms") or ())} for row in rows
                     if row.get("estimated") is False and row.get("scenario", "latency") == "latency"]
-        if not all(_is_time(row["p50_ms"]) for row in measured):
+        if not all(_is_time(value) for row in measured for value in (row["p50_ms"], *row["round_p50_ms"])):
             raise TypeError("a latency is not a positive number of milliseconds")
     except (AttributeError, KeyError, TypeError) as error:
         raise EdgeSeError(f"incomplete measurement ({error!r})", where=bench, fix="bench again") from error

@@ -53,7 +53,8 @@ class Latencies:
     On a GPU they are the GPU's own time; `wall_ms` is what a caller waits in the mean, with both copies, whose medians
     stand beside it. `power` holds raw samples of the device's sensors in the `window_seconds` that all runs took from
     the start of the first to the end of the last, warm-up left out; see `edge_se.measure.power`. Samples of several
-    streams, which ran at once for `stream_seconds`, stand one stream after the other.
+    streams, which ran at once for `stream_seconds`, stand one stream after the other. `rounds` are the medians of the
+    single turns, of which another file's in the same turns are the partners.
     """
 
     milliseconds: NDArray[np.float64]
@@ -66,6 +67,7 @@ class Latencies:
     streams: int = 1
     stream_seconds: float | None = None
     window_seconds: float | None = None
+    rounds: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, nanoseconds: Any, timed: Mapping[str, Any], batch: int) -> Latencies:
@@ -90,7 +92,8 @@ class Latencies:
         return cls(milliseconds=np.concatenate([part.milliseconds for part in parts]), batch=parts[0].batch,
                    cuda_graph=parts[0].cuda_graph, power=tuple(one for part in parts for one in part.power),
                    streams=parts[0].streams, stream_seconds=sum(seconds) if seconds else None,
-                   window_seconds=sum(windows) if len(windows) == len(parts) else None, **beside)
+                   window_seconds=sum(windows) if len(windows) == len(parts) else None,
+                   rounds=tuple(part.percentile(50) for part in parts), **beside)
 
     def percentile(self, share: float) -> float:
         """Nearest-rank percentile in milliseconds; interpolation would invent values that never happened."""

@@ -94,8 +94,11 @@ def words(kind: str, row: dict[str, Any]) -> str:
         low, high = row["ci_pp"]
         return (f"loses {row['drop_pp']:+.2f} points [{low:+.2f}, {high:+.2f}] against {row['baseline']}, margin "
                 f"{row['margin_pp']:.2f}")
-    setting = f", {row['backend']}, batch {row['batch']}, threads {row['threads']}" if kind == "latency" else ""
-    return f"takes {row['ratio']:.3f} of FP32{setting}, limit {row['limit']:g}"
+    if kind == "latency":
+        low, high = row["ci"]
+        return (f"takes {row['ratio']:.3f} [{low:.3f}, {high:.3f}] of FP32's time in {row['rounds']} turns, "
+                f"{row['backend']}, batch {row['batch']}, threads {row['threads']}, limit {row['limit']:g}")
+    return f"takes {row['ratio']:.3f} of FP32, limit {row['limit']:g}"
 
 
 def plan_rows(document: dict[str, Any]) -> Rows:

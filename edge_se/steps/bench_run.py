@@ -30,7 +30,10 @@ from edge_se.measure.streams import measure_streams
 from edge_se.measure.timing import Latencies, TimingPlan
 from edge_se.steps.bench_rows import CHECK_IMAGES, LATENCY, SCENARIOS, THROUGHPUT, Entry, Measured
 
-ROUNDS = 5  # each model is timed in this many turns, so that drift of the machine hits all alike
+# Each model is timed in this many turns, so that drift of the machine hits all alike. Of nine paired ratios the 95 %
+# interval is from the second to the eighth, so that one disturbed turn on either side does not widen it.
+ROUNDS = 9
+RUNS = 108  # at least, of all turns together
 GPU_RUNS = 1000  # of an engine, which takes microseconds
 IDLE_S = 3.0
 QUICK_S = 0.2  # below it somebody takes a quick look: no fresh processes then
@@ -225,7 +228,7 @@ class Run:
                      timers: list[Timer]) -> list[Latencies]:
         """Times all files in turn, ROUNDS times, and joins each one's samples."""
         parts: list[list[Latencies]] = [[] for _ in timers]
-        plan = TimingPlan(min_duration=self._options.min_duration / ROUNDS, min_runs=20)
+        plan = TimingPlan(min_duration=self._options.min_duration / ROUNDS, min_runs=RUNS // ROUNDS)
         with self._progress.task(what, ROUNDS * len(timers)) as advance:
             for turn in range(ROUNDS):
                 for position, timer in enumerate(timers):

@@ -106,7 +106,7 @@ def _limits(fp32: Artifact, candidates: list[Artifact], settings: Settings,
             bench: Path | None) -> dict[str, list[dict[str, Any]]]:
     rows = {}
     if settings.max_latency_ratio is not None and bench is not None:
-        rows["latency"] = latency_verdicts(fp32, candidates, settings.max_latency_ratio, bench)
+        rows["latency"] = latency_verdicts(fp32, candidates, settings.max_latency_ratio, settings.level, bench)
     if settings.min_int8_share is not None and bench is not None:
         rows["int8_share"] = share_verdicts(candidates, settings.min_int8_share, bench)
     if settings.max_size_ratio is not None:

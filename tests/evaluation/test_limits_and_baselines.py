@@ -21,13 +21,14 @@ OPENVINO = replace(CPU, target="openvino", file="int8.openvino.onnx", sha256="c"
 
 @pytest.fixture
 def bench(tmp_path):
-    """(rows) -> a bench document; a row is (artifact, backend, batch, p50 in ms, estimated)."""
+    """(rows) -> a bench document; a row is (artifact, backend, batch, median of each turn in ms, estimated)."""
 
     def write(*rows):
         path = tmp_path / "bench.json"
         path.write_text(json.dumps({"schema": "edge-se/bench/1", "measurements": [
-            {"sha256": item.sha256, "backend": backend, "batch": batch, "threads": 1, "p50_ms": p50,
-             "estimated": estimated} for item, backend, batch, p50, estimated in rows]}))
+            {"sha256": item.sha256, "backend": backend, "batch": batch, "threads": 1,
+             "p50_ms": float(np.median(turns)), "round_p50_ms": list(turns), "estimated": estimated}
+            for item, backend, batch, turns, estimated in rows]}))
         return path
     return write
 
@@ -39,26 +40,72 @@ def test_sizes():
 
 
 def test_latencies_are_paired_by_hash_and_setting(bench):
-    path = bench((FP32, "onnxruntime", 1, 8.0, False), (CPU, "onnxruntime", 1, 2.0, False),
-                 (FP32, "onnxruntime", 8, 40.0, False), (CPU, "onnxruntime", 8, 36.0, False),
-                 (OPENVINO, "openvino", 1, 2.0, False), (replace(FP32, sha256="d" * 64), "openvino", 1, 8.0, False))
-    rows = latency_verdicts(FP32, [CPU, OPENVINO], 0.5, path)
+    path = bench((FP32, "onnxruntime", 1, [8.0] * 9, False), (CPU, "onnxruntime", 1, [2.0] * 9, False),
+                 (FP32, "onnxruntime", 8, [40.0] * 9, False), (CPU, "onnxruntime", 8, [36.0] * 9, False),
+                 (OPENVINO, "openvino", 1, [2.0] * 9, False),
+                 (replace(FP32, sha256="d" * 64), "openvino", 1, [8.0] * 9, False))
+    rows = latency_verdicts(FP32, [CPU, OPENVINO], 0.5, 0.025, path)
     assert [(row["target"], row["verdict"], row["ratio"], row.get("batch")) for row in rows] == [
         ("cpu", "pass", 0.25, 1), ("cpu", "fail", 0.9, 8), ("openvino", "inconclusive", None, None)]
     assert "no measurement of this file" in rows[2]["why"]
 
 
+# Nine ratios, of which the second and the eighth are the 95 % interval; FP32 drifts from 8 to 16 ms meanwhile.
+RATIOS = (0.40, 0.44, 0.45, 0.46, 0.47, 0.48, 0.49, 0.50, 0.90)
+DRIFT = tuple(8.0 + turn for turn in range(9))
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(0.51, "pass"), (0.50, "pass"), (0.47, "inconclusive"),
+                                                (0.44, "inconclusive"), (0.43, "fail")])
+def test_the_interval_of_the_turns_judges_and_not_their_median(bench, limit, verdict):
+    path = bench((FP32, "onnxruntime", 1, DRIFT, False),
+                 (CPU, "onnxruntime", 1, [ratio * fp32 for ratio, fp32 in zip(RATIOS, DRIFT)], False))
+    (row,) = latency_verdicts(FP32, [CPU], limit, 0.025, path)
+    assert row["verdict"] == verdict and row["rounds"] == 9
+    assert (row["ratio"], *row["ci"]) == pytest.approx((0.47, 0.44, 0.50))
+
+
+def test_a_stricter_level_has_a_wider_interval(bench):
+    path = bench((FP32, "onnxruntime", 1, DRIFT, False),
+                 (CPU, "onnxruntime", 1, [ratio * fp32 for ratio, fp32 in zip(RATIOS, DRIFT)], False))
+    (row,) = latency_verdicts(FP32, [CPU], 0.51, 0.005, path)
+    assert row["verdict"] == "inconclusive" and row["ci"] == pytest.approx([0.40, 0.90])
+
+
+@pytest.mark.parametrize(("turns", "why"), [
+    (([], []), "tells no turns"), (([8.0] * 9, [2.0] * 8), "tells no turns"),
+    (([8.0] * 5, [2.0] * 5), "5 turns are too few for an interval at alpha 0.025")])
+def test_a_ratio_without_an_interval_decides_nothing(bench, turns, why):
+    path = bench((FP32, "onnxruntime", 1, [8.0], False), (CPU, "onnxruntime", 1, [2.0], False))
+    document = json.loads(path.read_text())
+    for row, own in zip(document["measurements"], turns):
+        row["round_p50_ms"] = own
+    path.write_text(json.dumps(document))
+    (row,) = latency_verdicts(FP32, [CPU], 0.5, 0.025, path)
+    assert (row["verdict"], row["ratio"], row["ci"]) == ("inconclusive", 0.25, None) and why in row["why"]
+
+
+@pytest.mark.parametrize("turns", [["fast"] * 9, [0.0] * 9, 3, [None], [True]])
+def test_turns_that_are_no_times_are_refused(bench, turns):
+    path = bench((FP32, "onnxruntime", 1, [8.0] * 9, False), (CPU, "onnxruntime", 1, [2.0] * 9, False))
+    document = json.loads(path.read_text())
+    document["measurements"][1]["round_p50_ms"] = turns
+    path.write_text(json.dumps(document))
+    with pytest.raises(EdgeSeError, match="incomplete measurement"):
+        latency_verdicts(FP32, [CPU], 0.5, 0.025, path)
+
+
 def test_the_latency_of_a_stream_among_many_is_left_out(bench):
-    path = bench((FP32, "onnxruntime", 1, 8.0, False), (CPU, "onnxruntime", 1, 2.0, False))
+    path = bench((FP32, "onnxruntime", 1, [8.0] * 9, False), (CPU, "onnxruntime", 1, [2.0] * 9, False))
     document = json.loads(path.read_text())
     document["measurements"] += [row | {"scenario": "throughput", "p50_ms": 9.0} for row in document["measurements"]]
     path.write_text(json.dumps(document))
-    assert [row["ratio"] for row in latency_verdicts(FP32, [CPU], 0.5, path)] == [0.25]
+    assert [row["ratio"] for row in latency_verdicts(FP32, [CPU], 0.5, 0.025, path)] == [0.25]
 
 
 def test_an_estimate_is_no_measurement(bench):
-    path = bench((FP32, "onnxruntime", 1, 8.0, True), (CPU, "onnxruntime", 1, 2.0, True))
-    assert [row["verdict"] for row in latency_verdicts(FP32, [CPU], 0.5, path)] == ["inconclusive"]
+    path = bench((FP32, "onnxruntime", 1, [8.0] * 9, True), (CPU, "onnxruntime", 1, [2.0] * 9, True))
+    assert [row["verdict"] for row in latency_verdicts(FP32, [CPU], 0.5, 0.025, path)] == ["inconclusive"]
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"schema": "edge-se/bench/1", "measurements": [1]}',
@@ -66,12 +113,12 @@ def test_an_estimate_is_no_measurement(bench):
 def test_what_is_no_bench_document_is_one_message(tmp_path, content):
     (tmp_path / "bench.json").write_text(content)
     with pytest.raises(EdgeSeError, match=r"bench\.json"):
-        latency_verdicts(FP32, [CPU], 0.5, tmp_path / "bench.json")
+        latency_verdicts(FP32, [CPU], 0.5, 0.025, tmp_path / "bench.json")
 
 
 def test_a_latency_of_nothing_is_refused(bench):
     with pytest.raises(EdgeSeError, match="not a positive number"):
-        latency_verdicts(FP32, [CPU], 0.5, bench((CPU, "onnxruntime", 1, 0.0, False)))
+        latency_verdicts(FP32, [CPU], 0.5, 0.025, bench((CPU, "onnxruntime", 1, [0.0] * 9, False)))
 
 
 def test_the_worst_verdict():

@@ -192,7 +192,7 @@ def test_latencies_whose_ratio_no_number_holds(tmp_path, p50):
     row = {"backend": "onnxruntime", "batch": 1, "threads": 1, "estimated": False, "sha256": "0", "p50_ms": p50}
     path.write_text(json.dumps({"schema": "edge-se/bench/1", "measurements": [row]}))
     with pytest.raises(EdgeSeError, match="a latency is not a positive number"):
-        latency_verdicts(None, [], 0.9, path)
+        latency_verdicts(None, [], 0.9, 0.025, path)
 
 
 def test_epochs_without_end(tmp_path):

@@ -28,7 +28,7 @@ def document():
                 target("cpu", "pass"), target("openvino", "inconclusive"), target("tensorrt", "fail")],
             "size": [{"verdict": "pass", "target": "cpu", "file": "int8.cpu.onnx", "ratio": 0.26, "limit": 0.3}],
             "latency": [{"verdict": "fail", "target": "cpu", "file": "int8.cpu.onnx", "ratio": 0.95, "limit": 0.9,
-                         "backend": "onnxruntime", "batch": 8, "threads": 1},
+                         "ci": [0.93, 0.96], "rounds": 9, "backend": "onnxruntime", "batch": 8, "threads": 1},
                         {"verdict": "inconclusive", "target": "tensorrt", "file": "int8.tensorrt.onnx", "ratio": None,
                          "limit": 0.9, "why": "bench.json holds no measurement"}]}
 
@@ -80,8 +80,8 @@ def test_annotations_are_workflow_commands(document):
         ("error", "net <&> accuracy: fail"), ("error", "net <&> latency: fail"),
         ("warning", "net <&> latency: inconclusive"), ("notice", "net <&> size: pass")]
     assert found[2][2].startswith("int8.tensorrt.onnx: the drop is above the margin: +0.12 points, 95 % interval [")
-    assert found[3][2] == ("int8.cpu.onnx onnxruntime 8 1: takes 0.950 of FP32, onnxruntime, batch 8, threads 1, "
-                           "limit 0.9")
+    assert found[3][2] == ("int8.cpu.onnx onnxruntime 8 1: takes 0.950 [0.930, 0.960] of FP32's time in 9 "
+                           "turns, onnxruntime, batch 8, threads 1, limit 0.9")
 
 
 @pytest.mark.parametrize("name", ["50 %, or :: more", "%0A%3A%25", "two\r\nlines", "::error::x", "a=b,c=d"])
@@ -95,7 +95,8 @@ def test_annotations_survive_any_name(document, name):
 
 def test_words(document):
     lines = explain(document)
-    assert "latency FAIL: int8.cpu.onnx takes 0.950 of FP32, onnxruntime, batch 8, threads 1, limit 0.9" in lines
+    assert ("latency FAIL: int8.cpu.onnx takes 0.950 [0.930, 0.960] of FP32's time in 9 turns, onnxruntime, batch 8, "
+            "threads 1, limit 0.9") in lines
     assert sum("class cat" in line for line in lines) == 1
     assert lines[-2:] == [f"net <&>: fail (FP32 top-1 92.20 %: {WORDS})", "with what stands beside accuracy: fail"]
     early = document | {"design": "sequential", "targets": [target("cpu", "pass", n=3000, looks=[{}] * 3)]}

@@ -27,6 +27,7 @@ def test_a_build_is_measured_in_the_bare_environment(box, build, notes):
         for precision, target in (("fp32", "any"), ("fp16", "any"), ("int8", "cpu"))]
     for row in rows:
         assert row["backend"] == "onnxruntime" and not row["estimated"] and row["samples"] >= 100
+        assert len(row["round_p50_ms"]) == 9 and 0 < min(row["round_p50_ms"]) <= row["p50_ms"]
         assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
         assert row["flips_against_onnxruntime"] == 0 and row["flips_n"] == 256  # the same runtime, the same answers
     device = document["environment"]["device"]
