@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_se.core import environment
+from edge_se.data.images import Images
+from edge_se.data.splits import filled
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.targets.table import runs_in
 from edge_se.measure.timing import Latencies, TimingPlan
@@ -42,6 +44,16 @@ class Session(ABC):
         """Logits of each batch, in their order; a runtime that computes several images at once does so."""
         for batch in batches:
             yield self.run(batch)
+
+    def logits(self, images: Images, batch: int, fixed: bool = False) -> Iterator[NDArray[np.float32]]:
+        """Logits of all `images` in their order, part after part. `fixed`: the graph takes batches of that size alone.
+
+        A runtime of another machine gets pixels once and keeps them there.
+        """
+        left = len(images)
+        for answer in self.answers(filled(part, batch if fixed else None) for part in images.batches(batch)):
+            yield answer[:left]
+            left -= len(answer)
 
     def floats(self, images: NDArray[np.float32]) -> str:
         """The type in which it computes what is not INT8 of the shape of `images`: f32, bf16 or f16."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from edge_se.backends.base import Backend, Device, Session
 from edge_se.backends.machines.link import Link
+from edge_se.backends.shards import Known, shards_of
+from edge_se.data.images import Images
 from edge_se.device.agent import RUNTIMES
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.targets.table import rules_of, runs_in
@@ -29,6 +32,7 @@ class RemoteRuntime(Backend):
 
     def __init__(self, link: Link, name: str, facts: Mapping[str, Any]) -> None:
         self.name, self._link, self._facts = name, link, facts
+        self._known: Known = {}
         self.gpu = name != "onnxruntime"
 
     def why_not(self, model: OnnxModel, device: Device) -> str | None:
@@ -44,7 +48,7 @@ class RemoteRuntime(Backend):
     @contextmanager
     def open(self, model: OnnxModel, device: Device) -> Iterator[Session]:
         """Sends the file unless the device has it; TensorRT builds its engine when the batch size is known."""
-        session = _RemoteSession(self._link, self.name, model, device)
+        session = _RemoteSession(self._link, self.name, model, device, self._known)
         try:
             yield session
         finally:
@@ -54,8 +58,8 @@ class RemoteRuntime(Backend):
 class _RemoteSession(Session):
     """Opened on the device at the first use: an engine is built for one batch size. A second size gets its own."""
 
-    def __init__(self, link: Link, runtime: str, model: OnnxModel, device: Device) -> None:
-        self._link, self._runtime, self._model, self._device = link, runtime, model, device
+    def __init__(self, link: Link, runtime: str, model: OnnxModel, device: Device, known: Known) -> None:
+        self._link, self._runtime, self._model, self._device, self._known = link, runtime, model, device, known
         self._names = dict[int, str]()
         self._engines = dict[int, dict[str, Any]]()
 
@@ -69,6 +73,15 @@ class _RemoteSession(Session):
             answer, logits = self._link.ask("run", content, session=name, **told)
             outputs.append(np.frombuffer(logits, "<f4").reshape(answer["shape"]).astype(np.float32))
         return np.concatenate(outputs)
+
+    def logits(self, images: Images, batch: int, fixed: bool = False) -> Iterator[NDArray[np.float32]]:
+        """Shard by shard, by the engine for this batch size; a dropped connection costs a shard."""
+        how = replace(images.preprocessing, labels=()).document()
+        for shard in shards_of(images, self._known):
+            answer, logits = self._link.ask_about(
+                shard.sha256, shard.content, "answer", session=self._opened(batch), shape=shard.shape, batch=batch,
+                fixed=fixed, preprocessing=how)
+            yield np.frombuffer(logits, "<f4").reshape(answer["shape"]).astype(np.float32)
 
     def time(self, images: NDArray[np.float32], plan: TimingPlan) -> Latencies:
         """Measured on the device; the network is not part of it."""

@@ -18,7 +18,6 @@ from edge_se.core.assets import cache_dir
 from edge_se.core.errors import EdgeSeError, ModelError
 from edge_se.core.files import write_bytes
 from edge_se.data.images import Images, Labels
-from edge_se.data.splits import filled
 from edge_se.evaluation.judges import judge_of
 from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
 from edge_se.graph.onnx_model import OnnxModel
@@ -37,14 +36,13 @@ def computed(model: OnnxModel, images: Images, judge: Backend, advance: Advance)
         return answers(session, model, images, advance)
 
 
-def answers(session: Session, model: OnnxModel, images: Images, advance: Advance) -> NDArray[np.float32]:
-    """(N, classes) of an open session, in batches of `batch_of`."""
-    fixed, parts, left = model.input_shape[0], list[NDArray[np.float32]](), len(images)
-    batches = (filled(batch, fixed) for batch in images.batches(fixed or batch_of(images)))
-    for logits in session.answers(batches):
-        parts.append(logits[:left])
-        left -= len(parts[-1])
-        advance(len(parts[-1]))
+def answers(session: Session, model: OnnxModel, images: Images, advance: Advance,
+            batch: int | None = None) -> NDArray[np.float32]:
+    """(N, classes) of an open session; a graph that takes any batch gets `batch` or else `batch_of` images at once."""
+    fixed, parts = model.input_shape[0], list[NDArray[np.float32]]()
+    for logits in session.logits(images, fixed or batch or batch_of(images), fixed is not None):
+        parts.append(logits)
+        advance(len(logits))
     return np.concatenate(parts)
 
 

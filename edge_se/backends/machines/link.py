@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from edge_se.backends.machines.transport import Transport, greeting
 from edge_se.core.errors import EdgeSeError, UnavailableError
 from edge_se.core.progress import SILENT, Advance, Progress
 from edge_se.device.agent import CHUNK, MAGIC, PROTOCOL, read_frame, write_frame
+from edge_se.device.agent.cache import FILES, IMAGES
 
 T = TypeVar("T")
 PING_S = 5.0
@@ -34,9 +36,10 @@ class _DroppedError(Exception):
 
 
 class Link:
-    """One agent. After a dropped connection it starts another and opens again what was open, at most `retries` times.
+    """One agent. After a dropped connection it starts another and opens again what was open.
 
-    Files and engines lie in the device's cache by their hash, so neither is sent or built twice.
+    It gives up after `retries` drops in a row. Files, images and engines lie in the device's cache by their hash, so
+    none is sent or built twice.
     """
 
     def __init__(self, transport: Transport, *, python: str | None = None, progress: Progress = SILENT) -> None:
@@ -46,6 +49,7 @@ class Link:
         self._sessions: dict[str, dict[str, Any]] = {}
         self._contents: dict[str, bytes] = {}
         self._drops = 0
+        self._sent, self._told = set[str](), False  # images of this run, and whether it was said that they went twice
 
     @property
     def shown(self) -> str:
@@ -75,7 +79,9 @@ class Link:
         """Does `work` over a connection. When that drops, it starts again over another one."""
         while True:
             try:
-                return work(self._connected())
+                done = work(self._connected())
+                self._drops = 0
+                return done
             except _DroppedError as dropped:
                 self._connection = None
                 self._drops += 1
@@ -91,10 +97,23 @@ class Link:
         sha256 = hashlib.sha256(content).hexdigest()
         self._contents[sha256] = content
         with self._progress.task(f"sending to {self.shown}", len(content)) as advance:
-            self._through(lambda connection: connection.send(sha256, content, advance))
+            self._through(lambda connection: connection.send(sha256, lambda: content, FILES, advance))
         answer, _ = self.ask("open", session=session, sha256=sha256, **fields)
         self._sessions[session] = {"sha256": sha256, **fields}
         return answer
+
+    def ask_about(self, sha256: str, images: Callable[[], bytes], operation: str,
+                  **fields: Any) -> tuple[dict[str, Any], bytes]:
+        """As `ask`, about images of this hash, which are sent unless the device keeps them. A drop repeats both."""
+        def work(connection: _Connection) -> tuple[dict[str, Any], bytes]:
+            if connection.send(sha256, images, IMAGES):
+                if sha256 in self._sent and not self._told:
+                    self._told = True
+                    self._progress.note(f"{self.shown}: its disk has no room for all images: some are sent again for "
+                                        "each file; free some space there")
+                self._sent.add(sha256)
+            return connection.exchange({"op": operation, "sha256": sha256, **fields})
+        return self._through(work)
 
     def close(self, session: str) -> None:
         """Frees it on the device."""
@@ -106,7 +125,7 @@ class Link:
         if self._connection is None:
             connection = _Connection(self._transport, self._python, self._token)
             for session, fields in self._sessions.items():
-                connection.send(fields["sha256"], self._contents[fields["sha256"]])
+                connection.send(fields["sha256"], partial(self._contents.__getitem__, fields["sha256"]), FILES)
                 connection.exchange({"op": "open", "session": session, **fields})
             self._connection = connection
         return self._connection
@@ -160,14 +179,18 @@ class _Connection:
             raise self._refused(answer.get("error") or {})
         return answer, content
 
-    def send(self, sha256: str, content: bytes, advance: Advance = lambda units: None) -> None:
-        """A file in acknowledged parts, unless the device has it."""
-        if self.exchange({"op": "has", "sha256": sha256})[0]["has"]:
-            return
+    def send(self, sha256: str, read: Callable[[], bytes], kind: str,
+             advance: Advance = lambda units: None) -> bool:
+        """A file in acknowledged parts, unless the device has it; whether it was sent."""
+        named = {"sha256": sha256, "kind": kind}
+        if self.exchange({"op": "has", **named})[0]["has"]:
+            return False
+        content = read()
         for offset in range(0, len(content), CHUNK):
             part = content[offset : offset + CHUNK]
-            self.exchange({"op": "put", "sha256": sha256, "offset": offset, "total": len(content)}, part)
+            self.exchange({"op": "put", "offset": offset, "total": len(content), **named}, part)
             advance(len(part))
+        return True
 
     def end(self) -> None:
         """Ends the agent: an idle one gets a goodbye, a busy one stops at once. Both remove what they received."""

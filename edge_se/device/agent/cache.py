@@ -1,4 +1,4 @@
-"""What a device keeps on its disk: received files by hash, engines by key."""
+"""What a device keeps on its disk: received files and images by hash, engines by key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ENGINES_BYTES = 2 << 30  # engines kept for the next run, newest first
+IMAGES_BYTES = 8 << 30  # shards of images kept for later runs; never more than half of what is free without them
+FILES, IMAGES = "files", "images"  # what is received: files go when the host says goodbye, images stay
 TEMPORARY = ".edge-se-"
+MORE_ROOM = "free some space on the device, or set EDGE_SE_CACHE there to a folder on a larger disk"
 
 
 def cache_folder() -> str:
@@ -28,35 +31,41 @@ def cache_folder() -> str:
 
 
 class Cache:
-    """Files by hash, engines by key. Everything is written aside and renamed."""
+    """Files and images by hash, engines by key. Everything is written aside and renamed."""
 
     def __init__(self, folder: str) -> None:
-        self.folder = folder
-        self.files, self.engines = os.path.join(folder, "files"), os.path.join(folder, "engines")
+        self.folder, self.engines = folder, os.path.join(folder, "engines")
         with self.guarded():
-            for path in (self.files, self.engines):
+            for path in (self.engines, *(os.path.join(folder, kind) for kind in (FILES, IMAGES))):
                 os.makedirs(path, exist_ok=True)
         self.sweep()
 
-    def path(self, sha256: str) -> str:
-        """Where a received file lies; the name is checked, since it comes from outside."""
+    def path(self, sha256: str, kind: str = FILES) -> str:
+        """Where something received lies; both names are checked, since they come from outside."""
         if not re.fullmatch(r"[0-9a-f]{64}", sha256):
             raise AgentError("protocol", f"no SHA-256: {sha256[:80]!r}")
-        return os.path.join(self.files, sha256)
+        if kind not in (FILES, IMAGES):
+            raise AgentError("protocol", f"nothing of kind {kind[:80]!r} is kept")
+        return os.path.join(self.folder, kind, sha256)
 
-    def has(self, sha256: str) -> bool:
-        """Whether it is here, whole and unaltered."""
+    def has(self, sha256: str, kind: str = FILES) -> bool:
+        """Whether it is here, whole and unaltered. What was asked for last is removed last."""
+        path = self.path(sha256, kind)
         try:
-            with open(self.path(sha256), "rb") as file:
-                return hashlib.sha256(file.read()).hexdigest() == sha256
+            with open(path, "rb") as file:
+                whole = hashlib.sha256(file.read()).hexdigest() == sha256
+            os.utime(path)
         except OSError:
             return False
+        return whole
 
-    def append(self, sha256: str, offset: int, total: int, part: bytes) -> None:
+    def append(self, sha256: str, offset: int, total: int, part: bytes, kind: str = FILES) -> None:
         """Adds a part of a file in its order; the last one checks the hash and renames."""
-        temporary = os.path.join(self.files, f"{TEMPORARY}{os.getpid()}-{sha256[:16]}")
-        path = self.path(sha256)
+        path = self.path(sha256, kind)
+        temporary = os.path.join(self.folder, kind, f"{TEMPORARY}{os.getpid()}-{sha256[:16]}")
         with self.guarded(total - offset):
+            if kind == IMAGES and not offset:
+                self._make_room(total)
             with open(temporary, "ab" if offset else "wb") as file:
                 file.write(part)
                 file.flush()
@@ -92,8 +101,8 @@ class Cache:
                 _unlink(path)
         if not everything:
             return
-        for folder in (self.files, os.path.join(self.folder, "agent")):
-            for path in glob.glob(os.path.join(folder, "*")):
+        for name in (FILES, "agent"):
+            for path in glob.glob(os.path.join(self.folder, name, "*")):
                 _unlink(path)
         room = ENGINES_BYTES
         kept = glob.glob(os.path.join(self.engines, "*.engine"))
@@ -102,21 +111,34 @@ class Cache:
             if room < 0:
                 _unlink(path)
 
+    def _make_room(self, needed: int) -> None:
+        """Removes the images that were asked for longest ago, until `needed` bytes more keep within the limit."""
+        kept = glob.glob(os.path.join(self.folder, IMAGES, "*"))
+        held = sum(os.path.getsize(path) for path in kept)
+        limit = min(IMAGES_BYTES, (shutil.disk_usage(self.folder).free + held) // 2)
+        if needed > limit:
+            raise AgentError("full", f"{self.folder} has room for {limit / 1e6:.1f} MB of images, half of what is "
+                             f"free; a part of them takes {needed / 1e6:.1f} MB", MORE_ROOM)
+        for path in sorted(kept, key=os.path.getmtime):
+            if held + needed <= limit:
+                return
+            held -= os.path.getsize(path)
+            _unlink(path)
+
     @contextlib.contextmanager
     def guarded(self, needed: int | None = None) -> Iterator[None]:
         """Turns a full, read-only or forbidden disk into a message with the folder and the space that is left."""
         try:
             yield
         except OSError as error:
-            for path in glob.glob(os.path.join(self.files, f"{TEMPORARY}{os.getpid()}-*")):
+            for path in glob.glob(os.path.join(self.folder, "*", f"{TEMPORARY}{os.getpid()}-*")):
                 _unlink(path)
             left = ""
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 free = shutil.disk_usage(self.folder).free
                 left = f", {free / 1e6:.1f} MB free" + (f", {needed / 1e6:.1f} MB needed" if needed else "")
             raise AgentError("full" if left else "disk", f"{self.folder} cannot be written ({error.strerror}{left})",
-                             "free some space on the device, or set EDGE_SE_CACHE there to a folder on a larger "
-                             "disk") from error
+                             MORE_ROOM) from error
 
 
 def _unlink(path: str) -> None:

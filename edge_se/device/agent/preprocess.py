@@ -12,6 +12,7 @@ import numpy as np
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from numpy.typing import NDArray
@@ -216,6 +217,17 @@ def tensor(pixels: Pixels, how: Preprocessing) -> Any:
         scale, shift = (part.reshape(1, -1, 1, 1) for part in how.scale_and_shift())
         values = values.astype(np.float32) * scale + shift
     return values if how.axes == "NCHW" else np.ascontiguousarray(values.transpose(0, 2, 3, 1))
+
+
+def in_batches(pixels: Pixels, how: Preprocessing, size: int, fixed: bool = False) -> Iterator[tuple[Any, int]]:
+    """(what a model takes, the number of its images) for `size` images of `pixels` after the other.
+
+    `fixed`: a last short batch is filled up with copies of its last image, since the graph takes no other size.
+    """
+    for start in range(0, len(pixels), size):
+        part = pixels[start : start + size]
+        missing = size - len(part) if fixed else 0
+        yield tensor(np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part, how), len(part)
 
 
 def _coloured(pixels: Pixels, colour: str) -> Pixels:

@@ -12,7 +12,7 @@ import traceback
 
 import numpy as np
 
-from .cache import Cache, cache_folder
+from .cache import IMAGES, Cache, cache_folder
 from .conditions import state
 from .cuda import Cuda
 from .engines import builder_gpu, engine_of
@@ -22,6 +22,7 @@ from .fits import rewriting, unfit
 from .frames import PROTOCOL, read_frame, write_frame
 from .lock import Lock
 from .onnxruntime_runner import OnnxRuntimeRunner
+from .preprocess import in_batches, of_document
 from .sampling import idle, sampled
 from .tensorrt import TensorRt, load_tensorrt
 from .tensorrt_runner import TensorRtRunner
@@ -134,10 +135,11 @@ class Server:
         return {"power": idle(float(header["seconds"]))}, b""
 
     def _op_has(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
-        return {"has": self._storage.has(str(header["sha256"]))}, b""
+        return {"has": self._storage.has(str(header["sha256"]), str(header["kind"]))}, b""
 
     def _op_put(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
-        self._storage.append(str(header["sha256"]), int(header["offset"]), int(header["total"]), payload)
+        self._storage.append(str(header["sha256"]), int(header["offset"]), int(header["total"]), payload,
+                             str(header["kind"]))
         return {}, b""
 
     def _op_open(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
@@ -161,6 +163,15 @@ class Server:
 
     def _op_run(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
         logits = self._session(header).run(_images(header, payload))
+        return {"shape": list(logits.shape)}, np.ascontiguousarray(logits, dtype="<f4").tobytes()
+
+    def _op_answer(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
+        """Logits of a shard of images that is here."""
+        session = self._session(header)
+        with open(self._storage.path(str(header["sha256"]), IMAGES), "rb") as file:
+            pixels = np.frombuffer(file.read(), np.uint8).reshape([int(size) for size in header["shape"]])
+        batches = in_batches(pixels, of_document(header["preprocessing"]), int(header["batch"]), bool(header["fixed"]))
+        logits = np.concatenate([session.run(images)[:count] for images, count in batches])
         return {"shape": list(logits.shape)}, np.ascontiguousarray(logits, dtype="<f4").tobytes()
 
     def _op_time(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:

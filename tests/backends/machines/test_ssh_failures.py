@@ -173,13 +173,13 @@ def test_a_password_does_not_stand_on_a_command_line():
 def test_hostile_requests_are_refused(link_to):
     with link_to() as link:
         with pytest.raises(EdgeSeError, match=r"no SHA-256: '../../etc/passwd'"):
-            link.ask("put", b"x", sha256="../../etc/passwd", offset=0, total=1)
+            link.ask("put", b"x", sha256="../../etc/passwd", offset=0, total=1, kind="files")
         with pytest.raises(EdgeSeError, match="unknown runtime 'os'"):
             link.open("s", b"content", runtime="os", threads=1, target="any", precision="fp32", batch=1)
         with pytest.raises(EdgeSeError, match="unknown request 'nonsense'"):
             link.ask("nonsense")
         with pytest.raises(EdgeSeError, match="a file arrived altered"):
-            link.ask("put", b"x", sha256="0" * 64, offset=0, total=1)
+            link.ask("put", b"x", sha256="0" * 64, offset=0, total=1, kind="files")
         with pytest.raises(EdgeSeError, match="onnxruntime cannot load it"):
             link.open("s", b"no model", runtime="onnxruntime", threads=1, target="any", precision="fp32", batch=1)
 
