@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_se.core import environment
+from edge_se.core.measured_by import measured_by
 from edge_se.data.images import Images
 from edge_se.data.splits import filled
 from edge_se.graph.onnx_model import OnnxModel
@@ -96,6 +97,10 @@ class Backend(ABC):
     def read_part(self, model: OnnxModel) -> OnnxModel:
         """The part of a file that it reads, for the measurement of its memory. The default is all of it."""
         return model
+
+    def measured_by(self, model: OnnxModel) -> dict[str, Any]:
+        """`measured_by` of the accuracy that it gives `model`: runtime, version, device and type of floats."""
+        return measured_by(self.name, package=self.module, floats="f32")
 
     def missing(self) -> str | None:
         """Why it runs no file here, with the command that installs it; None when it is installed."""

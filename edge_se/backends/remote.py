@@ -45,6 +45,27 @@ class RemoteRuntime(Backend):
         return runs_in(model.target, self.name, str(told["version"]), machine=self._facts["machine"],
                        flags=self._facts["flags"], opset=model.opset)
 
+    def measured_by(self, model: OnnxModel) -> dict[str, Any]:
+        """What its agent tells; an engine on a GPU that is not the board's own is the GPU's."""
+        gpu = (self._facts.get("gpu") or {}) if self.gpu and not self._facts["jetson"] else {}
+        return {"runtime": self.name, "version": self._facts["runtimes"][self.name].get("version"),
+                "device": gpu.get("name") or self._facts["name"], "floats": self._floats(model)}
+
+    def _floats(self, model: OnnxModel) -> str:
+        """The types in which what is not INT8 may be computed there.
+
+        TensorRT takes TF32 for FP32 unless it is told otherwise, from compute capability 8.0 on. Below version 10 it
+        chooses between the types that a file's precision allows.
+        """
+        half = model.precision == "fp16" or model.target == "tensorrt-fp16"
+        if not self.gpu:  # on Arm onnxruntime has kernels of its own for FP16, on x86 it has none
+            return "f32 or f16" if half and self._facts["machine"] == "aarch64" else "f32"
+        single = "f32 or tf32" if tuple((self._facts.get("gpu") or {}).get("capability") or ()) >= (8, 0) else "f32"
+        major = int(str(self._facts["runtimes"][self.name]["version"]).partition(".")[0])
+        if self.name == "tensorrt" and major < 10:
+            return single if model.precision == "fp32" else f"{single} or f16"
+        return "f16" if half else single
+
     @contextmanager
     def open(self, model: OnnxModel, device: Device) -> Iterator[Session]:
         """Sends the file unless the device has it; TensorRT builds its engine when the batch size is known."""

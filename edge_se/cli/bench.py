@@ -38,7 +38,7 @@ CONDITIONS = ("model", "target", "threads", "batch", "mode", "board")
 def bench(device: Annotated[str, typer.Option(
               autocompletion=completion.devices,
               help="cpu, cuda, jetson (this machine, --host, $EDGE_SE_JETSON or the SSH alias jetson; else an "
-                   "estimate) or ssh://USER@HOST[:PORT].")] = "cpu",
+                   "estimate), ssh://USER@HOST[:PORT] or loopback (this machine behind an agent).")] = "cpu",
           model: BuildNames = None,
           precision: Annotated[Optional[str], typer.Option(help="fp32,fp16,int8; default: all of the build.")] = None,
           backend: Annotated[str, typer.Option(

@@ -23,6 +23,7 @@ from edge_se.cli.options import (
 )
 from edge_se.core.errors import EdgeSeError
 from edge_se.reporting.console import print_line, print_table
+from edge_se.steps import completion
 
 EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3}
 
@@ -62,6 +63,13 @@ def gate(model: BuildName = None,
          discordance: Annotated[Optional[float], typer.Option(
              help="--plan: percent of images that exactly one of FP32 and INT8 gets right; default: the flips of "
                   "--model, else a few typical rates.")] = None,
+         device: Annotated[str, typer.Option(
+             autocompletion=completion.devices,
+             help="Where the files are judged: cpu (here), jetson, cuda, ssh://USER@HOST[:PORT] or loopback.")] = "cpu",
+         host: Annotated[Optional[str], typer.Option(
+             help="--device jetson: USER@HOST[:PORT] or an alias of your SSH configuration.")] = None,
+         python: Annotated[Optional[str], typer.Option(
+             help="Path of the Python on the device that has its runtime; default: its python3.")] = None,
          data: OwnData = None, labels: Labels = None,
          split: Split = None, skip_broken: SkipBroken = False, out: OutDocument = None, json: Json = False,
          quiet: Quiet = False) -> None:
@@ -73,6 +81,7 @@ def gate(model: BuildName = None,
     from edge_se.reporting.gate_outputs import workflow_commands, write_outputs
     from edge_se.reporting.verdict import explain, plan_rows, plan_words
     from edge_se.steps.gate import gate as step
+    from edge_se.steps.gate_device import Place
     from edge_se.steps.gate_plan import plan as plan_step
 
     wanted = given(max_drop=max_drop, preset=preset, alpha=alpha, sequential=sequential,
@@ -83,7 +92,8 @@ def gate(model: BuildName = None,
     require_file(junit, JUNIT, "--junit", sources=read, beside=(out,))
     require_file(summary, PROSE, "--summary", sources=read, beside=(out, junit))
     if plan:
-        unread = {"--junit": junit, "--summary": summary, "--update-baseline": update_baseline, "--bench": bench}
+        unread = {"--junit": junit, "--summary": summary, "--update-baseline": update_baseline, "--bench": bench,
+                  "--device": device != "cpu"}
         if option := next((option for option, value in unread.items() if value), None):
             raise EdgeSeError("is for verdicts, and a plan has none", where=option, fix=f"leave {option} or --plan out")
         document = plan_step(model, config=config, wanted=wanted, power=power, discordance=discordance)
@@ -98,7 +108,8 @@ def gate(model: BuildName = None,
     with telling_of_the_cache(progress):
         document = step(model, wanted=wanted, config=config, bench=bench, baseline=baseline,
                         update_baseline=update_baseline, data=data, labels=labels, split=split,
-                        skip_broken=skip_broken, progress=progress)
+                        skip_broken=skip_broken, place=Place(device=device, host=host, python=python),
+                        progress=progress)
     write_outputs(document, junit, summary)
     if out:
         write_json(out, document)

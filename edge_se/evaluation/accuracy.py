@@ -31,7 +31,7 @@ Compute = Callable[[OnnxModel, Images, Backend, Advance], NDArray[np.float32]]
 
 def computed(model: OnnxModel, images: Images, judge: Backend, advance: Advance) -> NDArray[np.float32]:
     """(N, classes) of `model` in the runtime `judge`, in this process and on all of its processors."""
-    _require_shape(model, images)
+    require_shape(model, images)
     with judge.open(model, Device()) as session:
         return answers(session, model, images, advance)
 
@@ -133,7 +133,8 @@ def drop_from(reference: NDArray[np.float32], logits: NDArray[np.float32], label
     return Drop(n=paired.n, drop=paired.drop, low=low, high=high, flips=flipped)
 
 
-def _require_shape(model: OnnxModel, images: Images) -> None:
+def require_shape(model: OnnxModel, images: Images) -> None:
+    """Raises ModelError unless the file takes images of this shape."""
     if not images.fits(model.input_shape[1:]):
         raise ModelError(f"takes images of {model.input_shape[1:]}, {images.name} has {images.shape}",
                          where=model.file_name, fix="give images of its own with --data")

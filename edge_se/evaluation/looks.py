@@ -16,12 +16,12 @@ from edge_se.evaluation.classes import ClassDrop, class_drops
 from edge_se.evaluation.doubts import above_chance, doubts
 from edge_se.evaluation.gate import MAX_DROP, Judgement, judge, margin_of
 from edge_se.evaluation.judges import measured_by
-from edge_se.evaluation.sequential import Look
+from edge_se.evaluation.on_device import Answers, OnDevice, compared
+from edge_se.evaluation.sequential import Look, parts
 from edge_se.evaluation.settings import Settings
 from edge_se.evaluation.statistics import pair
 from edge_se.graph.onnx_model import OnnxModel
 
-SEED = 20260701  # of the order of the images in a sequential gate: the same images for everyone
 Predictions = NDArray[np.intp]
 
 
@@ -62,6 +62,7 @@ class Outcome:
     notes: list[str]
     measured_by: dict[str, Any]
     fp32_measured_by: dict[str, Any]
+    on_device: dict[str, Any] | None = None
 
     def row(self) -> dict[str, Any]:
         """The fields of the document."""
@@ -75,16 +76,17 @@ class Outcome:
                 "mcnemar_p": self.judgement.mcnemar_p, "class_level": self.class_level,
                 "classes": [_class_row(item) for item in self.classes], "looks": self.history,
                 "fp32_above_chance": self.above_chance, "notes": self.notes, "measured_by": self.measured_by,
-                "fp32_measured_by": self.fp32_measured_by}
+                "fp32_measured_by": self.fp32_measured_by,
+                **({"on_device": self.on_device} if self.on_device else {})}
 
 
 @dataclass(kw_only=True)
 class _Seen:
-    """A file that is evaluated, and its predictions so far."""
+    """A file that is evaluated, and its predictions so far: where it is judged and, if that is a device, here."""
 
-    artifact: Artifact
     model: OnnxModel
     parts: list[Predictions] = field(default_factory=list)
+    here: list[Predictions] = field(default_factory=list)
     among: list[NDArray[np.bool_]] = field(default_factory=list)  # of each part, where there are more than TOP classes
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -92,49 +94,59 @@ class _Seen:
     def predictions(self) -> Predictions:
         return np.concatenate(self.parts)
 
+    def answers(self, there: OnDevice) -> Answers:
+        return Answers(there=self.predictions, here=np.concatenate(self.here),
+                       measured_by=there.measured_by(self.model))
+
 
 def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Images, schedule: tuple[Look, ...],
-             rule: Rule, progress: Progress) -> list[Outcome]:
-    """The outcome of every candidate, in their order. With several looks the images are shuffled."""
-    seen = {item.file: _Seen(artifact=item, model=OnnxModel.read(
-        check_file(build, item), precision=item.precision, target=item.target)) for item in (fp32, *candidates)}
-    order = _order(test, schedule)
+             rule: Rule, progress: Progress, there: OnDevice | None = None,
+             fp16: OnnxModel | None = None) -> list[Outcome]:
+    """The outcome of every candidate, in their order. With several looks the images are shuffled.
+
+    Where `there` is a device, the files are judged by its answers, and `fp16` is evaluated there beside them.
+    """
+    seen = {item.file: _Seen(model=OnnxModel.read(check_file(build, item), precision=item.precision,
+                                                  target=item.target)) for item in (fp32, *candidates)}
+    first = [seen[fp32.file], *([_Seen(model=fp16)] if fp16 else [])]
+    order = np.concatenate(parts(len(test), len(schedule)))
     decided: dict[str, Outcome] = {}
     start = 0
     for look in schedule:
         part = test if look.n - start == len(test) else test.take(order[start : look.n])
         start = look.n
-        open_ = [seen[item.file] for item in candidates if item.file not in decided]
-        for one in (seen[fp32.file], *open_):
-            with progress.task(f"evaluating {one.artifact.file}, {look.n:,} of {len(test):,} images",
-                               len(part)) as advance:
-                logits = logits_of(one.model, part, advance)
-            one.parts.append(logits.argmax(1))
-            if logits.shape[1] > TOP and part.labels is not None:
-                one.among.append(among_first(logits, part.labels, TOP))
+        open_ = [(item, seen[item.file]) for item in candidates if item.file not in decided]
+        for one in (*first, *(one for _, one in open_)):
+            _see(one, part, f"{look.n:,} of {len(test):,} images", progress, there)
         assert test.labels is not None
         labels = test.labels[order[: look.n]]
-        for one in open_:
-            outcome = _judged(one, seen[fp32.file], labels, look, rule, build)
+        for item, one in open_:
+            outcome = _judged(item, one, first[0], labels, look, rule, build)
+            if there:
+                told = [each.answers(there) for each in (one, *first)]
+                outcome = replace(outcome, measured_by=told[0].measured_by, fp32_measured_by=told[1].measured_by,
+                                  on_device=compared(labels, look.alpha, *told))
             if outcome.judgement.verdict != "inconclusive" or look is schedule[-1]:
-                decided[one.artifact.file] = outcome
+                decided[item.file] = outcome
         if len(decided) == len(candidates):
             break
     return [decided[item.file] for item in candidates]
 
 
-def _order(test: Images, schedule: tuple[Look, ...]) -> NDArray[np.int64]:
-    """Shuffled where there are several looks; each look then takes its images as they lie on the disk."""
-    if len(schedule) == 1:
-        return np.arange(len(test))
-    order, start = np.random.default_rng(SEED).permutation(len(test)), 0
-    for look in schedule:
-        order[start : look.n].sort()
-        start = look.n
-    return order
+def _see(one: _Seen, part: Images, so_far: str, progress: Progress, there: OnDevice | None) -> None:
+    """Adds the answers of a file to `part`."""
+    with progress.task(f"evaluating {one.model.file_name}, {so_far}", len(part)) as advance:
+        logits = there.logits(one.model, part, advance) if there else logits_of(one.model, part, advance)
+    one.parts.append(logits.argmax(1))
+    if logits.shape[1] > TOP and part.labels is not None:
+        one.among.append(among_first(logits, part.labels, TOP))
+    if there:
+        with progress.task(f"{one.model.file_name} in onnxruntime here, {so_far}", len(part)) as advance:
+            one.here.append(there.here(one.model, part, advance).argmax(1))
 
 
-def _judged(one: _Seen, fp32: _Seen, labels: Labels, look: Look, rule: Rule, build: Build) -> Outcome:
+def _judged(item: Artifact, one: _Seen, fp32: _Seen, labels: Labels, look: Look, rule: Rule,
+            build: Build) -> Outcome:
     """Nothing is shown when FP32 is no better than chance, whatever the counts say."""
     reference = fp32.predictions
     predictions, fp32_top1 = one.predictions, 100 * float((reference == labels).mean())
@@ -144,12 +156,12 @@ def _judged(one: _Seen, fp32: _Seen, labels: Labels, look: Look, rule: Rule, bui
         judgement = replace(judgement, verdict="inconclusive")
     one.history.append({**_figures(judgement), "alpha": look.alpha})
     level = 2 * look.spends  # over all looks these add up to 2 alpha, so stopping early finds no class by chance
-    return Outcome(artifact=one.artifact, judgement=judgement, fp32_top1=fp32_top1, right=predictions == labels,
+    return Outcome(artifact=item, judgement=judgement, fp32_top1=fp32_top1, right=predictions == labels,
                    among=np.concatenate(one.among) if one.among else None,
                    fp32_among=np.concatenate(fp32.among) if fp32.among else None,
                    classes=class_drops(reference, predictions, labels, build.labels, level), class_level=level,
                    history=one.history, above_chance=above,
-                   notes=doubts(build, one.artifact, reference, predictions, chance=not above),
+                   notes=doubts(build, item, reference, predictions, chance=not above),
                    measured_by=measured_by(one.model), fp32_measured_by=measured_by(fp32.model))
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 LOOKS = 10
+SEED = 20260701  # of the order of the images
 NODES = 400  # of the quadrature; 200 give the same boundaries to six digits
 REACH = 9.0  # standard deviations that the quadrature spans
 
@@ -39,6 +41,13 @@ def looks(images: int, alpha: float, count: int = LOOKS) -> tuple[Look, ...]:
     levels = norm.sf(boundaries(alpha, fractions))
     return tuple(Look(n=size, alpha=float(level), spends=float(now - before)) for size, level, now, before in zip(
         sizes, levels, total, [0.0, *total[:-1]]))
+
+
+def parts(images: int, count: int = LOOKS) -> list[NDArray[np.int64]]:
+    """The places of the images that each of `looks` adds, ascending as they lie on the disk: the same for everyone."""
+    order = np.random.default_rng(SEED).permutation(images)
+    sizes = [images * position // min(count, images) for position in range(min(count, images) + 1)]
+    return [np.sort(order[start:end]) for start, end in pairwise(sizes)]
 
 
 def spent(alpha: float, fraction: float) -> float:

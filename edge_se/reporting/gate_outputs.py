@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from edge_se.core.errors import ArtifactError
 from edge_se.core.files import write_text
 from edge_se.core.measured_by import in_words, of_files
+from edge_se.reporting.on_device import device_lines
 from edge_se.reporting.tables import DASH, markdown
 from edge_se.reporting.verdict import BESIDE, beside, class_lines, interval_name, meaning, words
 
@@ -56,7 +57,8 @@ def summary(document: dict[str, Any]) -> str:
     if others:
         parts.append(markdown(["beside accuracy", "file", "verdict", "found"], others, left=4))
     classes = [f"- `{row['file']}`, {line}" for row in document["targets"] for line in class_lines(row)]
-    classes += [f"- `{row['file']}`: {note}" for row in document["targets"] for note in row.get("notes", ())]
+    classes += [f"- `{row['file']}`: {note}" for row in document["targets"]
+                for note in (*device_lines(row), *row.get("notes", ()))]
     return "\n".join([*parts, *(["\n".join(classes) + "\n"] if classes else [])])
 
 

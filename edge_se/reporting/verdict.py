@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edge_se.core.measured_by import in_words
+from edge_se.reporting.on_device import device_lines
 from edge_se.reporting.tables import Rows, accuracy
 
 MEANING = {
@@ -28,7 +29,7 @@ def explain(document: dict[str, Any]) -> list[str]:
             f"{document['dataset']}; exact McNemar p = {row['mcnemar_p']:.3g}",
             *_of_five(document, row),
             f"  {in_words(row.get('measured_by'))}",
-            *(f"  {line}" for line in (*_stopped(document, row), *class_lines(row), *_notes(row)))]
+            *(f"  {line}" for line in (*device_lines(row), *_stopped(document, row), *class_lines(row), *_notes(row)))]
     lines += [f"{kind} {row['verdict'].upper()}: {row['file']} {words(kind, row)}" for kind, row in beside(document)]
     lines.append(f"{document['model']}: {document['verdict']} (FP32 top-1 {document['fp32_top1']:.2f} %: "
                  f"{in_words(document.get('fp32_measured_by'))})")

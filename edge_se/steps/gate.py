@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from edge_se.backends.machines.choice import way_to
 from edge_se.core.arguments import PathLike, path_of, text_of
 from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, read_build
 from edge_se.core.errors import ArtifactError, EdgeSeError
@@ -22,27 +23,31 @@ from edge_se.evaluation.sequential import LOOKS, looks
 from edge_se.evaluation.settings import NOTHING, Settings, given, read_settings
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.steps.export_images import described_images
+from edge_se.steps.gate_device import Place, judging
 from edge_se.steps.judged import judged_images
 
 SCHEMA = "edge-se/gate/1"
+HERE = Place()
 
 
 def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset: str | None = None,
          alpha: float | None = None, wanted: Settings = NOTHING, config: PathLike | None = None,
          bench: PathLike | None = None, baseline: PathLike | None = None, update_baseline: bool = False,
          data: PathLike | None = None, labels: PathLike | None = None, split: str | None = None,
-         skip_broken: bool = False, progress: Progress = SILENT) -> dict[str, Any]:
+         skip_broken: bool = False, place: Place = HERE, progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `gate --json`: the worst INT8 file's verdict on top, all of them under `targets`.
 
     `max_drop`, `preset`, `alpha` and `wanted` win over the file `config`. Latency, size and baseline have verdicts of
     their own. `overall` is the worst of all and decides the exit code. `baseline` is compared with, or written.
     `data` is CIFAR-10 or labelled images of the user, judged on their test split or on `split`. `labels` is a file of
     the names of the outputs, for a build that has none. With `skip_broken` broken images are left out and counted.
+    On the device of `place` files are judged by its runtimes, against FP32 there; `on_device` of each file compares
+    with FP16 there and with the same file in onnxruntime here.
     """
     model, config, bench = text_of(model), path_of(config), path_of(bench)
     baseline, data = path_of(baseline), path_of(data)
     settings, source = read_settings(config, given(max_drop=max_drop, preset=preset, alpha=alpha).over(wanted))
-    _require_whole(settings, bench, baseline, update_baseline)
+    _require_whole(settings, bench, baseline, update_baseline, place)
     build = read_build(locate_build(model))
     if update_baseline:
         require_file(baseline or baselines.FOLDER / f"{build.model}.json", document("gate-baseline"), "--baseline")
@@ -53,7 +58,9 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
     old = baselines.read_baseline(baseline, model=build.model, dataset_sha256=test.sha256) if (
         baseline and not update_baseline) else None
     plan = looks(len(test), settings.level, LOOKS if settings.sequential else 1)
-    results = outcomes(build, fp32, candidates, test, plan, Rule.of(settings), progress)
+    with judging(place, build, candidates, len(test), progress) as (groups, device):
+        results = [outcome for group in groups for outcome in outcomes(
+            build, fp32, group.files, test, plan, Rule.of(settings), progress, group.there, group.fp16)]
     top = max(results, key=lambda outcome: (SEVERITY[outcome.judgement.verdict], outcome.judgement.ci_pp[1]))
     if old is not None:
         beside["baseline"] = _against(old, results, baseline)
@@ -71,11 +78,15 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
             "preset": settings.preset, "config": source, "design": "sequential" if len(plan) > 1 else "fixed",
             "images": len(test), "data": described_images(test), "overall": overall, **top.row(),
             "targets": [outcome.row() for outcome in results],
-            **({"likely_cause": cause} if cause else {}), **beside}
+            **({"likely_cause": cause} if cause else {}), **({"device": device} if device else {}), **beside}
 
 
-def _require_whole(settings: Settings, bench: Path | None, baseline: Path | None, update: bool) -> None:
+def _require_whole(settings: Settings, bench: Path | None, baseline: Path | None, update: bool,
+                   place: Place) -> None:
     """Refuses options that exclude each other, before any image is evaluated."""
+    if update and baseline is None and way_to(place.device, place.host) is not None:
+        raise EdgeSeError("a device's answers would replace those of this machine", where="--update-baseline",
+                          fix="name the device's own with --baseline FILE")
     if settings.sequential and (baseline or update):
         raise EdgeSeError("a baseline holds all images, and a sequential gate stops before", where="--sequential",
                           fix="leave one of them out")

@@ -1,4 +1,4 @@
-"""Which machine `bench --device` means, and the way there."""
+"""Which machine `--device` means, and the way there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_se.core.errors import EdgeSeError, UnavailableError, did_you_mean
 from edge_se.core.progress import SILENT, Progress
 from edge_se.device import agent
 
-DEVICES = ("cpu", "cuda", "jetson")
+DEVICES = ("cpu", "cuda", "jetson", "loopback")
 TREE = "/proc/device-tree"
 SYSTEM_PYTHON = "/usr/bin/python3"
 
@@ -74,7 +74,7 @@ def way_to(device: str, host: str | None = None) -> Transport | None:
         return None
     if device.startswith("ssh://"):
         return OpenSsh(destination=read_destination(device, "--device"))
-    if device == "cuda":
+    if device in ("cuda", "loopback"):  # the second is this machine as a device sees itself, to try the way there
         return LocalProcess()
     if device == "jetson":
         way = way_to_jetson(host)

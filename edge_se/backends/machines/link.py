@@ -126,7 +126,10 @@ class Link:
             connection = _Connection(self._transport, self._python, self._token)
             for session, fields in self._sessions.items():
                 connection.send(fields["sha256"], partial(self._contents.__getitem__, fields["sha256"]), FILES)
-                connection.exchange({"op": "open", "session": session, **fields})
+                engine = connection.exchange({"op": "open", "session": session, **fields})[0].get("engine") or {}
+                if not engine.get("cached", True):
+                    self._progress.note(f"{self.shown}: an engine that was not kept was built again after the drop; "
+                                        "it may answer otherwise")
             self._connection = connection
         return self._connection
 
