@@ -189,6 +189,28 @@ def instead_of_cifar10(monkeypatch, random_images, tmp_path):
     return make
 
 
+@pytest.fixture
+def own_answers(monkeypatch, tiny_onnx, random_images, run_onnx, tmp_path):
+    """(module of a step, n) -> it judges n images whose labels are the tiny net's answers, but for the last ten.
+
+    Those have one of each class, so that none is without an image.
+    """
+    from edge_se.data.contents import Contents
+    from edge_se.data.dataset import Dataset
+
+    def make(module, n):
+        images = random_images(n, "test", seed=1)
+        labels = run_onnx(tiny_onnx, next(images.batches(n)))[0].argmax(1).astype(np.uint8)
+        labels[-10:] = np.arange(10)
+        own = ImageSet(name="own answers", split="test", pixels=images.pixels, labels=labels)
+        name, = {"require_dataset", "find_dataset"} & vars(module).keys()
+        monkeypatch.setattr(module, name, lambda data, **told: Dataset(
+            name="own answers", path=tmp_path / "data", layout="image folder", classes=cifar10.CLASSES,
+            splits=("test",), judging="test",
+            contents=Contents(classes=cifar10.CLASSES, splits={"test": lambda: own})))
+    return make
+
+
 @pytest.fixture(scope="session")
 def graph_of():
     """(nodes, constants) -> a checked ModelProto with input `x` and outputs without declared shapes.

@@ -28,10 +28,10 @@ from edge_se.reporting.console import print_line, print_sentence
 from edge_se.steps import completion
 
 # What the table leaves out first where it would be too wide; conditions only where all rows have the same.
-SPARE = ("params", "MFLOPs", "of the model", "first ms", "load ms", "figures", "launches", "p90 ms", "MiB", "peak MiB",
-         "p90 / LoadGen's", "p50 / vendor's", "LoadGen images/s", "memory-bound", "compute-bound", "threads",
-         "batch", "CV", "images/s", "at most, images/s", "LoadGen p90 ms", "vendor's tool p50 ms", "with copies ms",
-         "model", "mode", "target", "board", "p99 ms", "mJ (95 % CI)")
+SPARE = ("top-1 here %", "top-1 before %", "params", "MFLOPs", "of the model", "first ms", "load ms", "figures",
+         "launches", "p90 ms", "MiB", "peak MiB", "p90 / LoadGen's", "p50 / vendor's", "LoadGen images/s",
+         "memory-bound", "compute-bound", "threads", "batch", "CV", "images/s", "at most, images/s", "LoadGen p90 ms",
+         "vendor's tool p50 ms", "with copies ms", "model", "mode", "target", "board", "p99 ms", "mJ (95 % CI)")
 CONDITIONS = ("model", "target", "threads", "batch", "mode", "board")
 
 
@@ -64,6 +64,9 @@ def bench(device: Annotated[str, typer.Option(
           referee: Annotated[bool, typer.Option(
               "--referee", help="Also run each session under MLPerf LoadGen.")] =
           False,
+          accuracy: Annotated[Optional[bool], typer.Option(
+              "--accuracy/--no-accuracy", help="On a device: also measure top-1 there. Default: where labelled images "
+                                               "are at hand and it takes less than two minutes.")] = None,
           against: Annotated[Optional[Path], typer.Option(
               help="A document of an earlier run; refused when device or power mode differ.")] = None,
           estimate: Annotated[Optional[str], typer.Option(
@@ -104,7 +107,7 @@ def bench(device: Annotated[str, typer.Option(
     else:
         options = Options(backend=backend, batches=batches, threads=thread_counts(threads), min_duration=min_duration,
                           scenarios=tuple(names(scenario, "--scenario") or ()), fresh=fresh, referee=referee, host=host,
-                          python=python, explain=explain)
+                          python=python, explain=explain, accuracy=accuracy)
         document = step(device, model=models, precisions=names(precision, "--precision"), options=options,
                         data=data, against=against, progress=progress)
     if out:

@@ -24,7 +24,7 @@ def write_baseline(path: Path, *, model: str, dataset: str, dataset_sha256: str,
                    files: dict[str, dict[str, Any]]) -> None:
     """`rights`: target -> (N,) whether INT8 was right; `files`: target -> what identifies the file."""
     targets = [{"target": target, **files[target], "top1": 100 * float(right.mean()),
-                "right": base64.b64encode(np.packbits(right).tobytes()).decode()} for target, right in rights.items()]
+                "right": packed(right)} for target, right in rights.items()]
     write_json(path, {"schema": SCHEMA, "model": model, "dataset": dataset, "dataset_sha256": dataset_sha256,
                       "n": len(next(iter(rights.values()))), "targets": targets})
 
@@ -42,12 +42,18 @@ def read_baseline(path: Path, *, model: str, dataset_sha256: str) -> Rights:
             raise EdgeSeError(f"its {name} is {document.get(name)!r}, not {wanted!r}", where=path,
                               fix="compare with a baseline of the same model and images, or --update-baseline")
     try:
-        return {str(row["target"]): _bits(row["right"], document["n"]) for row in document["targets"]}
+        return {str(row["target"]): unpacked(row["right"], document["n"]) for row in document["targets"]}
     except (KeyError, TypeError, ValueError) as error:
         raise EdgeSeError(f"incomplete baseline ({error!r})", where=path, fix=FIX) from error
 
 
-def _bits(text: str, count: int) -> NDArray[np.bool_]:
+def packed(right: NDArray[np.bool_]) -> str:
+    """(N,) as text for JSON."""
+    return base64.b64encode(np.packbits(right).tobytes()).decode()
+
+
+def unpacked(text: str, count: int) -> NDArray[np.bool_]:
+    """(count,) from what `packed` made; ValueError for anything else."""
     content = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
     if not isinstance(count, int) or count < 1 or len(content) != (count + 7) // 8:
         raise ValueError(f"{len(content)} bytes do not hold {count!r} images")

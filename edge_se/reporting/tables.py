@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from edge_se.core.artifacts import Build
@@ -86,7 +87,15 @@ def _earlier(item: dict[str, Any]) -> str:
     return amount(item["p50_before_ms"] / item["p50_ms"], 2) if item.get("p50_before_ms") else DASH
 
 
-EXTRA = {  # column -> cell
+def _percent(item: dict[str, Any], key: str) -> str:
+    return DASH if item.get(key) is None else f"{item[key]:.2f}"
+
+
+def _lost(paired: dict[str, Any] | None) -> str:
+    return "{:+.2f} ({:+.2f}–{:+.2f})".format(paired["drop_pp"], *paired["ci_pp"]) if paired else DASH
+
+
+EXTRA: dict[str, Callable[[dict[str, Any]], str]] = {  # column -> cell
     "streams": lambda item: f"throughput of {item['streams']}" if item.get("scenario") == "throughput" else DASH,
     "fastest": lambda item: "fastest" if item.get("fastest") else DASH,
     "load ms": lambda item: _number(item, "load_ms"),
@@ -99,6 +108,9 @@ EXTRA = {  # column -> cell
     "with copies ms": lambda item: milliseconds(item["wall_ms"]) if item.get("wall_ms") else DASH,
     "mJ (95 % CI)": _energy,
     "x before": _earlier,
+    "top-1 here %": lambda item: _percent(item, "top1_here"),
+    "top-1 before %": lambda item: _percent(item, "top1_before"),
+    "lost since, points (95 % CI)": lambda item: _lost(item.get("drop_from_before")),
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,11 @@ from edge_se.core.artifacts import Artifact, Build, read_builds
 from edge_se.core.errors import ArtifactError, EdgeSeError, did_you_mean
 from edge_se.core.files import read_json
 from edge_se.core.progress import SILENT, Progress
-from edge_se.data import cifar10
-from edge_se.data.dataset import find_dataset
-from edge_se.data.images import Images, Labels
-from edge_se.data.preprocessing import CIFAR10, Preprocessing
-from edge_se.evaluation.accuracy import logits_of, top1
-from edge_se.evaluation.judges import measured_by
-from edge_se.graph.source import UNTRAINED
 from edge_se.measure.timing import TimingPlan
-from edge_se.steps.bench_rows import Accuracy, Entry, add_promises, add_why, mark_fastest, row_of, set_beside, warn
+from edge_se.steps.bench_accuracy import Judging, Labelled, accuracies
+from edge_se.steps.bench_against import set_beside
+from edge_se.steps.bench_rows import add_promises, add_why, mark_fastest, row_of, warn
 from edge_se.steps.bench_run import Options, Run
-from edge_se.steps.export_images import outputs_of
-from edge_se.steps.judged import judging
 
 __all__ = ["Options", "bench"]
 SCHEMA = "edge-se/bench/1"
@@ -49,9 +41,11 @@ def bench(device: str, *, model: PathLike | Sequence[PathLike] | None = None,
     chosen = [(build, _chosen(build, precisions)) for build in read_builds(names)]
     with machine_of(device, host=options.host, python=options.python, progress=progress) as machine:
         run = Run(machine, options, progress)
-        measured = run.measure([entry for build, artifacts in chosen for entry in run.entries(build, artifacts)])
-    accuracies = _accuracies([item.entry for item in measured], data, progress)
-    rows = [row_of(item, accuracy, machine) for item, accuracy in zip(measured, accuracies)]
+        entries = [entry for build, artifacts in chosen for entry in run.entries(build, artifacts)]
+        labelled = Labelled(entries, data)
+        measured = run.measure(entries, None if here else Judging(labelled, options.accuracy, progress))
+    known = accuracies([item.entry for item in measured], labelled, progress)
+    rows = [row_of(item, accuracy, machine) for item, accuracy in zip(measured, known)]
     mark_fastest(rows)
     document = {"schema": SCHEMA, "device": device, "measurements": rows,
                 "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
@@ -74,25 +68,3 @@ def _chosen(build: Build, precisions: Sequence[str] | None) -> list[Artifact]:
             raise ArtifactError(f"has no {precision} file", where=build.folder,
                                 fix=f"it has {', '.join(have)}; export again with --{precision}")
     return [artifact for artifact in build.artifacts if not precisions or artifact.precision in precisions]
-
-
-def _accuracies(chosen: list[Entry], data: Path | None, progress: Progress) -> list[Accuracy]:
-    """Top-1 of each file: from its manifest (same bytes), else measured where labelled images judge it."""
-    known = {entry.artifact.sha256: (entry.artifact.top1, entry.artifact.top1_n, entry.artifact.measured_by)
-             for entry in chosen}
-    of_cifar10 = [entry for entry in chosen if entry.build.labels == cifar10.CLASSES]
-    dataset = find_dataset(data) if data or of_cifar10 else None
-    if dataset is None and any(entry.artifact.top1 is None for entry in of_cifar10):
-        progress.note("accuracy was not measured: " + cifar10.HOW_TO_GET)
-    seen: dict[tuple[Path, Preprocessing], tuple[Images, Labels]] = {}
-    for digest, entry in {entry.artifact.sha256: entry for entry in chosen if entry.artifact.top1 is None}.items():
-        own = entry.model.metadata.preprocessing if entry.model.metadata else CIFAR10
-        how = replace(own, labels=entry.build.labels)
-        if dataset is None or not dataset.judges(how) or entry.build.source["kind"] == UNTRAINED:
-            continue
-        key = entry.build.folder, how
-        test, labels = seen[key] = seen.get(key) or judging(entry.build, dataset, how, outputs_of(entry.model))
-        with progress.task(f"evaluating {entry.artifact.file} of {entry.build.model}", len(test)) as advance:
-            logits = logits_of(entry.model, test, advance)
-        known[digest] = (top1(logits, labels), len(test), measured_by(entry.model))
-    return [known[entry.artifact.sha256] for entry in chosen]

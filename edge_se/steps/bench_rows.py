@@ -11,10 +11,8 @@ from edge_se.backends.base import Backend
 from edge_se.backends.machines.machine import Machine
 from edge_se.core import environment
 from edge_se.core.artifacts import Artifact, Build
-from edge_se.core.errors import EdgeSeError
-from edge_se.core.progress import SILENT, Progress
+from edge_se.core.progress import Progress
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.measure.conditions import require_comparable
 from edge_se.measure.explain import explain
 from edge_se.measure.layers import engine_of
 from edge_se.measure.promise import promise_of
@@ -42,7 +40,8 @@ class Entry:
 class Measured:
     """What one file did at one batch size.
 
-    `flips` are against onnxruntime on this machine; `beside` holds more fields of its row.
+    `flips` are against onnxruntime on this machine; `beside` holds more fields of its row, among them those of an
+    accuracy that was measured on a device.
     """
 
     entry: Entry
@@ -60,7 +59,7 @@ Accuracy = tuple[float | None, int | None, dict[str, Any] | None]  # top-1, its 
 
 
 def row_of(item: Measured, accuracy: Accuracy, machine: Machine) -> dict[str, Any]:
-    """One measurement of the document."""
+    """One measurement of the document; `accuracy` is what this machine says of the file."""
     artifact, latencies = item.entry.artifact, item.latencies
     cores = machine.facts.get("cores") or environment.cpu_count()
     row = {
@@ -75,6 +74,8 @@ def row_of(item: Measured, accuracy: Accuracy, machine: Machine) -> dict[str, An
         "params": artifact.params, "macs": artifact.macs, "flops": artifact.flops, "bytes": artifact.bytes,
         "peak_memory_bytes": None, "energy_mj": item.energy["millijoules"], "energy": item.energy,
         "sha256": artifact.sha256} | item.beside
+    if "judged_on" in item.beside:
+        row |= {"top1_here": accuracy[0], "here_measured_by": accuracy[2] if accuracy[0] is not None else None}
     if item.flips is not None:
         row |= {"flips_against_onnxruntime": item.flips, "flips_n": CHECK_IMAGES}
     if item.engine:
@@ -162,23 +163,3 @@ def warn(document: Mapping[str, Any], device: str, explain_wanted: bool, progres
     if device != "cpu":  # a desktop's floating clocks are known to whoever benches there
         for reason in document["environment"]["device"]["uncertified"]:
             progress.note(f"uncertified: {reason}")
-
-
-def set_beside(document: dict[str, Any], earlier: Mapping[str, Any], progress: Progress = SILENT) -> None:
-    """Adds `p50_before_ms` to each row that an earlier document has too; EdgeSeError when conditions differ.
-
-    What differs and may be compared all the same is a note.
-    """
-    for difference in require_comparable(earlier, document):
-        progress.note(f"--against: {difference}")
-    try:
-        known = {tuple(({"scenario": LATENCY} | row)[key] for key in KEY): row["p50_ms"]  # older ones knew no other
-                 for row in earlier["measurements"]}
-    except (KeyError, TypeError) as error:
-        raise EdgeSeError(f"incomplete ({error!r})", where="--against", fix="give a file that `bench --out` "
-                          "wrote") from error
-    if not all(isinstance(value, (int, float)) and value > 0 for value in known.values()):
-        raise EdgeSeError("a 'p50_ms' is no positive number", where="--against",
-                          fix="give a file that `bench --out` wrote")
-    for row in document["measurements"]:
-        row["p50_before_ms"] = known.get(tuple(row[key] for key in KEY))

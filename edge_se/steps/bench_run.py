@@ -28,6 +28,7 @@ from edge_se.measure.power import energy_per_inference, mean_power
 from edge_se.measure.referee import referee, require_referee
 from edge_se.measure.streams import measure_streams
 from edge_se.measure.timing import Latencies, TimingPlan
+from edge_se.steps.bench_accuracy import Judging
 from edge_se.steps.bench_rows import CHECK_IMAGES, LATENCY, SCENARIOS, THROUGHPUT, Entry, Measured
 
 # Each model is timed in this many turns, so that drift of the machine hits all alike. Of nine paired ratios the 95 %
@@ -46,7 +47,8 @@ class Options:
     """How to measure; in `threads` 0 means all processors of the device.
 
     Without `threads`, latency is measured on one thread and throughput with as many streams as there are processors.
-    `fresh` None: fresh processes on this machine's CPU, unless `min_duration` is below QUICK_S.
+    `fresh` None: fresh processes on this machine's CPU, unless `min_duration` is below QUICK_S. `accuracy` says whether
+    a device is asked for it; None: where labelled images are at hand and it takes little time.
     """
 
     backend: str = "auto"
@@ -57,6 +59,7 @@ class Options:
     explain: bool = False
     fresh: bool | None = None
     referee: bool = False
+    accuracy: bool | None = None
     host: str | None = None
     python: str | None = None
 
@@ -71,6 +74,9 @@ class Options:
         for name, wanted in only_here.items():
             if wanted and not here:
                 raise EdgeSeError("is measured on this machine's CPU only", where=name, fix="use --device cpu")
+        if here and self.accuracy is not None:
+            raise EdgeSeError("is for a device: here accuracy is measured wherever labelled images are",
+                              where="--accuracy", fix="leave it out with --device cpu")
         if self.referee:
             require_referee()
 
@@ -155,8 +161,8 @@ class Run:
         reason = backend.why_not(model, self._machine.device)
         return (None, [reason]) if reason else (backend, [])
 
-    def measure(self, entries: list[Entry]) -> list[Measured]:
-        """Every file under all conditions; energy where the machine tells its power."""
+    def measure(self, entries: list[Entry], judging: Judging | None = None) -> list[Measured]:
+        """Every file under all conditions; energy where the machine tells its power, accuracy by `judging`."""
         batches = self._options.batches
         for model in (entry.model for entry in entries):
             fixed = model.input_shape[0]
@@ -166,7 +172,7 @@ class Run:
         before, resting = self._machine.state(), mean_power(self._machine.idle(IDLE_S))
         measured = list[Measured]()
         for scenario, threads in self._options.conditions():
-            measured += self._under(scenario, threads, entries, resting)
+            measured += self._under(scenario, threads, entries, resting, judging)
         samples = [sample for item in measured for sample in item.latencies.power]
         self._conditions = asdict(conditions_of(before, self._machine.state(), samples)) | {
             "clocks_hz": before.get("clocks_hz")}
@@ -181,8 +187,9 @@ class Run:
         """The device and the conditions of the run, for the document."""
         return {key: value for key, value in self._machine.facts.items() if key != "flags"} | self._conditions
 
-    def _under(self, scenario: str, threads: int, entries: list[Entry], resting: Any) -> list[Measured]:
-        measured = list[Measured]()
+    def _under(self, scenario: str, threads: int, entries: list[Entry], resting: Any,
+               judging: Judging | None) -> list[Measured]:
+        measured, timed = list[Measured](), list[tuple[Entry, Session, Latencies]]()
         with ExitStack() as stack:
             opened = self._opened(stack, scenario, threads, entries)
             for batch in self._options.batches:
@@ -193,13 +200,15 @@ class Run:
                     energy = energy_per_inference(mean_power(latencies.power), resting,
                                                   latencies.seconds_per_inference)
                     session = sessions[0]
+                    timed.append((entry, session, latencies))
                     measured.append(Measured(
                         entry=entry, scenario=scenario, threads=threads, latencies=latencies, energy=asdict(energy),
                         flips=self._flips(entry, session),
                         engine=session.engine(batch),
                         profile=session.profile(feed) if self._options.explain else None,
                         beside=self._referee(scenario, session, feed, latencies)))
-        return measured
+            told = judging.of(timed) if judging else [{}] * len(measured)  # the same sessions, after all timing
+        return [replace(item, beside=item.beside | more) for item, more in zip(measured, told)]
 
     def _opened(self, stack: ExitStack, scenario: str, threads: int,
                 entries: list[Entry]) -> list[tuple[Entry, list[Session]]]:

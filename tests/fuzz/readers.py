@@ -142,7 +142,7 @@ def read_layers(path, originals):
 def read_bench_document(path, originals):
     from edge_se.core.files import read_json
     from edge_se.measure.conditions import require_comparable
-    from edge_se.steps.bench_rows import set_beside
+    from edge_se.steps.bench_against import set_beside
 
     earlier, new = read_json(path), json.loads(json.dumps(BENCH))
     require_comparable(new, earlier)

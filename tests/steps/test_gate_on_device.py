@@ -3,17 +3,12 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
 from edge_se.backends.machines import link
 from edge_se.cli import main
 from edge_se.core.errors import EdgeSeError
-from edge_se.data.cifar10 import CLASSES
-from edge_se.data.contents import Contents
-from edge_se.data.dataset import Dataset
-from edge_se.data.splits import ImageSet
 from edge_se.evaluation.settings import Settings
 from edge_se.steps import gate as step
 from edge_se.steps.gate import gate
@@ -30,18 +25,11 @@ def built(tiny_build):
 
 
 @pytest.fixture
-def known(tiny_onnx, random_images, run_onnx, monkeypatch, tmp_path):
-    """Gates judge N images whose labels are FP32's own answers, but for one of each class at the end."""
-    images = random_images(N, "test", seed=1)
-    labels = run_onnx(tiny_onnx, next(images.batches(N)))[0].argmax(1).astype(np.uint8)
-    labels[-10:] = np.arange(10)
-    own = ImageSet(name="known", split="test", pixels=images.pixels, labels=labels)
-    monkeypatch.setattr(step, "require_dataset", lambda data, **told: Dataset(
-        name="known", path=tmp_path / "data", layout="image folder", classes=CLASSES, splits=("test",), judging="test",
-        contents=Contents(classes=CLASSES, splits={"test": lambda: own})))
+def known(own_answers, monkeypatch, tmp_path):
+    """Gates judge N images, nearly all of which FP32 gets right."""
+    own_answers(step, N)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path / "cache"))  # of this machine, and of the one behind the agent
-    return own
 
 
 @pytest.fixture

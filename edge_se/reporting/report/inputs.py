@@ -45,6 +45,21 @@ class Row(Given):
     streams: int | None = None
     board: str | None = None
     mode: str | None = None
+    top1: Percent | None = None
+    top1_ci: tuple[Percent, Percent] | None = None
+    measured_by: dict[str, Any] | None = None
+    judged_on: dict[str, Any] | None = None  # where the accuracy was measured with the session that was timed
+
+    @property
+    def judged_there(self) -> bool:
+        """Whether a device measured this accuracy; else it is the file's of its manifest."""
+        return None not in (self.top1, self.top1_ci, self.measured_by, self.judged_on)
+
+    @model_validator(mode="after")
+    def _sound(self) -> Row:
+        if self.measured_by is not None and not sound(self.measured_by):
+            raise ValueError("measured_by is not whole")
+        return self
 
 
 class Bench(Given):

@@ -22,11 +22,15 @@ def rows_of(builds: list[dict[str, Any]], benches: Sequence[tuple[str, Bench]]) 
                       if file["sha256"] == item.sha256]
             foreign += not owners
             for name, file in owners:
+                judge = item if item.judged_there else None
                 rows.append({
                     "model": name, "file": file["file"], "label": file["label"], "precision": file["precision"],
                     "machine": f"{item.board} {item.mode or ''}".strip() if item.board else bench.machine,
-                    "device": bench.device, "top1": file["top1"], "top1_ci": file["top1_ci"],
-                    "measured_by": file["measured_by"],
+                    "device": bench.device, "top1": judge.top1 if judge else file["top1"],
+                    "top1_ci": list(judge.top1_ci or ()) if judge else file["top1_ci"],
+                    "measured_by": judge.measured_by if judge else file["measured_by"],
+                    "judged_there": judge is not None, "top1_here": file["top1"] if judge else None,
+                    "here_measured_by": file["measured_by"] if judge else None,
                     **item.model_dump(include={"backend", "batch", "threads", "scenario", "streams", "p50_ms", "p90_ms",
                                                "p99_ms", "cv", "throughput_ips", "estimated"})})
         if foreign:

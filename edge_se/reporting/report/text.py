@@ -21,6 +21,8 @@ def text(document: dict[str, Any]) -> str:
              f"{100 * (1 - document['alpha']):g} % confidence; paired predictions, {document['interval']} interval.\n"]
     parts += [f"- {escaped(note)}\n" for note in document["notes"]]
     parts += [f"## Accuracy\n\n{''.join(_section(views.files(build, document)) for build in builds)}"]
+    if (devices := views.on_devices(document["latency"]["rows"])) is not None:
+        parts.append(_section(devices))
     if document["latency"]["rows"]:
         parts.append(f"## Latency\n\n{_section(views.matrix(document['latency']['rows']))}"
                      + "".join(_section(views.pareto(group), "Accuracy and latency, ")

@@ -79,6 +79,22 @@ def files(build: dict[str, Any], document: dict[str, Any]) -> View:
         "McNemar p", "flips", "MiB", "INT8 MACs %"])
 
 
+def on_devices(rows: list[dict[str, Any]]) -> View | None:
+    """Top-1 that a device measured beside this machine's of the same file; None where no device did."""
+    told = [row for row in rows if row["judged_there"]]
+    if not told:
+        return None
+    words = [of_files((f"{row['file']} of {row['model']}", row[key]) for row in told)
+             for key in ("measured_by", "here_measured_by")]
+    return View(
+        title="Accuracy where it runs, and here", left=4, note=f"On the device, {words[0]}. Here, {words[1]}.",
+        columns=["model", "file", "backend", "machine", "batch", "top-1 % there (95 % CI)", "top-1 % here",
+                 "there - here"],
+        rows=[[row["model"], row["file"], row["backend"], row["machine"], str(row["batch"]),
+               accuracy(row["top1"], row["top1_ci"]), accuracy(row["top1_here"], None),
+               DASH if row["top1_here"] is None else f"{row['top1'] - row['top1_here']:+.2f}"] for row in told])
+
+
 def matrix(rows: list[dict[str, Any]]) -> View:
     """Precision x backend: median milliseconds, with the 90th percentile and the speed-up over FP32."""
     backends = list(dict.fromkeys(row["backend"] for row in rows))

@@ -141,6 +141,20 @@ def box(_server, tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def gpu_of(box, cudart_file, tmp_path):
+    """(source of its tensorrt.py) -> a device with the stand-ins of tests/device."""
+    def make(source):
+        packages = tmp_path / "packages"
+        packages.mkdir()
+        for name in ("fake_tensorrt.py", "answering_tensorrt.py"):
+            shutil.copy(Path(__file__).parents[2] / "device" / name, packages)
+        (packages / "tensorrt.py").write_text(source)
+        box.profile(f"export PYTHONPATH={packages} LD_LIBRARY_PATH={cudart_file.parent}")
+        return box
+    return make
+
+
+@pytest.fixture
 def dropbear(box, tmp_path):
     """(login shell) -> the port of a Dropbear that lets the client in, whose home is a folder of the test.
 

@@ -1,7 +1,6 @@
 """The whole way over a real SSH server: what is measured there."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -66,15 +65,9 @@ def test_a_talkative_login_shell_is_no_trouble(box, link_to):
 
 
 @pytest.fixture
-def gpu_box(box, cudart_file, tmp_path):
+def gpu_box(gpu_of):
     """A device whose TensorRT and CUDA are the stand-ins of tests/device."""
-    packages = tmp_path / "packages"
-    packages.mkdir()
-    shutil.copy(Path(__file__).parents[2] / "device" / "fake_tensorrt.py", packages)
-    (packages / "tensorrt.py").write_text("from fake_tensorrt import tensorrt_of\n"
-                                          "globals().update(vars(tensorrt_of('10.3.0')))\n")
-    box.profile(f"export PYTHONPATH={packages} LD_LIBRARY_PATH={cudart_file.parent}")
-    return box
+    return gpu_of("from fake_tensorrt import tensorrt_of\nglobals().update(vars(tensorrt_of('10.3.0')))\n")
 
 
 def test_engines_are_built_there_once_and_measured_by_cuda_events(gpu_box, build, notes):

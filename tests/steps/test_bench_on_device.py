@@ -1,0 +1,136 @@
+"""Accuracy in a bench of a device: by the session that was timed, within the time that nobody asked for, compared."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
+
+from edge_se.core.errors import EdgeSeError
+from edge_se.evaluation.baseline import packed, unpacked
+from edge_se.reporting.tables import measurement_rows
+from edge_se.steps import bench_accuracy
+from edge_se.steps.bench import Options, bench
+from edge_se.steps.bench_against import set_beside
+
+N = 300
+SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "bench-1.json"
+
+
+class Notes(list):
+    """Progress that keeps what it was told."""
+
+    def __init__(self):
+        from edge_se.core.progress import SILENT
+
+        self.task, self.note = SILENT.task, self.append
+
+
+@pytest.fixture(scope="module")
+def built(tiny_build):
+    return tiny_build("build", targets=["cpu"]).out
+
+
+@pytest.fixture
+def run(built, own_answers, monkeypatch, tmp_path):
+    """(options) -> the document of a bench of a device behind an agent, and its notes."""
+    own_answers(bench_accuracy, N)
+    monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path / "cache"))
+
+    def make(**options):
+        notes = Notes()
+        document = bench("loopback", model=built, options=Options(min_duration=0.02, **options), progress=notes,
+                         data=tmp_path)
+        Draft202012Validator(json.loads(SCHEMA.read_text())).validate(json.loads(json.dumps(document)))
+        return document, notes
+    return make
+
+
+def test_the_session_that_was_timed_tells_its_accuracy(run):
+    document, _ = run(batches=(1, 4))
+    for row in document["measurements"]:
+        assert (row["top1_n"], row["judged_on"]["name"]) == (N, "own answers")
+        assert row["top1"] == pytest.approx(100 * unpacked(row["right"], N).mean())
+        assert row["top1_ci"][0] < row["top1"] <= row["top1_ci"][1]
+        assert row["measured_by"] == row["measured_by"] | {"runtime": "onnxruntime", "floats": "f32"}
+        assert row["top1_here"] == row["top1"] and row["here_measured_by"]["runtime"] == "onnxruntime"
+    fp32 = [row for row in document["measurements"] if row["precision"] == "fp32"]
+    assert len({row["top1"] for row in fp32}) == 1 and fp32[0]["top1"] > 95
+    columns, rows = measurement_rows(document["measurements"])
+    assert [cells[columns.index("top-1 here %")] == cells[columns.index("top-1 %")] for cells in rows]
+
+
+def test_what_would_take_long_is_asked_for(run, monkeypatch):
+    monkeypatch.setattr(bench_accuracy, "UNASKED_S", 0.0)
+    document, notes = run()
+    assert not any("judged_on" in row for row in document["measurements"])
+    assert sum("accuracy was not measured on the device, which would take some 0 minutes: --accuracy" in note
+               for note in notes) == 1
+    document, notes = run(accuracy=True)
+    assert all("judged_on" in row for row in document["measurements"]) and not any("accuracy" in note for note in notes)
+
+
+def test_nothing_is_measured_that_is_not_wanted(run):
+    document, notes = run(accuracy=False)
+    assert not any("judged_on" in row for row in document["measurements"])
+    assert not any("accuracy" in note for note in notes)
+
+
+def test_images_that_must_not_judge_are_a_note_unless_accuracy_is_asked_for(run, monkeypatch):
+    def calibrated(*told):
+        raise EdgeSeError("was calibrated on these images", where="build")
+    monkeypatch.setattr(bench_accuracy.Labelled, "of", calibrated)
+    monkeypatch.setattr(bench_accuracy, "accuracies", lambda chosen, *rest: [(None, None, None)] * len(chosen))
+    monkeypatch.setattr("edge_se.steps.bench.accuracies", bench_accuracy.accuracies)
+    _, notes = run()
+    assert any("accuracy was not measured on the device: build: was calibrated on these images" in one for one in notes)
+    with pytest.raises(EdgeSeError, match="was calibrated on these images"):
+        run(accuracy=True)
+
+
+def test_here_accuracy_needs_no_option(built):
+    with pytest.raises(EdgeSeError, match="--accuracy: is for a device"):
+        bench("cpu", model=built, options=Options(accuracy=True))
+
+
+# ---- --against
+
+BY = {"runtime": "tensorrt", "version": "10.3.0", "device": "Orin", "floats": "f16"}
+
+
+def measured(wrong=(), **changes):
+    """A document of one row, right but for the images of these numbers out of 1,000."""
+    right = ~np.isin(np.arange(1000), list(wrong))
+    row = {"model": "net", "precision": "int8", "target": "tensorrt", "backend": "tensorrt", "batch": 1, "threads": 1,
+           "scenario": "latency", "p50_ms": 1.0, "top1": 100 * float(right.mean()), "top1_n": 1000, "measured_by": BY,
+           "right": packed(right), "judged_on": {"name": "own", "sha256": "0" * 64}}
+    return {"measurements": [row | changes], "environment": {"device": {"name": "Orin", "power_mode": "15W"}}}
+
+
+def test_a_loss_since_then_is_paired_and_told():
+    now, notes = measured(range(40)), Notes()
+    set_beside(now, measured(range(30, 42)), notes)
+    row, = now["measurements"]
+    assert (row["top1_before"], row["p50_before_ms"]) == (98.8, 1.0)
+    assert {key: row["drop_from_before"][key] for key in ("n", "broken", "fixed", "drop_pp")} == {
+        "n": 1000, "broken": 30, "fixed": 2, "drop_pp": pytest.approx(2.8)}
+    assert notes == [f"int8.tensorrt in tensorrt: lost 2.80 points of top-1 since then, "
+                     f"{row['drop_from_before']['ci_pp'][0]:.2f} to {row['drop_from_before']['ci_pp'][1]:.2f} at 95 %"]
+
+
+@pytest.mark.parametrize(("changes", "fields"), [
+    ({}, {"top1_before", "drop_from_before"}), ({"judged_on": {"name": "other", "sha256": "1" * 64}}, {"top1_before"}),
+    ({"measured_by": BY | {"device": "Thor"}}, set()), ({"top1": None, "measured_by": None}, set())])
+def test_only_what_compares_is_compared(changes, fields):
+    now, notes = measured(range(3)), Notes()
+    set_beside(now, measured(range(5), **changes), notes)
+    assert {"top1_before", "drop_from_before"} & now["measurements"][0].keys() == fields and not notes
+
+
+@pytest.mark.parametrize("changes", [
+    {"right": "x"}, {"right": packed(np.ones(8, bool)), "top1_n": 8}, {"top1": "high"}, {"top1": float("nan")},
+    {"top1": 101.0}, {"measured_by": "TensorRT"}, {"judged_on": None}])
+def test_broken_accuracies_are_one_message(changes):
+    with pytest.raises(EdgeSeError, match="--against: its accuracies are incomplete"):
+        set_beside(measured(), measured(**changes))
