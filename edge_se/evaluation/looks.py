@@ -117,7 +117,7 @@ def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Ima
         start = look.n
         open_ = [(item, seen[item.file]) for item in candidates if item.file not in decided]
         for one in (*first, *(one for _, one in open_)):
-            _see(one, part, f"{look.n:,} of {len(test):,} images", progress, there)
+            _see(one, part, len(test), f"{look.n:,} of {len(test):,} images", progress, there)
         assert test.labels is not None
         labels = test.labels[order[: look.n]]
         for item, one in open_:
@@ -133,10 +133,11 @@ def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Ima
     return [decided[item.file] for item in candidates]
 
 
-def _see(one: _Seen, part: Images, so_far: str, progress: Progress, there: OnDevice | None) -> None:
-    """Adds the answers of a file to `part`."""
+def _see(one: _Seen, part: Images, images: int, so_far: str, progress: Progress, there: OnDevice | None) -> None:
+    """Adds the answers of a file to `part`, of so many images."""
     with progress.task(f"evaluating {one.model.file_name}, {so_far}", len(part)) as advance:
-        logits = there.logits(one.model, part, advance) if there else logits_of(one.model, part, advance)
+        logits = (there.logits(one.model, part, advance, whole=len(part) == images) if there
+                  else logits_of(one.model, part, advance))
     one.parts.append(logits.argmax(1))
     if logits.shape[1] > TOP and part.labels is not None:
         one.among.append(among_first(logits, part.labels, TOP))

@@ -23,25 +23,24 @@ Predictions = NDArray[np.intp]
 
 
 class OnDevice:
-    """One session for each file, open until `stack` closes: all looks ask the same engine.
+    """One session for each file, open until `stack` closes: all looks ask the same engine."""
 
-    `images` is the number of all images. A set of so many goes over in the parts that a sequential gate looks at, so
-    that either kind finds there what the other sent.
-    """
-
-    def __init__(self, backend: Backend, device: Device, stack: ExitStack, images: int) -> None:
-        self._backend, self._device, self._stack, self._images = backend, device, stack, images
+    def __init__(self, backend: Backend, device: Device, stack: ExitStack) -> None:
+        self._backend, self._device, self._stack = backend, device, stack
         self._sessions = dict[str, Session]()
 
-    def logits(self, model: OnnxModel, images: Images, advance: Advance) -> NDArray[np.float32]:
-        """(N, classes) in the order of `images`; nothing of it is kept, as an engine may be built anew."""
+    def logits(self, model: OnnxModel, images: Images, advance: Advance, *, whole: bool) -> NDArray[np.float32]:
+        """(N, classes) in the order of `images`, which are all or those of a look; nothing of it is kept.
+
+        An engine may be built anew, and answers otherwise then.
+        """
         if model.metadata:
             images = images.seen_by(model.metadata.preprocessing)
         require_shape(model, images)
         if model.sha256 not in self._sessions:
             self._sessions[model.sha256] = self._stack.enter_context(self._backend.open(model, self._device))
-        return whole_set(self._sessions[model.sha256], model, images, advance,
-                         batch=ENGINE_BATCH if self._backend.gpu else None, count=self._images)
+        ask = answers_of_all if whole else answers
+        return ask(self._sessions[model.sha256], model, images, advance, ENGINE_BATCH if self._backend.gpu else None)
 
     def here(self, model: OnnxModel, images: Images, advance: Advance) -> NDArray[np.float32]:
         """The same of the same file in onnxruntime on this machine."""
@@ -52,12 +51,10 @@ class OnDevice:
         return self._backend.measured_by(model)
 
 
-def whole_set(session: Session, model: OnnxModel, images: Images, advance: Advance, *, batch: int | None,
-              count: int) -> NDArray[np.float32]:
-    """(N, classes) of `images`; a set of `count`, all there are, is asked for in the parts of a sequential gate."""
-    if len(images) != count:
-        return answers(session, model, images, advance, batch)
-    places = parts(count)
+def answers_of_all(session: Session, model: OnnxModel, images: Images, advance: Advance,
+                   batch: int | None = None) -> NDArray[np.float32]:
+    """`answers` to all images, in the parts that a sequential gate looks at: either finds there what the other sent."""
+    places = parts(len(images))
     found = np.concatenate([answers(session, model, images.take(part), advance, batch) for part in places])
     logits = np.empty_like(found)
     logits[np.concatenate(places)] = found

@@ -20,7 +20,7 @@ from edge_se.data.preprocessing import CIFAR10, Preprocessing
 from edge_se.evaluation.accuracy import logits_of, share_of, top1
 from edge_se.evaluation.baseline import packed
 from edge_se.evaluation.judges import measured_by
-from edge_se.evaluation.on_device import whole_set
+from edge_se.evaluation.on_device import answers_of_all
 from edge_se.graph.source import UNTRAINED
 from edge_se.measure.timing import Latencies
 from edge_se.steps.bench_rows import Accuracy, Entry
@@ -97,7 +97,7 @@ class Judging:
         for key, (entry, session, latencies, images, labels) in asked.items():
             with self._progress.task(f"evaluating {entry.artifact.file} in {entry.backend.name} there",
                                      len(images)) as advance:
-                logits = whole_set(session, entry.model, images, advance, batch=latencies.batch, count=len(images))
+                logits = answers_of_all(session, entry.model, images, advance, latencies.batch)
             self._known[key] = _told(np.asarray(logits.argmax(1) == labels), images) | {
                 "measured_by": entry.backend.measured_by(entry.model)}
         return [self._known.get(key, {}) for key in keys]

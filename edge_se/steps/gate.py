@@ -53,12 +53,12 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
         require_file(baseline or baselines.FOLDER / f"{build.model}.json", document("gate-baseline"), "--baseline")
     fp32, candidates = _files(build)
     beside = _limits(fp32, candidates, settings, bench)
-    build, test = judged_images(build, require_dataset(
-        data, names=names_in(str(labels)) if labels else (), split=split, skip_broken=skip_broken), "the gate judges")
-    old = baselines.read_baseline(baseline, model=build.model, dataset_sha256=test.sha256) if (
-        baseline and not update_baseline) else None
-    plan = looks(len(test), settings.level, LOOKS if settings.sequential else 1)
-    with judging(place, build, candidates, len(test), progress) as (groups, device):
+    dataset = require_dataset(data, names=names_in(str(labels)) if labels else (), split=split, skip_broken=skip_broken)
+    with judging(place, build, candidates, progress) as (groups, device):  # before images are read, which may take long
+        build, test = judged_images(build, dataset, "the gate judges")
+        old = baselines.read_baseline(baseline, model=build.model, dataset_sha256=test.sha256) if (
+            baseline and not update_baseline) else None
+        plan = looks(len(test), settings.level, LOOKS if settings.sequential else 1)
         results = [outcome for group in groups for outcome in outcomes(
             build, fp32, group.files, test, plan, Rule.of(settings), progress, group.there, group.fp16)]
     top = max(results, key=lambda outcome: (SEVERITY[outcome.judgement.verdict], outcome.judgement.ci_pp[1]))

@@ -37,7 +37,7 @@ class Group:
 
 
 @contextmanager
-def judging(place: Place, build: Build, candidates: list[Artifact], images: int,
+def judging(place: Place, build: Build, candidates: list[Artifact],
             progress: Progress) -> Iterator[tuple[list[Group], dict[str, Any] | None]]:
     """The groups of `candidates`, and what the device tells of itself; None for this machine.
 
@@ -55,7 +55,7 @@ def judging(place: Place, build: Build, candidates: list[Artifact], images: int,
                 refused.append(f"{item.file}: not judged: {'; '.join(reasons)}")
                 continue
             if backend.name not in groups:
-                groups[backend.name] = Group(there=OnDevice(backend, machine.device, stack, images),
+                groups[backend.name] = Group(there=OnDevice(backend, machine.device, stack),
                                              fp16=_fp16_for(backend, machine.device, build))
             groups[backend.name].files.append(item)
         if not groups:

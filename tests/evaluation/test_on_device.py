@@ -84,9 +84,9 @@ def test_all_images_go_in_the_parts_of_a_sequential_gate_and_one_session_answers
                                                                                      batch):
     images, backend = random_images(95), Recorded(asked=[], gpu=gpu)
     with ExitStack() as stack:
-        there = OnDevice(backend, Device(kind="remote"), stack, len(images))
-        whole = there.logits(tiny_onnx, images, lambda count: None)
-        looks_ = [there.logits(tiny_onnx, images.take(part), lambda count: None) for part in parts(95)]
+        there = OnDevice(backend, Device(kind="remote"), stack)
+        whole = there.logits(tiny_onnx, images, lambda count: None, whole=True)
+        looks_ = [there.logits(tiny_onnx, images.take(part), lambda count: None, whole=False) for part in parts(95)]
     np.testing.assert_array_equal(whole, np.concatenate([part[:, 0, 0, :10] for part in images.batches(50)]))
     np.testing.assert_array_equal(whole[np.concatenate(parts(95))], np.concatenate(looks_))
     assert backend.asked[:10] == backend.asked[10:] == [(len(part), batch) for part in parts(95)]

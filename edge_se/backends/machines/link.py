@@ -147,6 +147,7 @@ class _Connection:
         self._frames: queue.Queue[tuple[dict[str, Any], bytes] | None] = queue.Queue()
         self._said: list[bytes] = []
         self._printed, self._spoke = b"", False
+        self._writing, self._over = threading.Lock(), threading.Event()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._read, self._read_errors)]
         for thread in self._threads:
             thread.start()
@@ -157,10 +158,12 @@ class _Connection:
             self._stop()
             raise
         self._met = True
+        self._threads.append(threading.Thread(target=self._keep_alive, daemon=True))
+        self._threads[-1].start()
 
     def exchange(self, header: dict[str, Any], payload: bytes = b"", *,
                  seconds: float | None = None) -> tuple[dict[str, Any], bytes]:
-        """Sends one request and waits for its answer; now and then it tells the agent that it still waits."""
+        """Sends one request and waits for its answer."""
         end = None if seconds is None else time.monotonic() + seconds
         self._busy = True
         self._write(lambda stream: write_frame(stream, header, payload))
@@ -172,8 +175,6 @@ class _Connection:
                 if end is not None and time.monotonic() > end:
                     self._process.kill()
                     raise _DroppedError(self._transport.why_silent(seconds or 0.0), False) from None
-                if self._met:
-                    self._write(lambda stream: write_frame(stream, {"op": "ping"}))
         if frame is None:
             raise self._dropped()
         self._busy = False
@@ -212,9 +213,17 @@ class _Connection:
 
     def _write(self, write: Any) -> None:
         try:
-            write(self._process.stdin)
+            with self._writing:
+                write(self._process.stdin)
         except (BrokenPipeError, ValueError, OSError):
             raise self._dropped() from None
+
+    def _keep_alive(self) -> None:
+        """Tells the agent that the host is there, also while that computes for minutes: an agent alone ends itself."""
+        with contextlib.suppress(ValueError, OSError):  # whoever asks next learns of a connection that ended
+            while not self._over.wait(PING_S):
+                with self._writing:
+                    write_frame(self._process.stdin, {"op": "ping"})
 
     def _dropped(self) -> _DroppedError:
         """Why it ended. Only a connection that had worked and then dropped may be made again."""
@@ -241,6 +250,7 @@ class _Connection:
         return list(self._frames.queue)
 
     def _stop(self) -> None:
+        self._over.set()
         with contextlib.suppress(OSError, ValueError):
             if self._process.stdin:
                 self._process.stdin.close()

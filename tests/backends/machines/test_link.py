@@ -1,0 +1,52 @@
+"""The link to an agent of this machine: what it says while nobody asks anything."""
+
+import subprocess
+import time
+
+import pytest
+
+from edge_se.backends.machines import link as module
+from edge_se.backends.machines.link import Link
+from edge_se.backends.machines.transport import LocalProcess
+
+
+@pytest.fixture
+def written(monkeypatch, tmp_path):
+    """Operations in the order in which they were written."""
+    operations, whole = [], module.write_frame
+
+    def write(stream, header, *payload):
+        operations.append(header["op"])
+        whole(stream, header, *payload)
+    monkeypatch.setattr(module, "write_frame", write)
+    monkeypatch.setattr(module, "PING_S", 0.1)
+    monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path))
+    return operations
+
+
+def test_the_agent_hears_of_a_host_that_computes_for_long(written):
+    with Link(LocalProcess()) as link:
+        link.ask("describe")
+        asked = len(written)
+        time.sleep(0.6)  # an agent that hears nothing for a minute ends itself
+        assert written[asked:].count("ping") >= 3 and set(written[asked:]) == {"ping"}
+        assert link.ask("state")[0]["ok"]
+    ended = len(written)
+    time.sleep(0.3)
+    assert written[ended - 1] == "bye" and len(written) == ended  # and nothing more
+
+
+def test_it_hears_of_one_that_waits_for_its_answer(written, opened, timed):
+    with Link(LocalProcess()) as link:
+        opened(link)
+        asked = len(written)
+        timed(link, min_duration=0.6)
+        assert written[asked:].count("ping") >= 3 and written[asked:].count("time") == 1
+
+
+def test_an_agent_that_ended_meanwhile_is_one_message(written):
+    with pytest.raises(module.EdgeSeError, match="the agent ended"), Link(LocalProcess()) as link:
+        bootstrap = link._connection._process.pid
+        subprocess.run(["pkill", "-9", "-P", str(bootstrap)], check=True)
+        time.sleep(0.4)
+        link.ask("describe")
