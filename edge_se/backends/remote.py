@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_se.backends.base import Backend, Device, Session
 from edge_se.backends.machines.link import Link
-from edge_se.backends.shards import Known, shards_of
+from edge_se.backends.shards import shards_of
 from edge_se.data.images import Images
 from edge_se.device.agent import RUNTIMES
 from edge_se.graph.onnx_model import OnnxModel
@@ -32,7 +32,6 @@ class RemoteRuntime(Backend):
 
     def __init__(self, link: Link, name: str, facts: Mapping[str, Any]) -> None:
         self.name, self._link, self._facts = name, link, facts
-        self._known: Known = {}
         self.gpu = name != "onnxruntime"
 
     def why_not(self, model: OnnxModel, device: Device) -> str | None:
@@ -69,7 +68,7 @@ class RemoteRuntime(Backend):
     @contextmanager
     def open(self, model: OnnxModel, device: Device) -> Iterator[Session]:
         """Sends the file unless the device has it; TensorRT builds its engine when the batch size is known."""
-        session = _RemoteSession(self._link, self.name, model, device, self._known)
+        session = _RemoteSession(self._link, self.name, model, device)
         try:
             yield session
         finally:
@@ -79,8 +78,8 @@ class RemoteRuntime(Backend):
 class _RemoteSession(Session):
     """Opened on the device at the first use: an engine is built for one batch size. A second size gets its own."""
 
-    def __init__(self, link: Link, runtime: str, model: OnnxModel, device: Device, known: Known) -> None:
-        self._link, self._runtime, self._model, self._device, self._known = link, runtime, model, device, known
+    def __init__(self, link: Link, runtime: str, model: OnnxModel, device: Device) -> None:
+        self._link, self._runtime, self._model, self._device = link, runtime, model, device
         self._names = dict[int, str]()
         self._engines = dict[int, dict[str, Any]]()
 
@@ -98,7 +97,7 @@ class _RemoteSession(Session):
     def logits(self, images: Images, batch: int, fixed: bool = False) -> Iterator[NDArray[np.float32]]:
         """Shard by shard, by the engine for this batch size; a dropped connection costs a shard."""
         how = replace(images.preprocessing, labels=()).document()
-        for shard in shards_of(images, self._known):
+        for shard in shards_of(images):
             answer, logits = self._link.ask_about(
                 shard.sha256, shard.content, "answer", session=self._opened(batch), shape=shard.shape, batch=batch,
                 fixed=fixed, preprocessing=how)

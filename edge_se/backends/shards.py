@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, MutableMapping
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
+from edge_se.core.assets import cache_dir
+from edge_se.core.errors import EdgeSeError
+from edge_se.core.files import write_json
 from edge_se.data.images import Images
 
 SHARD_BYTES = 4 << 20  # what a dropped connection costs at most
 WHOLE = 100  # images: a shard holds a multiple of it where so many fit, so that its batches are those of the host
 
-Known = MutableMapping[tuple[str, str, int], str]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Some consecutive images of `images`; `shape` is (n, channels, height, width)."""
+    """Some consecutive images of a set; `shape` is (n, channels, height, width)."""
 
     sha256: str
     shape: tuple[int, ...]
@@ -29,19 +34,36 @@ class Shard:
         return _content(self.images)
 
 
-def shards_of(images: Images, known: Known) -> Iterator[Shard]:
-    """All images in order. What is `known` by name, as all is afterwards, is decoded for a device without it alone."""
-    pixels = int(np.prod(images.shape))
-    count = max(1, SHARD_BYTES // pixels)
+def shards_of(images: Images) -> Iterator[Shard]:
+    """All images in order. Names are kept in the cache, so that only a device without a shard has it decoded again."""
+    count = max(1, SHARD_BYTES // int(np.prod(images.shape)))
     count -= count % WHOLE if count > WHOLE else 0
-    what = images.key, repr(replace(images.preprocessing, labels=()))
-    for start in range(0, len(images), count):
-        part = images.take(np.arange(start, min(start + count, len(images))))
-        key = (*what, start)
-        if key not in known:
-            known[key] = hashlib.sha256(_content(part)).hexdigest()
-        yield Shard(sha256=known[key], shape=(len(part), *images.shape), images=part)
+    parts = [images.take(np.arange(start, min(start + count, len(images)))) for start in range(0, len(images), count)]
+    path = _path(images, count)
+    known, names = _read(path, len(parts)), list[str]()
+    for place, part in enumerate(parts):
+        names.append(known[place] if known else hashlib.sha256(_content(part)).hexdigest())
+        yield Shard(sha256=names[-1], shape=(len(part), *images.shape), images=part)
+    if not known:
+        with suppress(EdgeSeError):  # a read-only or full cache costs time next time, nothing else
+            write_json(path, names)
 
 
 def _content(images: Images) -> bytes:
     return b"".join(np.ascontiguousarray(batch).tobytes() for batch in images.pixel_batches(WHOLE))
+
+
+def _path(images: Images, count: int) -> Path:
+    """Where the names of these shards are: of everything that pixels depend on, and of how they are cut."""
+    what = "\n".join((images.key, repr(replace(images.preprocessing, labels=())), str(count)))
+    return cache_dir() / "shards" / f"{hashlib.sha256(what.encode()).hexdigest()}.json"
+
+
+def _read(path: Path, count: int) -> list[str]:
+    """Nothing where the file is not whole."""
+    with suppress(OSError, ValueError, RecursionError):
+        names = json.loads(path.read_text())
+        if isinstance(names, list) and len(names) == count and all(
+                isinstance(name, str) and re.fullmatch("[0-9a-f]{64}", name) for name in names):
+            return names
+    return []

@@ -63,9 +63,10 @@ def gate(model: BuildName = None,
          discordance: Annotated[Optional[float], typer.Option(
              help="--plan: percent of images that exactly one of FP32 and INT8 gets right; default: the flips of "
                   "--model, else a few typical rates.")] = None,
-         device: Annotated[str, typer.Option(
+         device: Annotated[Optional[list[str]], typer.Option(
              autocompletion=completion.devices,
-             help="Where the files are judged: cpu (here), jetson, cuda, ssh://USER@HOST[:PORT] or loopback.")] = "cpu",
+             help="Where the files are judged: cpu (here; the default), jetson, cuda, ssh://USER@HOST[:PORT], loopback "
+                  "or a .toml file of boards; several times for several.")] = None,
          host: Annotated[Optional[str], typer.Option(
              help="--device jetson: USER@HOST[:PORT] or an alias of your SSH configuration.")] = None,
          python: Annotated[Optional[str], typer.Option(
@@ -74,14 +75,16 @@ def gate(model: BuildName = None,
          split: Split = None, skip_broken: SkipBroken = False, out: OutDocument = None, json: Json = False,
          quiet: Quiet = False) -> None:
     """Fail when accuracy drops under quantization: exit 0 pass, 1 fail, 3 inconclusive."""
+    from functools import partial
+
     from edge_se.core.files import write_json
     from edge_se.core.outputs import JUNIT, PROSE, require_file
     from edge_se.core.outputs import document as document_of
     from edge_se.evaluation.settings import given
     from edge_se.reporting.gate_outputs import workflow_commands, write_outputs
-    from edge_se.reporting.verdict import explain, plan_rows, plan_words
+    from edge_se.reporting.verdict import board_rows, explain, plan_rows, plan_words
     from edge_se.steps.gate import gate as step
-    from edge_se.steps.gate_device import Place
+    from edge_se.steps.gate_boards import gate_boards, places_of, require_one
     from edge_se.steps.gate_plan import plan as plan_step
 
     wanted = given(max_drop=max_drop, preset=preset, alpha=alpha, sequential=sequential,
@@ -93,7 +96,7 @@ def gate(model: BuildName = None,
     require_file(summary, PROSE, "--summary", sources=read, beside=(out, junit))
     if plan:
         unread = {"--junit": junit, "--summary": summary, "--update-baseline": update_baseline, "--bench": bench,
-                  "--device": device != "cpu"}
+                  "--device": device}
         if option := next((option for option, value in unread.items() if value), None):
             raise EdgeSeError("is for verdicts, and a plan has none", where=option, fix=f"leave {option} or --plan out")
         document = plan_step(model, config=config, wanted=wanted, power=power, discordance=discordance)
@@ -105,11 +108,14 @@ def gate(model: BuildName = None,
             print_line(f"\n{plan_words(document)}")
         return
     progress = progress_of(quiet)
+    places = places_of(device or ("cpu",), host, python)
+    require_one(places, update_baseline=update_baseline, bench=bench)
+    judged = partial(step, model, wanted=wanted, config=config, bench=bench, baseline=baseline,
+                     update_baseline=update_baseline, data=data, labels=labels, split=split, skip_broken=skip_broken,
+                     progress=progress)
     with telling_of_the_cache(progress):
-        document = step(model, wanted=wanted, config=config, bench=bench, baseline=baseline,
-                        update_baseline=update_baseline, data=data, labels=labels, split=split,
-                        skip_broken=skip_broken, place=Place(device=device, host=host, python=python),
-                        progress=progress)
+        document = judged(place=places[0]) if len(places) == 1 else gate_boards(
+            places, lambda place: judged(place=place), progress)
     write_outputs(document, junit, summary)
     if out:
         write_json(out, document)
@@ -117,6 +123,9 @@ def gate(model: BuildName = None,
     as_json = printed_as_json(document, json)
     for line in [] if as_json else explain(document):
         print_line(line)
+    if "boards" in document and not as_json:
+        print_line("")
+        print_table(*board_rows(document))
     for line in workflow_commands(document) if annotate else ():
         print_line(line, stderr=as_json)  # GitHub's runner reads both; on stdout the document stays alone
     raise typer.Exit(EXIT_CODES[document["overall"]])

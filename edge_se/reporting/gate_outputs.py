@@ -11,7 +11,16 @@ from edge_se.core.files import write_text
 from edge_se.core.measured_by import in_words, of_files
 from edge_se.reporting.on_device import device_lines
 from edge_se.reporting.tables import DASH, markdown
-from edge_se.reporting.verdict import BESIDE, beside, class_lines, interval_name, meaning, words
+from edge_se.reporting.verdict import (
+    BESIDE,
+    beside,
+    boards_of,
+    class_lines,
+    interval_name,
+    meaning,
+    not_judged,
+    words,
+)
 
 SIGN = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "⚠️ inconclusive"}
 COMMAND = {"pass": "notice", "fail": "error", "inconclusive": "warning"}  # of GitHub's workflow commands
@@ -19,10 +28,22 @@ COMMAND = {"pass": "notice", "fail": "error", "inconclusive": "warning"}  # of G
 
 def junit(document: dict[str, Any]) -> str:
     """One test case per verdict. JUnit has no word for inconclusive: it is an `error`, since nothing was shown."""
+    root = ElementTree.Element("testsuites", name="edge-se gate")
+    for one in boards_of(document):
+        _add_suites(root, one)
+    for name, why in not_judged(document):
+        suite = ElementTree.SubElement(root, "testsuite", {
+            "name": f"{document['model']} on {name}", "tests": "1", "failures": "0", "errors": "1", "skipped": "0"})
+        case = ElementTree.SubElement(suite, "testcase", classname=f"{document['model']} on {name}", name="device")
+        ElementTree.SubElement(case, "error", type="not judged", message=why).text = why
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _add_suites(root: ElementTree.Element, document: dict[str, Any]) -> None:
     cases = {"accuracy": [(row, row["file"], _accuracy(document, row)) for row in document["targets"]]}
     for kind, row in beside(document):
         cases.setdefault(kind, []).append((row, _name(row), words(kind, row)))
-    root = ElementTree.Element("testsuites", name="edge-se gate")
     for kind in ("accuracy", *BESIDE):
         rows = cases.get(kind, [])
         if not rows:
@@ -38,12 +59,16 @@ def junit(document: dict[str, Any]) -> str:
                 ElementTree.SubElement(case, tag, type=row["verdict"], message=message).text = message
             else:
                 ElementTree.SubElement(case, "system-out").text = message
-    ElementTree.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
 def summary(document: dict[str, Any]) -> str:
-    """A heading, a table of accuracy, one of the other verdicts, and the classes that changed."""
+    """Of each device a heading, a table of accuracy, one of the other verdicts, and the classes that changed."""
+    parts = [_summary(one) for one in boards_of(document)]
+    return "\n".join([*parts, *(f"### {document['model']} on {name}: ⚠️ not judged\n\n{why}\n"
+                                for name, why in not_judged(document))])
+
+
+def _summary(document: dict[str, Any]) -> str:
     rows = [[f"`{row['file']}`", SIGN[row["verdict"]], f"{row['drop_pp']:+.2f}",
              f"{row['ci_pp'][0]:+.2f} to {row['ci_pp'][1]:+.2f}", f"{row['margin_pp']:.2f}",
              f"{row['broken']} / {row['fixed']}", f"{row['n']:,}", f"{row['mcnemar_p']:.3g}"]
@@ -68,6 +93,12 @@ def workflow_commands(document: dict[str, Any]) -> list[str]:
     See https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands; what must be escaped
     stands in https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs.
     """
+    commands = [command for one in boards_of(document) for command in _commands(one)]
+    return commands + [_command("warning", f"{document['model']} on {name}: not judged", why)
+                       for name, why in not_judged(document)]
+
+
+def _commands(document: dict[str, Any]) -> list[str]:
     rows = [("accuracy", row, row["file"], _accuracy(document, row)) for row in document["targets"]]
     rows += [(kind, row, _name(row), words(kind, row)) for kind, row in beside(document)]
     return [_command(COMMAND[row["verdict"]], f"{document['model']} {kind}: {row['verdict']}", f"{name}: {message}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from edge_se.core.measured_by import in_words
-from edge_se.reporting.on_device import device_lines
-from edge_se.reporting.tables import Rows, accuracy
+from edge_se.reporting.on_device import device_lines, drop_words
+from edge_se.reporting.tables import DASH, Rows, accuracy
 
 MEANING = {
     "pass": "the drop is below the margin",
@@ -16,8 +16,41 @@ MEANING = {
 BESIDE = ("floor", "latency", "int8_share", "size", "baseline")  # lists of verdicts of their own
 
 
+def boards_of(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The document of each device that was judged, whose name its model bears; of one device the document itself."""
+    if "boards" not in document:
+        return [document]
+    return [board["document"] | {"model": f"{document['model']} on {board['name']}"} for board in document["boards"]
+            if "document" in board]
+
+
+def not_judged(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """(device, why) of each that failed."""
+    return [(board["name"], board["error"]) for board in document.get("boards", ()) if "error" in board]
+
+
+def board_rows(document: dict[str, Any]) -> Rows:
+    """A row for each file, a column for each device: verdict and drop."""
+    boards = {board["name"]: {row["file"]: row for row in board.get("document", {}).get("targets", ())}
+              for board in document["boards"]}
+    files = dict.fromkeys(file for rows in boards.values() for file in rows)
+    return ["file", *boards], [[file, *(_cell(rows.get(file)) for rows in boards.values())] for file in files]
+
+
+def _cell(row: dict[str, Any] | None) -> str:
+    return f"{row['verdict']} {drop_words(row)}" if row else DASH
+
+
 def explain(document: dict[str, Any]) -> list[str]:
-    """One paragraph per target, then the verdicts beside accuracy, the verdict last."""
+    """Of each device one paragraph per target, then the verdicts beside accuracy, the verdict last."""
+    lines = [line for one in boards_of(document) for line in _explained(one)]
+    if "boards" in document:
+        lines += [f"{document['model']} on {name}: not judged: {why}" for name, why in not_judged(document)]
+        lines.append(f"{document['model']} on all {len(document['boards'])} devices: {document['overall']}")
+    return lines
+
+
+def _explained(document: dict[str, Any]) -> list[str]:
     lines = []
     for row in document["targets"]:
         low, high = row["ci_pp"]

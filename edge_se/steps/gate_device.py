@@ -25,6 +25,12 @@ class Place:
     device: str = "cpu"
     host: str | None = None
     python: str | None = None
+    name: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """Its name, else where it is."""
+        return self.name or " ".join(part for part in (self.device, self.host) if part)
 
 
 @dataclass(frozen=True, kw_only=True)
