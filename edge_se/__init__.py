@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edge_se.steps.explain import explain
     from edge_se.steps.export import export
     from edge_se.steps.gate import gate
+    from edge_se.steps.lint import lint
     from edge_se.steps.robustness import robustness
     from edge_se.steps.sensitivity import sensitivity
     from edge_se.steps.train import train
@@ -34,6 +35,7 @@ _API = {  # name -> (module, attribute)
     "robustness": ("edge_se.steps.robustness", "robustness"),
     "verify": ("edge_se.steps.verify", "verify"),
     "explain": ("edge_se.steps.explain", "explain"),
+    "lint": ("edge_se.steps.lint", "lint"),
     "doctor": ("edge_se.steps.doctor", "doctor"),
     "train": ("edge_se.steps.train", "train"),
     "study": ("edge_se.studies.study", "study"),
@@ -45,7 +47,7 @@ _API = {  # name -> (module, attribute)
 }
 
 __all__ = ["BenchOptions", "Budget", "EdgeSeError", "SourceOptions", "StudyOptions", "bench", "doctor", "explain",
-           "export", "gate", "robustness", "sensitivity", "study", "train", "verify"]
+           "export", "gate", "lint", "robustness", "sensitivity", "study", "train", "verify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ from bench.tables import (
     estimates,
     gate_errors,
     grouped,
+    lint,
     nets,
     referee,
     runtimes,
@@ -40,7 +41,8 @@ from edge_se.reporting.verdict import explain
 
 MODELS = BUNDLED
 DOCUMENTS = ("README.md", "docs/benchmarking.md", "docs/estimates.md", "docs/gate.md", "docs/jetson.md",
-             "docs/models.md", "docs/peers.md", "docs/quantization.md", "docs/se.md", "docs/training.md")
+             "docs/lint.md", "docs/models.md", "docs/peers.md", "docs/quantization.md", "docs/se.md",
+             "docs/training.md")
 TARGETS_SHOWN = ("cpu", "openvino", "tensorrt")
 PLACE = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end figures -->)", re.DOTALL)
 
@@ -266,7 +268,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "nets": nets.nets_table, "zoo-export": nets.exports_table, "over-ssh": devices.over_ssh_table,
     "arm64": devices.arm64_table, "grouped": grouped.grouped_table,
     "simulations": runtimes.simulations_table, "precision-hints": runtimes.hints_table,
-    "grouped-openvino": grouped.openvino_table,
+    "grouped-openvino": grouped.openvino_table, "lint-rules": lint.rules_table, "lint-kinds": lint.kinds_table,
     "classifiers": classifiers.classifiers_table, "classifiers-text": classifiers.classifiers_text}
 
 

@@ -6,7 +6,7 @@ Running is the agent's part (`edge_se.device.agent`), on this machine as on anot
 from __future__ import annotations
 
 from edge_se.core.errors import UnavailableError
-from edge_se.device.agent import AgentError, load_tensorrt
+from edge_se.device.agent import AgentError, TensorRt, load_tensorrt
 from edge_se.graph.onnx_model import OnnxModel
 
 PACKAGE = "tensorrt_rtx"
@@ -14,18 +14,35 @@ PACKAGE = "tensorrt_rtx"
 CAPABILITY = "SM86"
 
 
+def parse_check(model: OnnxModel) -> str | None:
+    """None when TensorRT for RTX reads a file, else its parser's words.
+
+    Raises UnavailableError where it is not installed.
+    """
+    own = _loaded("lint")
+    network = own.module.Builder(own.logger).create_network(own.creation_flags())
+    parser = own.module.OnnxParser(network, own.logger)
+    if parser.parse(model.content):
+        return None
+    return "; ".join(parser.get_error(index).desc() for index in range(parser.num_errors)) or own.said()
+
+
 def compile_check(model: OnnxModel, batch: int = 1) -> str | None:
     """None when an engine can be built of a file for every runtime or for TensorRT, else the builder's words.
 
     Raises UnavailableError where TensorRT for RTX is not installed.
     """
-    try:
-        builder = load_tensorrt(PACKAGE)
-    except AgentError as error:
-        raise UnavailableError(f"TensorRT for RTX: {error.what}", where="--compile",
-                               fix="pip install 'edge-se[rtx]'") from error
+    builder = _loaded("--compile")
     try:
         builder.build(model.content, precision=model.precision, batch=batch, capability=CAPABILITY)
     except AgentError as error:
         return error.what
     return None
+
+
+def _loaded(where: str) -> TensorRt:
+    try:
+        return load_tensorrt(PACKAGE)
+    except AgentError as error:
+        raise UnavailableError(f"TensorRT for RTX: {error.what}", where=where,
+                               fix="pip install 'edge-se[rtx]'") from error

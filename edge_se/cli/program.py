@@ -76,6 +76,12 @@ def _report() -> Command:
     return report
 
 
+def _lint() -> Command:
+    from edge_se.cli.lint import lint
+
+    return lint
+
+
 def _verify() -> Command:
     from edge_se.cli.checks import verify
 
@@ -148,6 +154,8 @@ COMMANDS = (
           "--baseline-profile fp16.profile.json --latency-ms 0.41 --baseline-latency-ms 0.52"),
     Entry("report", "Everything known of one or several builds, with verdicts, charts and provenance.", _report,
           "Example: edge-se report build/se_resnet18 --bench bench.json --html report.html"),
+    Entry("lint", "What runtimes compute instead of what a Q/DQ file says, node by node, and the fix; exit 1 where one "
+          "does.", _lint, "Examples: edge-se lint int8.onnx --for cpu,openvino; edge-se lint int8.onnx --static"),
     Entry("verify", "Check every file of a build against its manifest.", _verify),
     Entry("doctor", "What this machine can do, and the fix for everything that is missing; exit 2 when the main job "
           "cannot run.", _doctor, "Example: edge-se doctor"),

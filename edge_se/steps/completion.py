@@ -11,6 +11,7 @@ from collections.abc import Iterable
 DEVICES = ("cpu", "cuda", "jetson", "loopback", "ssh://")
 METHODS = ("minmax", "entropy", "percentile", "mse")
 CORRUPTIONS = ("gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "jpeg_compression")
+RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "opencv", "tools")
 JUDGING_SPLITS = ("test", "validation")
 
 
@@ -52,6 +53,13 @@ def targets(incomplete: str) -> list[str]:
     from edge_se.graph.targets.table import TARGETS
 
     return _one_more(TARGETS, incomplete, first=("all",))
+
+
+def runtimes(incomplete: str) -> list[str]:
+    """The last of several targets and runtimes with commas; none that was named already."""
+    from edge_se.graph.targets.table import TARGETS
+
+    return _one_more([*TARGETS, *(name for name in RUNTIMES if name not in TARGETS)], incomplete)
 
 
 def methods(incomplete: str) -> list[str]:

@@ -38,7 +38,13 @@ from edge_se.steps.export_images import (
     judged_images,
     named_by,
 )
-from edge_se.steps.export_notes import tell_of_accuracy, tell_of_doubts, warn_of_old_versions, warn_of_slow
+from edge_se.steps.export_notes import (
+    tell_of_accuracy,
+    tell_of_broken_rules,
+    tell_of_doubts,
+    warn_of_old_versions,
+    warn_of_slow,
+)
 from edge_se.steps.export_options import require_output, require_sensible
 
 
@@ -113,6 +119,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
         quantizing.tell_of_groups(progress)
         give_back()
     warn_of_old_versions(made, progress)
+    tell_of_broken_rules(made, progress)
     if chosen is not EFFORTS["quick"]:
         warn_of_slow(made, progress)
     artifacts = measured(made, images if judged is None else judged, progress, labelled=judged is not None)

@@ -13,6 +13,8 @@ from edge_se.data.dataset import Dataset
 from edge_se.evaluation.doubts import doubts_of
 from edge_se.graph.source import Source
 from edge_se.quantization.chains import NO_KERNEL, depthwise_swishes
+from edge_se.quantization.lint.base import RUNTIMES
+from edge_se.quantization.lint.table import broken_by, rules_for, runtimes_for
 from edge_se.quantization.sensitivity import between_layers, interleaved_medians
 from edge_se.quantization.targets import TARGETS
 from edge_se.steps.export_files import Made
@@ -49,6 +51,14 @@ def warn_of_slow(made: Sequence[Made], progress: Progress) -> None:
             progress.note(f"{item.model.file_name} is slower than FP32 on this machine ({int8:.2f} against {fp32:.2f} "
                           f"ms, {backend.name}): {between_layers(item.model)}. `--placement auto` looks for a faster "
                           "one and refuses when there is none.")
+
+
+def tell_of_broken_rules(made: Sequence[Made], progress: Progress) -> None:
+    """Tells of each rule that an INT8 file breaks in the runtime of its own target: a fault of that target."""
+    for model in (item.model for item in made if item.model.target in TARGETS):
+        for rule, findings in broken_by(model, rules_for(runtimes_for([model.target]))):
+            progress.note(f"{model.file_name}: {RUNTIMES[rule.runtime]} {rule.versions}: {rule.instead} (rule "
+                          f"{rule.name}; {findings[0].node}, {len(findings)} in all). {rule.fix}")
 
 
 def tell_of_doubts(artifacts: Sequence[Artifact], source: Source, progress: Progress) -> None:

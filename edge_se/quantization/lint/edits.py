@@ -1,0 +1,66 @@
+"""Changes of a Q/DQ graph that repairs and simulations share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from edge_se.graph.rewrites import remove_unused_initializers, remove_unused_nodes
+from edge_se.quantization.lint.qdq import QdqView
+
+TYPES: dict[int, type[np.integer[Any]]] = {onnx.TensorProto.UINT8: np.uint8, onnx.TensorProto.INT8: np.int8}
+SHIFT = 128  # from int8 to uint8
+
+
+def add_constant(proto: onnx.ModelProto, name: str, value: NDArray[np.generic]) -> str:
+    """Adds an initializer; its name is `name`, with a number where that is taken."""
+    taken = {item.name for item in proto.graph.initializer} | {out for node in proto.graph.node for out in node.output}
+    free = name
+    number = 1
+    while free in taken:
+        number, free = number + 1, f"{name}_{number}"
+    proto.graph.initializer.append(numpy_helper.from_array(np.asarray(value), free))
+    return free
+
+
+def tidy(proto: onnx.ModelProto) -> None:
+    """Drops nodes and constants that a change left unread, and shapes of before."""
+    remove_unused_nodes(proto)
+    remove_unused_initializers(proto)
+    del proto.graph.value_info[:]
+
+
+def set_zero_point(proto: onnx.ModelProto, pair: onnx.NodeProto, value: NDArray[np.generic]) -> None:
+    """Gives a QuantizeLinear or DequantizeLinear the zero point `value`, whose type is that of its integers."""
+    name = add_constant(proto, f"{pair.output[0]}_zero_point", value)
+    pair.input[2:] = [name]
+    for entry in [entry for entry in pair.attribute if entry.name == "output_dtype"]:
+        pair.attribute.remove(entry)
+
+
+def restored(view: QdqView, quantizer: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """Each DequantizeLinear of a QuantizeLinear; empty where something else reads its integers."""
+    name = quantizer.output[0]
+    readers = view.consumers[name]
+    return readers if name not in view.outputs and all(node.op_type == "DequantizeLinear" for node in readers) else []
+
+
+def retype(proto: onnx.ModelProto, view: QdqView, quantizers: Iterable[onnx.NodeProto], kind: int,
+           shift: int) -> int:
+    """Makes what each of `quantizers` writes `kind`, its zero point `shift` more; returns how many it changed."""
+    changed = 0
+    for quantizer in quantizers:
+        pairs = restored(view, quantizer)
+        if not pairs:
+            continue
+        point = np.asarray(view.zero_point(quantizer) + shift).astype(TYPES[kind])
+        for pair in (quantizer, *pairs):
+            set_zero_point(proto, pair, point)
+        changed += 1
+    tidy(proto)
+    return changed

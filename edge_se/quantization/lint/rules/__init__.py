@@ -1,0 +1,1 @@
+"""Every rule, one module for each family of them."""

@@ -1,0 +1,33 @@
+"""Images to run a file on that need not be one of edge-se's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_se.core.errors import ModelError
+from edge_se.core.progress import Progress
+from edge_se.data import calibration
+from edge_se.data.images import Images
+from edge_se.graph.image_input import image_facts
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.source_options import SourceOptions, preprocessing_told
+
+
+def images_for(model: OnnxModel, path: Path, data: str | None, preprocessing: str | None, progress: Progress) -> Images:
+    """The images of `data` as `model` sees them, or the bundled ones, enlarged where it takes larger ones.
+
+    What had to be assumed of its preprocessing is told. Raises ModelError where its input is no image of fixed size.
+    """
+    if model.metadata is not None:
+        how = model.metadata.preprocessing
+    else:
+        image = image_facts(model.proto, None, path)
+        if not all(image.size):
+            raise ModelError("its height or width is dynamic", where=path, fix="give it a fixed size, or lint --static")
+        how, assumption = preprocessing_told(SourceOptions(preprocessing=preprocessing), image)
+        if assumption is not None:
+            progress.note(assumption)
+    if data is not None:
+        return calibration.load(data, None, how)
+    bundled = calibration.load(calibration.SYNTHETIC, None)
+    return bundled.seen_by(how) if bundled.shape[1:] == how.size else calibration.enlarged(bundled, how)
