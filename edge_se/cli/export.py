@@ -78,6 +78,9 @@ def export(model: Annotated[str, typer.Option(
            fuse_preprocessing: Annotated[bool, typer.Option(
                "--fuse-preprocessing", help="Files take a camera's bytes, uint8 NHWC: normalisation, layout and cast "
                                             "are in the graph, and an INT8 first layer sees pixels exactly.")] = False,
+           batch: Annotated[Optional[int], typer.Option(
+               help="Files take so many images at once and no other number, for runtimes that refuse a dynamic batch. "
+                    "Default: any number.")] = None,
            untrained: Annotated[bool, typer.Option(
                "--untrained", help="Random weights, for nets of the zoo, torchvision and timm: structure, size and "
                                    "latency, no accuracy. Writes build/NAME-untrained.")] = False,
@@ -101,7 +104,7 @@ def export(model: Annotated[str, typer.Option(
                      labels=labels, split=split, skip_broken=skip_broken, accuracy=accuracy,
                      budget=Budget(max_drop_pp=max_drop, seconds=search_seconds), preprocessing=given, bundle=bundle,
                      untrained=untrained, fold_excitations=fold_excitations,
-                     fuse_preprocessing=fuse_preprocessing, progress=progress)
+                     fuse_preprocessing=fuse_preprocessing, batch=batch, progress=progress)
     _shown(build, json, wide)
     if build.calibration and build.calibration.get("over_budget"):
         raise typer.Exit(INCONCLUSIVE)

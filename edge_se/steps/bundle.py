@@ -76,9 +76,10 @@ def write_bundle(build: Build) -> Path:
 def _content(build: Build) -> dict[str, Any]:
     artifacts = [item for item in build.artifacts if any(is_for(item.target, runtime) for runtime in RUNTIMES)]
     artifacts.sort(key=_preference, reverse=True)  # what a device should try first
+    models = {item.file: OnnxModel.read(build.folder / item.file) for item in artifacts}
     files = [{"file": item.file, "precision": item.precision, "target": item.target, "sha256": item.sha256,
-              "opset": OnnxModel.read(build.folder / item.file).opset} for item in artifacts]
-    metadata = OnnxModel.read(build.folder / build.artifacts[0].file).metadata
+              "opset": models[item.file].opset, "batch": models[item.file].input_shape[0]} for item in artifacts]
+    metadata = models[build.artifacts[0].file].metadata
     assert metadata is not None  # `export` wrote it
     how = metadata.preprocessing.document()
     beside = {"labels": how.pop("labels"), "input_size": how.pop("size"), "mean": how.pop("mean"),

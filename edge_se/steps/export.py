@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from edge_se.data.leaks import require_apart, require_not_calibrated_on
 from edge_se.evaluation.detective import likely_cause
 from edge_se.evaluation.doubts import calibration_doubts
 from edge_se.evaluation.parity import parity
+from edge_se.graph.fixed_batch import with_fixed_batch
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source import SourceOptions, load_source
 from edge_se.quantization.effort import AUTO, EFFORTS, effort_of, require_method
@@ -45,7 +47,7 @@ from edge_se.steps.export_notes import (
     warn_of_old_versions,
     warn_of_slow,
 )
-from edge_se.steps.export_options import require_output, require_sensible
+from edge_se.steps.export_options import require_batch, require_output, require_sensible
 
 
 def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = False, int8: bool = False,
@@ -54,7 +56,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
            data: PathLike | None = None, out: PathLike | None = None, accuracy: bool = True, bundle: bool = False,
            preprocessing: SourceOptions | None = None, untrained: bool = False, fold_excitations: bool = False,
            labels: PathLike | None = None, split: str | None = None, skip_broken: bool = False,
-           fuse_preprocessing: bool = False, progress: Progress = SILENT) -> Build:
+           fuse_preprocessing: bool = False, batch: int | None = None, progress: Progress = SILENT) -> Build:
     """Writes `fp32.onnx` and what was asked for to `out` (build/NAME) and returns the manifest.
 
     Everything is made and measured in memory first and written at the end, so an interrupted or failed export
@@ -67,11 +69,12 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     split, or on `split`, and they name the outputs of a model that has no names. `labels` is the file whose names
     `preprocessing` has: classes of the images may go by its other names. With `skip_broken` images that
     cannot be decoded are left out and counted. With `fuse_preprocessing` every file takes the bytes of a camera
-    (edge_se.graph.fusing).
+    (edge_se.graph.fusing). With `batch` every file takes so many images at once and no other number.
     """
     model, calibration, targets = text_of(model), text_of(calibration), names_of(targets)
     weights, data, out = path_of(weights), path_of(data), path_of(out)
     budget = budget or Budget()
+    require_batch(batch)
     require_sensible(int8, {"--target": targets, "--method": method, "--placement": placement}, budget)
     chosen = effort_of(effort)
     method, placement = require_method(method or chosen.method), placement or chosen.placement
@@ -86,6 +89,8 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     started = time.monotonic()
     with progress.task("exporting to ONNX", 1) as advance:
         source = named_by(load_source(model, weights, preprocessing, untrained), dataset)
+        if batch is not None:
+            source = replace(source, model=with_fixed_batch(source.model, batch))
         source = fused(source, progress) if fuse_preprocessing else source
         advance(1)
     seconds = time.monotonic() - started

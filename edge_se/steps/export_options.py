@@ -8,6 +8,7 @@ from pathlib import Path
 from edge_se.core.artifacts import MANIFEST
 from edge_se.core.errors import ArtifactError, EdgeSeError
 from edge_se.core.outputs import document, require_file, require_folder
+from edge_se.graph.fixed_batch import LARGEST
 from edge_se.quantization.search import Budget
 from edge_se.quantization.table import FILE as TABLE
 from edge_se.steps.bundle import FILE as BUNDLE_FILE
@@ -32,6 +33,13 @@ def require_sensible(int8: bool, of_int8: dict[str, str | Sequence[str] | None],
     if budget.seconds is not None and not budget.seconds > 0:
         raise EdgeSeError(f"{budget.seconds:g} seconds bound no search", where="--search-seconds",
                           fix="give a number above 0")
+
+
+def require_batch(batch: int | None) -> None:
+    """Refuses a batch that no file is written for."""
+    if batch is not None and not 1 <= batch <= LARGEST:
+        raise EdgeSeError(f"{batch} is no number of images from 1 to {LARGEST}", where="--batch",
+                          fix="give the batch that the runtime will run, or leave --batch out")
 
 
 def require_output(folder: Path, model: str, bundle: bool) -> None:

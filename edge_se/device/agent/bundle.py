@@ -49,7 +49,7 @@ class Bundle:
                         continue
                     reason = _unfit(entry, self._rules.get(entry["target"], []), runtime)
                     if reason is None:
-                        self.file, self.runtime = entry["file"], runtime
+                        self.file, self.runtime, self._batch = entry["file"], runtime, entry.get("batch")
                         self._runner = self._open(os.path.join(folder, entry["file"]), entry, runtime)
                         return
                     reasons.append("{} in {}: {}".format(entry["file"], runtime, reason))
@@ -67,7 +67,7 @@ class Bundle:
             return OnnxRuntimeRunner(content, 0, **rewriting(self._rules.get(entry["target"], []), runtime))
         trt, cuda = load_tensorrt(runtime), Cuda()
         engine, _ = engine_of(trt, builder_gpu(cuda), content, Cache(cache_folder()), precision=entry["precision"],
-                              batch=1)
+                              batch=entry.get("batch") or 1)
         return TensorRtRunner(trt, cuda, engine)
 
     def read_image(self, path: str) -> Any:
@@ -94,8 +94,15 @@ class Bundle:
         return tensor(pixels, self.preprocessing)
 
     def run(self, images: Any) -> Floats:
-        """What `normalised` returned -> logits (N, classes)."""
-        return np.asarray(self._runner.run(images), np.float32)
+        """What `normalised` returned -> logits (N, classes); a file of a fixed batch runs so many at once."""
+        if self._batch is None:
+            return np.asarray(self._runner.run(images), np.float32)
+        answers = []
+        for start in range(0, len(images), self._batch):
+            part = images[start : start + self._batch]
+            whole = np.concatenate([part, np.repeat(part[-1:], self._batch - len(part), axis=0)])
+            answers.append(np.asarray(self._runner.run(whole), np.float32)[: len(part)])
+        return np.concatenate(answers)
 
     def label(self, logits: Floats) -> str:
         """The name of the best class of one image's logits, its number where the bundle has no name for it."""
@@ -116,7 +123,9 @@ def _bundle_manifest(folder: str) -> dict[str, Any]:
         texts = [entry[key] for entry in manifest["files"] for key in ("file", "precision", "target", "sha256")]
         if not (all(isinstance(text, str) for text in texts)
                 and all(sound(rules) for rules in dict(manifest["targets"]).values())
-                and all(isinstance(entry["opset"], int) for entry in manifest["files"])):
+                and all(isinstance(entry["opset"], int) for entry in manifest["files"])
+                and all(entry.get("batch") is None or (type(entry["batch"]) is int and entry["batch"] > 0)
+                        for entry in manifest["files"])):
             raise ValueError("a field holds something else than `edge-se export --bundle` writes")
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise AgentError("model", f"{folder} holds no readable bundle.json ({error})", "copy it again") from error
