@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from edge_se.cluster.ray_cluster import RayCluster as Cluster
     from edge_se.core.errors import EdgeSeError
     from edge_se.graph.source_options import SourceOptions
     from edge_se.quantization.search import Budget
@@ -41,13 +42,14 @@ _API = {  # name -> (module, attribute)
     "study": ("edge_se.studies.study", "study"),
     "BenchOptions": ("edge_se.steps.bench", "Options"),
     "Budget": ("edge_se.quantization.search", "Budget"),
+    "Cluster": ("edge_se.cluster.ray_cluster", "RayCluster"),
     "SourceOptions": ("edge_se.graph.source_options", "SourceOptions"),
     "StudyOptions": ("edge_se.studies.study", "Options"),
     "EdgeSeError": ("edge_se.core.errors", "EdgeSeError"),
 }
 
-__all__ = ["BenchOptions", "Budget", "EdgeSeError", "SourceOptions", "StudyOptions", "bench", "doctor", "explain",
-           "export", "gate", "lint", "robustness", "sensitivity", "study", "train", "verify"]
+__all__ = ["BenchOptions", "Budget", "Cluster", "EdgeSeError", "SourceOptions", "StudyOptions", "bench", "doctor",
+           "explain", "export", "gate", "lint", "robustness", "sensitivity", "study", "train", "verify"]
 
 
 def __getattr__(name: str) -> Any:

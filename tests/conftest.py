@@ -5,8 +5,10 @@ Factories are fixtures that return a function, so that test files import nothing
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -295,6 +297,39 @@ def tiny_build(tiny_onnx, calibration_npz, tmp_path_factory):
             return export(str(folder / "tiny.onnx"), int8=True, calibration=str(calibration_npz), out=folder / name,
                           **settings)
     return make
+
+
+class InProcess:
+    """A cluster in this process: what it is given travels as to another, and the last part of a few ends first."""
+
+    threads, workers = 1, 3
+
+    def __init__(self):
+        self.opened, self.parts = 0, []
+
+    def run(self, work, parts):
+        travelled = pickle.loads(pickle.dumps(work))
+        with contextlib.ExitStack() as stack:
+            workers = [stack.enter_context(travelled.opened()) for _ in range(self.workers)]
+            self.opened += len(workers)
+            started = []
+            for position, part in enumerate(parts):
+                self.parts.append(part.name)
+                started.append((position, pickle.loads(pickle.dumps(part.content))))
+                if len(started) == len(workers):
+                    yield from self._ended(workers, started)
+                    started = []
+            yield from self._ended(workers, started)
+
+    def _ended(self, workers, started):
+        for do, (position, content) in reversed(list(zip(workers, started))):
+            yield position, do(content)
+
+
+@pytest.fixture
+def in_process():
+    """A cluster of three workers that are all in this process."""
+    return InProcess()
 
 
 @pytest.fixture

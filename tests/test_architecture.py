@@ -14,6 +14,7 @@ import edge_se
 PACKAGE = Path(edge_se.__file__).parent
 LAYERS = (
     {"core", "device"},
+    {"cluster"},
     {"nets", "data"},
     {"graph"},
     {"measure"},

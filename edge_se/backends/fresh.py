@@ -29,6 +29,7 @@ from typing import Any
 
 from edge_se.backends.base import Device
 from edge_se.backends.table import BACKENDS
+from edge_se.core.children import path_for_workers
 from edge_se.core.errors import UnavailableError
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.trial import random_input
@@ -51,10 +52,9 @@ def measure_fresh(backend: str, model: OnnxModel, *, threads: int, shape: Sequen
 
 def _asked(request: Mapping[str, Any]) -> dict[str, float | int | None]:
     command = [sys.executable, "-m", "edge_se.backends.fresh", json.dumps(request)]
-    known = os.pathsep.join(part for part in sys.path if part)  # as here, wherever edge-se was imported from
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S,
-                              env=os.environ | {"PYTHONPATH": known})
+                              env=os.environ | {"PYTHONPATH": path_for_workers()})
     except subprocess.TimeoutExpired as error:
         raise UnavailableError(f"took more than {TIMEOUT_S:.0f} s", where="--fresh", fix="use --no-fresh") from error
     lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()

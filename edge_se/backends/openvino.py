@@ -85,6 +85,7 @@ class _Session(Session):
 
     def __init__(self, core: Any, graph: Any, device: Device, precision: str | None) -> None:
         self._core, self._graph, self._requests = core, graph, dict[int, Any]()
+        self._queues = dict[tuple[int, ...], Any]()
         self._settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY",
                                           "INFERENCE_NUM_THREADS": device.threads or cpu_count()}
         if precision is not None:
@@ -105,22 +106,27 @@ class _Session(Session):
 
         The answers are those of `run`. One request on all processors waits for the slowest of them at each layer.
         """
-        import openvino
-
-        queue: Any = None
         for batch in batches:
-            if queue is None:
-                part = PART if self._graph.input(0).partial_shape[0].is_dynamic else len(batch)
-                graph = self._graph.clone()
-                graph.reshape([part, *batch.shape[1:]])
-                queue = openvino.AsyncInferQueue(self._core.compile_model(graph, "CPU", self._settings | {
-                    "PERFORMANCE_HINT": "THROUGHPUT", "ENABLE_CPU_PINNING": False}))
-                queue.set_callback(lambda request, kept: kept.append(np.array(request.get_output_tensor(0).data)))
+            part = PART if self._graph.input(0).partial_shape[0].is_dynamic else len(batch)
+            queue = self._queue((part, *batch.shape[1:]))
             made: list[list[NDArray[np.float32]]] = [[] for _ in range(0, len(batch), part)]
             for position, kept in enumerate(made):
                 queue.start_async({0: filled(batch[position * part:][:part], part)}, kept)
             queue.wait_all()
             yield np.concatenate([kept[0] for kept in made])[: len(batch)].astype(np.float32)
+
+    def _queue(self, shape: tuple[int, ...]) -> Any:
+        """Requests that run at once, compiled for the `shape` of each."""
+        if shape not in self._queues:
+            import openvino
+
+            graph = self._graph.clone()
+            graph.reshape(list(shape))
+            queue = openvino.AsyncInferQueue(self._core.compile_model(graph, "CPU", self._settings | {
+                "PERFORMANCE_HINT": "THROUGHPUT", "ENABLE_CPU_PINNING": False}))
+            queue.set_callback(lambda request, kept: kept.append(np.array(request.get_output_tensor(0).data)))
+            self._queues[shape] = queue
+        return self._queues[shape]
 
     def floats(self, images: NDArray[np.float32]) -> str:
         """The type in which it computes what is float: f32, bf16 or f16, as the compiled model says."""

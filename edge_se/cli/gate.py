@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from edge_se.cli.cluster import Address, OnCluster, Workers, cluster_of
 from edge_se.cli.options import (
     BuildName,
     Json,
@@ -72,7 +73,8 @@ def gate(model: BuildName = None,
          python: Annotated[Optional[str], typer.Option(
              help="Path of the Python on the device that has its runtime; default: its python3.")] = None,
          data: OwnData = None, labels: Labels = None,
-         split: Split = None, skip_broken: SkipBroken = False, out: OutDocument = None, json: Json = False,
+         split: Split = None, skip_broken: SkipBroken = False, cluster: OnCluster = False, workers: Workers = None,
+         address: Address = None, out: OutDocument = None, json: Json = False,
          quiet: Quiet = False) -> None:
     """Fail when accuracy drops under quantization: exit 0 pass, 1 fail, 3 inconclusive."""
     from functools import partial
@@ -96,7 +98,7 @@ def gate(model: BuildName = None,
     require_file(summary, PROSE, "--summary", sources=read, beside=(out, junit))
     if plan:
         unread = {"--junit": junit, "--summary": summary, "--update-baseline": update_baseline, "--bench": bench,
-                  "--device": device}
+                  "--device": device, "--cluster": cluster}
         if option := next((option for option, value in unread.items() if value), None):
             raise EdgeSeError("is for verdicts, and a plan has none", where=option, fix=f"leave {option} or --plan out")
         document = plan_step(model, config=config, wanted=wanted, power=power, discordance=discordance)
@@ -109,12 +111,12 @@ def gate(model: BuildName = None,
         return
     progress = progress_of(quiet)
     places = places_of(device or ("cpu",), host, python)
-    require_one(places, update_baseline=update_baseline, bench=bench)
+    require_one(places, update_baseline=update_baseline, bench=bench, cluster=cluster)
     judged = partial(step, model, wanted=wanted, config=config, bench=bench, baseline=baseline,
                      update_baseline=update_baseline, data=data, labels=labels, split=split, skip_broken=skip_broken,
                      progress=progress)
-    with telling_of_the_cache(progress):
-        document = judged(place=places[0]) if len(places) == 1 else gate_boards(
+    with cluster_of(cluster, workers, address, progress) as where, telling_of_the_cache(progress):
+        document = judged(place=places[0], cluster=where) if len(places) == 1 else gate_boards(
             places, lambda place: judged(place=place), progress)
     write_outputs(document, junit, summary)
     if out:

@@ -6,6 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from edge_se.cli.cluster import Address, OnCluster, Workers, cluster_of
 from edge_se.cli.options import (
     BuildName,
     Json,
@@ -40,8 +41,9 @@ def robustness(model: BuildName = None,
                    help="test (the default, where there is one): for a figure that is final; validation: held-out "
                         "images, to choose by.")] = None,
                seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
-               data: OwnData = None, labels: Labels = None, skip_broken: SkipBroken = False, out: OutDocument = None,
-               wide: Wide = False,
+               data: OwnData = None, labels: Labels = None, skip_broken: SkipBroken = False,
+               cluster: OnCluster = False, workers: Workers = None, address: Address = None,
+               out: OutDocument = None, wide: Wide = False,
                json: Json = False, quiet: Quiet = False) -> None:
     """Top-1 of every file under noise, blur and JPEG: does INT8 lose more there than FP32?"""
     from edge_se.core.files import write_json
@@ -52,10 +54,10 @@ def robustness(model: BuildName = None,
 
     require_file(out, document_of("robustness"), "--out")
     progress = progress_of(quiet)
-    with telling_of_the_cache(progress):
+    with cluster_of(cluster, workers, address, progress) as where, telling_of_the_cache(progress):
         document = step(model, split=split, images=images, corruptions=names(corruptions, "--corruptions"),
                         severities=_levels(severities), seed=seed, data=data, labels=labels,
-                        skip_broken=skip_broken, progress=progress)
+                        skip_broken=skip_broken, cluster=where, progress=progress)
     if out:
         write_json(out, document)
     tell_written(quiet, out)

@@ -17,6 +17,7 @@ PACKAGES = ("numpy", "onnx", "onnxruntime", "torch", "torchvision", "onnxscript"
 # Flags that decide which INT8 and BF16 kernels a runtime picks.
 _TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
                   "asimddp", "i8mm", "bf16")
+MOST_PROCESSORS = "EDGE_SE_PROCESSORS"  # a variable: what this process may use of the processors that it sees
 
 
 @cache
@@ -85,8 +86,10 @@ def has_fast_bf16() -> bool:
 
 
 def cpu_count() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processors that this process may use; $EDGE_SE_PROCESSORS bounds them for workers that share a machine."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most = os.environ.get(MOST_PROCESSORS, "")
+    return min(here, int(most)) if most.isdecimal() and int(most) else here
 
 
 def hardware() -> dict[str, object]:

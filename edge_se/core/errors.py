@@ -16,7 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 
 class EdgeSeError(Exception):
@@ -26,6 +28,10 @@ class EdgeSeError(Exception):
         self.what, self.where, self.fix = what, where, fix
         message = f"{where}: {what}" if where is not None else what
         super().__init__(f"{message}; {fix}" if fix else message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by its parts: a worker's error says here what it said there."""
+        return partial(type(self), where=self.where, fix=self.fix), (self.what,)
 
 
 class DataError(EdgeSeError):

@@ -101,5 +101,9 @@ class CorruptedImages(Images):
         """The same for another model."""
         return replace(self, images=self.images.seen_by(how))
 
+    def packed(self) -> CorruptedImages:
+        """The images before; they are corrupted where they are looked at."""
+        return replace(self, images=self.images.packed())
+
     def _made(self, pixels: Pixels, positions: NDArray[np.int64]) -> Pixels:
         return corrupt(pixels, self.corruption, self.severity, seed=self.seed, positions=positions)

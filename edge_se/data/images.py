@@ -65,6 +65,10 @@ class Images(ABC):
     def seen_by(self: Own, how: Preprocessing) -> Own:
         """The same images for another model."""
 
+    @abstractmethod
+    def packed(self: Own) -> Own:
+        """The same images with all that they are made from in memory, to be pickled; DataError."""
+
     @property
     def key(self) -> str:
         """What the pixels depend on beside the preprocessing, for caches of what was computed from them."""

@@ -111,3 +111,7 @@ class LazyImages(Images):
         if how == self.preprocessing:
             return self
         return replace(self, preprocessing=how, known=self.__dict__.get("hashes", self.known))
+
+    def packed(self) -> LazyImages:
+        """The files as they are: they are decoded where they are looked at."""
+        return replace(self, records=self.records.held(), known=self.__dict__.get("hashes", self.known))

@@ -45,6 +45,18 @@ class Records:
         return replace(self, labels=self.labels[places], read=lambda index: read(int(places[index])),
                        name=lambda index: name(int(places[index])))
 
+    def held(self) -> Records:
+        """The same with every content in memory, to be pickled; DataError for one that cannot be read."""
+        def content(index: int) -> Content:
+            try:
+                return self.read(index)
+            except (OSError, ValueError) as error:
+                raise self.broken(index, error) from error
+
+        places = range(len(self))
+        return replace(self, read=list(in_order(content, len(self))).__getitem__,
+                       name=[self.name(index) for index in places].__getitem__)
+
     def pixels(self, index: int, how: Preprocessing) -> NDArray[np.uint8]:
         """RGB (3, height, width) of one image at the size of `how`; DataError, with its name, when it is broken."""
         try:

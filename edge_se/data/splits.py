@@ -82,6 +82,10 @@ class ImageSet(Images):
         """The same pixels for another model of their size."""
         return replace(self, preprocessing=how)
 
+    def packed(self) -> ImageSet:
+        """They are held anyway."""
+        return self
+
 
 def filled(batch: NDArray[np.float32], fixed: int | None) -> NDArray[np.float32]:
     """`batch` with copies of its last image up to `fixed`, as a graph with a fixed batch takes it; None: as it is."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_se.core.artifacts import Artifact, Build, check_file
 from edge_se.core.progress import Progress
 from edge_se.data.images import Images, Labels
-from edge_se.evaluation.accuracy import TOP, among_first, logits_of, share_of
+from edge_se.evaluation.accuracy import TOP, Compute, among_first, logits_of, share_of
 from edge_se.evaluation.classes import ClassDrop, class_drops
 from edge_se.evaluation.doubts import above_chance, doubts
 from edge_se.evaluation.gate import MAX_DROP, Judgement, judge, margin_of
@@ -100,11 +100,12 @@ class _Seen:
 
 
 def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Images, schedule: tuple[Look, ...],
-             rule: Rule, progress: Progress, there: OnDevice | None = None,
+             rule: Rule, progress: Progress, compute: Compute, there: OnDevice | None = None,
              fp16: OnnxModel | None = None) -> list[Outcome]:
     """The outcome of every candidate, in their order. With several looks the images are shuffled.
 
-    Where `there` is a device, the files are judged by its answers, and `fp16` is evaluated there beside them.
+    `compute` is that of `logits_of`. Where `there` is a device, the files are judged by its answers, and `fp16` is
+    evaluated there beside them.
     """
     seen = {item.file: _Seen(model=OnnxModel.read(check_file(build, item), precision=item.precision,
                                                   target=item.target)) for item in (fp32, *candidates)}
@@ -117,7 +118,7 @@ def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Ima
         start = look.n
         open_ = [(item, seen[item.file]) for item in candidates if item.file not in decided]
         for one in (*first, *(one for _, one in open_)):
-            _see(one, part, len(test), f"{look.n:,} of {len(test):,} images", progress, there)
+            _see(one, part, len(test), f"{look.n:,} of {len(test):,} images", progress, compute, there)
         assert test.labels is not None
         labels = test.labels[order[: look.n]]
         for item, one in open_:
@@ -133,11 +134,12 @@ def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Ima
     return [decided[item.file] for item in candidates]
 
 
-def _see(one: _Seen, part: Images, images: int, so_far: str, progress: Progress, there: OnDevice | None) -> None:
+def _see(one: _Seen, part: Images, images: int, so_far: str, progress: Progress, compute: Compute,
+         there: OnDevice | None) -> None:
     """Adds the answers of a file to `part`, of so many images."""
     with progress.task(f"evaluating {one.model.file_name}, {so_far}", len(part)) as advance:
         logits = (there.logits(one.model, part, advance, whole=len(part) == images) if there
-                  else logits_of(one.model, part, advance))
+                  else logits_of(one.model, part, advance, compute=compute))
     one.parts.append(logits.argmax(1))
     if logits.shape[1] > TOP and part.labels is not None:
         one.among.append(among_first(logits, part.labels, TOP))

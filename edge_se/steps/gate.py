@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_se.backends.machines.choice import way_to
+from edge_se.cluster.parts import Cluster
 from edge_se.core.arguments import PathLike, path_of, text_of
 from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, read_build
 from edge_se.core.errors import ArtifactError, EdgeSeError
@@ -19,6 +20,7 @@ from edge_se.evaluation.detective import likely_cause
 from edge_se.evaluation.gate import SEVERITY
 from edge_se.evaluation.limits import floor_verdicts, latency_verdicts, share_verdicts, size_verdicts, worst
 from edge_se.evaluation.looks import Outcome, Rule, outcomes
+from edge_se.evaluation.on_cluster import compute_on
 from edge_se.evaluation.sequential import LOOKS, looks
 from edge_se.evaluation.settings import NOTHING, Settings, given, read_settings
 from edge_se.graph.onnx_model import OnnxModel
@@ -34,7 +36,8 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
          alpha: float | None = None, wanted: Settings = NOTHING, config: PathLike | None = None,
          bench: PathLike | None = None, baseline: PathLike | None = None, update_baseline: bool = False,
          data: PathLike | None = None, labels: PathLike | None = None, split: str | None = None,
-         skip_broken: bool = False, place: Place = HERE, progress: Progress = SILENT) -> dict[str, Any]:
+         skip_broken: bool = False, place: Place = HERE, cluster: Cluster | None = None,
+         progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `gate --json`: the worst INT8 file's verdict on top, all of them under `targets`.
 
     `max_drop`, `preset`, `alpha` and `wanted` win over the file `config`. Latency, size and baseline have verdicts of
@@ -43,11 +46,14 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
     the names of the outputs, for a build that has none. With `skip_broken` broken images are left out and counted.
     On the device of `place` files are judged by its runtimes, against FP32 there; `on_device` of each file compares
     with FP16 there and with the same file in onnxruntime here.
+    Images are evaluated in shards on `cluster`, where there is one.
     """
     model, config, bench = text_of(model), path_of(config), path_of(bench)
     baseline, data = path_of(baseline), path_of(data)
     settings, source = read_settings(config, given(max_drop=max_drop, preset=preset, alpha=alpha).over(wanted))
     _require_whole(settings, bench, baseline, update_baseline, place)
+    if cluster is not None and way_to(place.device, place.host) is not None:
+        raise EdgeSeError("a device judges its files itself", where="--cluster", fix="leave --cluster or --device out")
     build = read_build(locate_build(model))
     if update_baseline:
         require_file(baseline or baselines.FOLDER / f"{build.model}.json", document("gate-baseline"), "--baseline")
@@ -60,7 +66,8 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
             baseline and not update_baseline) else None
         plan = looks(len(test), settings.level, LOOKS if settings.sequential else 1)
         results = [outcome for group in groups for outcome in outcomes(
-            build, fp32, group.files, test, plan, Rule.of(settings), progress, group.there, group.fp16)]
+            build, fp32, group.files, test, plan, Rule.of(settings), progress, compute_on(cluster), group.there,
+            group.fp16)]
     top = max(results, key=lambda outcome: (SEVERITY[outcome.judgement.verdict], outcome.judgement.ci_pp[1]))
     if old is not None:
         beside["baseline"] = _against(old, results, baseline)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_se.cluster.parts import Cluster
 from edge_se.core import environment
 from edge_se.core.arguments import Names, PathLike, names_of, path_of, text_of
 from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, read_build
@@ -20,8 +21,9 @@ from edge_se.data.corrupted_images import corrupted
 from edge_se.data.corruptions import CORRUPTIONS, SEVERITIES, corruption_of, published_for
 from edge_se.data.dataset import require_dataset
 from edge_se.data.images import Images, Labels
-from edge_se.evaluation.accuracy import logits_of
+from edge_se.evaluation.accuracy import Compute, logits_of
 from edge_se.evaluation.judges import measured_by
+from edge_se.evaluation.on_cluster import compute_on
 from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.steps.judged import judged_images
@@ -37,12 +39,13 @@ Condition = tuple[str, int]  # (corruption, severity); (CLEAN, 0) is the image a
 def robustness(model: PathLike | None = None, *, split: str | None = None, images: int | None = None,
                corruptions: Names | None = None, severities: Sequence[int] | None = None, seed: int = 0,
                data: PathLike | None = None, labels: PathLike | None = None, skip_broken: bool = False,
-               progress: Progress = SILENT) -> dict[str, Any]:
+               cluster: Cluster | None = None, progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `robustness --json`: top-1 of each file of a build on clean and on corrupted images.
 
     `data` is CIFAR-10 or labelled images of the user. `split` is `test` (the default where there is one) for final
     figures or `validation` to choose by; `images`: its first ones, default all. Drops are against FP32 on the same
-    corrupted images, whose strengths are those published for the nearest size.
+    corrupted images, whose strengths are those published for the nearest size. Images are evaluated in shards on
+    `cluster`, where there is one.
     Raises EdgeSeError before anything is evaluated.
     """
     conditions, data = _conditions(names_of(corruptions), severities), path_of(data)
@@ -54,7 +57,7 @@ def robustness(model: PathLike | None = None, *, split: str | None = None, image
     build, whole = judged_images(build, dataset, "images are corrupted")
     chosen = whole.first(images or len(whole))
     assert chosen.labels is not None
-    hashes, answers = _answers(build, models, chosen, conditions, seed, progress)
+    hashes, answers = _answers(build, models, chosen, conditions, seed, compute_on(cluster), progress)
     fp32, *others = sorted(build.artifacts, key=lambda item: item.label != "fp32")
     items = (fp32, *others)
     return {"schema": SCHEMA, "model": build.model, "split": chosen.split, "dataset": chosen.name,
@@ -110,7 +113,8 @@ def _models(build: Build) -> dict[str, OnnxModel]:
 
 
 def _answers(build: Build, models: dict[str, OnnxModel], images: Images, conditions: list[Condition], seed: int,
-             progress: Progress) -> tuple[dict[Condition, str], dict[Condition, dict[str, Predictions]]]:
+             compute: Compute, progress: Progress
+             ) -> tuple[dict[Condition, str], dict[Condition, dict[str, Predictions]]]:
     """SHA-256 of the images of each condition, and what each file answers to them."""
     hashes, answers = {}, {}
     work = len(conditions) * len(models) * len(images)
@@ -119,7 +123,7 @@ def _answers(build: Build, models: dict[str, OnnxModel], images: Images, conditi
             shown = images if name == CLEAN else corrupted(images, name, severity, seed=seed)
             hashes[name, severity], own = shown.sha256, {}
             for file, model in models.items():
-                logits = logits_of(model, shown, advance)
+                logits = logits_of(model, shown, advance, compute=compute)
                 if logits.shape[1] != len(build.labels):
                     raise ModelError(f"answers with {logits.shape[1]} classes, its manifest names {len(build.labels)}",
                                      where=build.folder / file, fix="export again")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import traceback
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -67,18 +65,8 @@ def answer(work: Work, arguments: dict[str, Any]) -> dict[str, Any]:
         return {"result": None, "error": traceback.format_exc()}
 
 
-def thread_variables(threads: int) -> dict[str, str]:
-    """Environment variables that make the libraries of numpy and torch use `threads` threads; set before import."""
-    return {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-
-
 def require_executor(name: str) -> str:
     """`name` if there is such an executor; EdgeSeError with a suggestion otherwise."""
     if name not in EXECUTORS:
         raise EdgeSeError(f"unknown executor '{name}'", where="--executor", fix=did_you_mean(name, EXECUTORS))
     return name
-
-
-def path_for_workers() -> str:
-    """A PYTHONPATH with which another process finds the same modules as this one."""
-    return os.pathsep.join(entry for entry in sys.path if entry)

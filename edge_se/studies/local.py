@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import IO
 
 from edge_se.core import environment
+from edge_se.core.children import path_for_workers, thread_variables
 from edge_se.core.errors import ArtifactError, EdgeSeError
 from edge_se.core.files import read_json
-from edge_se.studies.executor import ATTEMPTS, ENDED, Job, Outcome, path_for_workers, thread_variables
+from edge_se.studies.executor import ATTEMPTS, ENDED, Job, Outcome
 
 POLL_SECONDS = 0.1
 PATIENCE_SECONDS = 60.0  # for an interrupted worker to save its checkpoint: a training step may take seconds

@@ -5,19 +5,15 @@ Every node must see the runs folder at the same path, because results of jobs li
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
-import socket
-import threading
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
+from edge_se.cluster.joining import address_of, imported_ray, joined
 from edge_se.core import environment
-from edge_se.core.errors import UnavailableError
-from edge_se.studies.executor import ATTEMPTS, ENDED, Job, Outcome, Work, answer, path_for_workers, thread_variables
+from edge_se.core.children import path_for_workers, thread_variables
+from edge_se.studies.executor import ATTEMPTS, ENDED, Job, Outcome, Work, answer
 
 PATIENCE_SECONDS = 60.0  # for an interrupted task to save its checkpoint
 
@@ -29,12 +25,8 @@ class RayExecutor:
 
     def __init__(self, workers: int | None = None, jobs: int = 1, address: str | None = None, gpus: int = 0) -> None:
         """A local cluster runs `workers` tasks at once; a running cluster decides by its processors and GPUs."""
-        try:
-            import ray
-        except ModuleNotFoundError as missing:
-            raise UnavailableError("Ray is not installed", where="--executor ray",
-                                   fix="pip install 'edge-se[cluster]', or use --executor local") from missing
-        self._ray, self._address = ray, address or os.environ.get("RAY_ADDRESS")
+        self._ray = imported_ray("--executor ray", "use --executor local")
+        self._address = address_of(address)
         processors = environment.cpu_count()
         self.workers = min(workers or max(1, min(processors, jobs)), processors)
         self.threads, self._gpus = processors // self.workers, gpus
@@ -42,7 +34,7 @@ class RayExecutor:
     def run(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
         """An outcome per job, in the order in which they end."""
         with ExitStack() as stack:
-            self._connect(stack)
+            stack.enter_context(joined(self._ray, self._address, self.workers * self.threads, "--executor ray"))
             task = self._ray.remote(
                 num_cpus=self.threads, num_gpus=self._gpus, max_retries=0,
                 max_calls=1,  # a fresh process per job, as elsewhere: threads are set before libraries are read in
@@ -62,22 +54,6 @@ class RayExecutor:
                                                       f"see {job.log}"}
                 yield Outcome(job=job, result=answer["result"], error=answer["error"], attempts=attempt)
 
-    def _connect(self, stack: ExitStack) -> None:
-        """Joins or starts the cluster and leaves or ends it with `stack`."""
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent home unless the user says so
-        before = signal.getsignal(signal.SIGTERM)
-        if self._address:
-            _require_answer(self._address)
-        where: dict[str, Any] = {"address": self._address} if self._address else {
-            "address": "local", "num_cpus": self.workers * self.threads, "include_dashboard": False}
-        try:
-            self._ray.init(**where, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise _no_cluster(self._address or "--executor ray", error) from error
-        stack.callback(self._ray.shutdown)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)  # Ray takes it for itself
-
     def _submit(self, task: Any, job: Job) -> Any:
         return task.remote(job.work, job.arguments, str(job.log))
 
@@ -92,22 +68,6 @@ class RayExecutor:
     def _path(self) -> dict[str, str]:
         """Workers on this machine find the modules of this process; other machines have their own installation."""
         return {} if self._address else {"PYTHONPATH": path_for_workers()}
-
-
-def _require_answer(address: str) -> None:
-    """UnavailableError where nothing listens at `HOST:PORT`; Ray itself would try for minutes."""
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not port.isdigit():  # `auto` and its like, which Ray resolves
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
-        raise _no_cluster(address, error) from error
-
-
-def _no_cluster(address: str, error: Exception) -> UnavailableError:
-    return UnavailableError(f"no Ray cluster answers ({str(error).splitlines()[0]})", where=address,
-                            fix="check --address, or leave it out for a local cluster")
 
 
 def _logged_answer(work: Work, arguments: dict[str, Any], log: str) -> dict[str, Any]:

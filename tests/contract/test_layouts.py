@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import pickle
 import re
 import tarfile
 from dataclasses import replace
@@ -175,6 +176,21 @@ def test_the_test_split_is_the_same_images_and_labels_in_every_layout(samples, r
     np.testing.assert_array_equal(decoded[7], images.take([7]).image(0))
     larger = images.seen_by(replace(OTHER, size=(48, 40)))
     assert next(larger.pixel_batches(3)).shape == (3, 3, 48, 40)
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_packed_images_are_the_same_where_no_file_is(samples, name):
+    sizes = (OTHER, replace(OTHER, size=(48, 40)))
+    images = open_dataset(samples[name]).judged(replace(OTHER, labels=CLASSES)).take([7, 2, 3])
+    key, pixels = images.key, [next(images.seen_by(how).pixel_batches(3)) for how in sizes]
+    content = pickle.dumps(images.packed())
+    for path in sorted(samples[name].rglob("*") if samples[name].is_dir() else [samples[name]]):
+        if path.is_file():
+            path.unlink()
+    there = pickle.loads(content)
+    assert there.key == key and there.labels.tolist() == images.labels.tolist()
+    for how, expected in zip(sizes, pixels):
+        np.testing.assert_array_equal(next(there.seen_by(how).pixel_batches(3)), expected)
 
 
 @pytest.mark.parametrize("name", LABELLED)

@@ -20,6 +20,13 @@ def test_versions_name_this_package_python_and_what_is_installed():
     assert environment.version_of("no-such-distribution") is None
 
 
+@pytest.mark.parametrize(("most", "count"), [("1", 1), ("2", 2), ("64", 4), ("0", 4), ("", 4), ("many", 4)])
+def test_processors_are_bounded_for_a_worker_among_others(monkeypatch, most, count):
+    monkeypatch.setattr(environment.os, "sched_getaffinity", lambda process: range(4), raising=False)
+    monkeypatch.setenv(environment.MOST_PROCESSORS, most)
+    assert environment.cpu_count() == environment.hardware()["cores"] == count
+
+
 def test_hardware_has_its_keys():
     hardware = environment.hardware()
     assert hardware.keys() == {"cpu", "cores", "flags", "machine", "system"}

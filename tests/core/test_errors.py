@@ -1,5 +1,8 @@
 """Messages say `where: what; fix`, and a misspelled word is answered with the nearest known one."""
 
+import pickle
+from pathlib import Path
+
 import pytest
 
 from edge_se.core import errors
@@ -23,6 +26,15 @@ def test_every_error_is_one_that_the_command_line_catches():
     assert len(tree) == 8
     assert all(issubclass(error, EdgeSeError) for error in tree)
     assert all(f"{error.__name__} " in errors.__doc__ for error in tree)  # the tree on top is complete
+
+
+@pytest.mark.parametrize("kind", [EdgeSeError, *EdgeSeError.__subclasses__()])
+@pytest.mark.parametrize("arguments", [{}, {"where": Path("a.bin")}, {"where": "a.bin", "fix": "find it"}])
+def test_it_says_the_same_in_another_process(kind, arguments):
+    error = kind("lost", **arguments)
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is kind and str(again) == str(error)
+    assert (again.what, again.where, again.fix) == (error.what, error.where, error.fix)
 
 
 @pytest.mark.parametrize(("word", "answer"), [

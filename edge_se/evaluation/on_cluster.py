@@ -1,0 +1,89 @@
+"""Logits computed in shards by a cluster, the same to the bit as on this machine alone.
+
+Shards are whole batches, so that every batch holds the images that it holds on one machine; float sums depend on the
+shape of a batch, and could depend on the number of threads. That they do not is checked for every file: each worker
+first answers the first batch, and this machine answers it, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_se.backends.base import Backend, Device
+from edge_se.cluster.parts import Cluster, Part
+from edge_se.core import environment
+from edge_se.core.errors import UnavailableError
+from edge_se.data.images import Images
+from edge_se.evaluation.accuracy import Advance, Compute, answers, batch_of, computed
+from edge_se.graph.onnx_model import OnnxModel
+
+SHARDS = 16  # for each worker, where there are images enough: the last ones to end are then nearly equally late
+LARGEST = 2**23  # bytes of pixels in a shard
+Logits = NDArray[np.float32]
+Answer = tuple[Logits, Logits]  # of the first batch, of the shard
+
+
+def compute_on(cluster: Cluster | None) -> Compute:
+    """How `logits_of` computes: on the cluster, or here where there is none."""
+    return computed if cluster is None else partial(sharded, cluster)
+
+
+def sharded(cluster: Cluster, model: OnnxModel, images: Images, judge: Backend, advance: Advance) -> Logits:
+    """(N, classes) of `model` in the runtime `judge`.
+
+    Raises UnavailableError where a worker computes other bits than this machine.
+    """
+    size = model.input_shape[0] or batch_of(images)
+    shard = size * _batches(len(images), size, images, cluster.workers)  # images
+    first = images.first(size)
+    expected = computed(model, first, judge, lambda images: None)
+    starts, done = range(0, len(images), shard), dict[int, Logits]()
+    work = _File(model=model, judge=judge, first=first.packed())
+    with closing(cluster.run(work, _parts(images, starts, shard))) as results:
+        for position, (proof, logits) in results:
+            if not np.array_equal(proof, expected):
+                raise UnavailableError(
+                    f"a worker's answers of {model.file_name} differ from this machine's in the last bits: it has "
+                    f"{cluster.threads} of {environment.cpu_count()} threads", where="--cluster",
+                    fix="give --workers 1, so that a worker has all threads of its machine, or leave --cluster out")
+            done[position] = logits
+            advance(len(logits))
+    return np.concatenate([done[position] for position in range(len(starts))])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """The work: a file in its runtime, opened on the processors of the worker."""
+
+    model: OnnxModel
+    judge: Backend
+    first: Images
+
+    @contextmanager
+    def opened(self) -> Iterator[Callable[[Images], Answer]]:
+        """Answers shards of images, each beside the first batch, which it answered before."""
+        with self.judge.open(self.model, Device(threads=environment.cpu_count())) as session:
+            def answered(images: Images) -> Logits:
+                return answers(session, self.model, images, lambda images: None)
+
+            proof = answered(self.first)
+            yield lambda images: (proof, answered(images))
+
+
+def _batches(count: int, size: int, images: Images, workers: int) -> int:
+    """How many batches of `size` a shard of `count` images has."""
+    even = -(-count // size) // (SHARDS * workers)
+    return max(1, min(even, LARGEST // (size * int(np.prod(images.shape)))))
+
+
+def _parts(images: Images, starts: range, shard: int) -> Iterator[Part]:
+    for start in starts:
+        end = min(start + shard, len(images))
+        yield Part(name=f"images {start:,} to {end - 1:,} of {images.name}",
+                   content=images.take(np.arange(start, end)).packed())
