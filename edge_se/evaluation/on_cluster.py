@@ -1,13 +1,15 @@
 """Logits computed in shards by a cluster, the same to the bit as on this machine alone.
 
 Shards are whole batches, so that every batch holds the images that it holds on one machine; float sums depend on the
-shape of a batch, and could depend on the number of threads. That they do not is checked for every file: each worker
-first answers the first batch, and this machine answers it, too.
+shape of a batch, and could depend on the number of threads. That they do not is checked for every file: of the first
+shard that a machine of the cluster answers, this machine answers the first batch, too.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,13 +22,13 @@ from edge_se.cluster.parts import Cluster, Part
 from edge_se.core import environment
 from edge_se.core.errors import UnavailableError
 from edge_se.data.images import Images
-from edge_se.evaluation.accuracy import Advance, Compute, answers, batch_of, computed
+from edge_se.evaluation.accuracy import Advance, Compute, answers, batch_of, computed, require_shape
 from edge_se.graph.onnx_model import OnnxModel
 
 SHARDS = 16  # for each worker, where there are images enough: the last ones to end are then nearly equally late
 LARGEST = 2**23  # bytes of pixels in a shard
 Logits = NDArray[np.float32]
-Answer = tuple[Logits, Logits]  # of the first batch, of the shard
+Answer = tuple[str, Logits]  # the machine that answered a shard, and what
 
 
 def compute_on(cluster: Cluster | None) -> Compute:
@@ -39,21 +41,29 @@ def sharded(cluster: Cluster, model: OnnxModel, images: Images, judge: Backend, 
 
     Raises UnavailableError where a worker computes other bits than this machine.
     """
+    require_shape(model, images)
     size = model.input_shape[0] or batch_of(images)
     shard = size * _batches(len(images), size, images, cluster.workers)  # images
-    first = images.first(size)
-    expected = computed(model, first, judge, lambda images: None)
-    starts, done = range(0, len(images), shard), dict[int, Logits]()
-    work = _File(model=model, judge=judge, first=first.packed())
-    with closing(cluster.run(work, _parts(images, starts, shard))) as results:
-        for position, (proof, logits) in results:
-            if not np.array_equal(proof, expected):
-                raise UnavailableError(
-                    f"a worker's answers of {model.file_name} differ from this machine's in the last bits: it has "
-                    f"{cluster.threads} of {environment.cpu_count()} threads", where="--cluster",
-                    fix="give --workers 1, so that a worker has all threads of its machine, or leave --cluster out")
+    starts, done, checks = range(0, len(images), shard), dict[int, Logits](), dict[str, Future[None]]()
+
+    def check(machine: str, start: int, logits: Logits) -> None:
+        batch = images.take(np.arange(start, min(start + size, len(images))))
+        if computed(model, batch, judge, lambda images: None).tobytes() != logits[:size].tobytes():
+            raise UnavailableError(
+                f"its answers of {model.file_name}, on {cluster.threads} threads, differ from this machine's on "
+                f"{environment.cpu_count()} in the last bits", where=f"--cluster, {machine}",
+                fix="give --workers 1, so that a worker has all threads of its machine, or leave --cluster out")
+
+    with ThreadPoolExecutor(1) as here, closing(cluster.run(
+            _File(model=model, judge=judge), _parts(images, starts, shard))) as results:
+        for position, (machine, logits) in results:
             done[position] = logits
             advance(len(logits))
+            if machine not in checks:  # while the workers go on
+                checks[machine] = here.submit(check, machine, starts[position], logits)
+            for told in checks.values():
+                if told.done() or len(done) == len(starts):
+                    told.result()
     return np.concatenate([done[position] for position in range(len(starts))])
 
 
@@ -63,17 +73,13 @@ class _File:
 
     model: OnnxModel
     judge: Backend
-    first: Images
 
     @contextmanager
     def opened(self) -> Iterator[Callable[[Images], Answer]]:
-        """Answers shards of images, each beside the first batch, which it answered before."""
+        """Answers shards of images."""
+        machine = socket.gethostname()
         with self.judge.open(self.model, Device(threads=environment.cpu_count())) as session:
-            def answered(images: Images) -> Logits:
-                return answers(session, self.model, images, lambda images: None)
-
-            proof = answered(self.first)
-            yield lambda images: (proof, answered(images))
+            yield lambda images: (machine, answers(session, self.model, images, lambda images: None))
 
 
 def _batches(count: int, size: int, images: Images, workers: int) -> int:

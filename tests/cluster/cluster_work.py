@@ -3,11 +3,13 @@
 import os
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_se.core.environment import cpu_count
+from edge_se.backends.base import Session
+from edge_se.backends.onnxruntime import OnnxRuntime
+from edge_se.core.environment import MOST_PROCESSORS, cpu_count
 from edge_se.core.errors import DataError
 
 
@@ -32,5 +34,33 @@ class Squares:
             if number == 0:
                 raise ZeroDivisionError("a bug")
             time.sleep(0.05)  # so that every worker gets one
-            return number * number, os.getpid(), cpu_count()
+            return number * number, cpu_count()
         yield square
+
+
+class Mortal(OnnxRuntime):
+    """onnxruntime in a process that ends at its third batch, unless one has ended so before, in `marks`."""
+
+    def __init__(self, marks):
+        self.marks = marks
+
+    @contextmanager
+    def open(self, model, device):
+        with super().open(model, device) as session:
+            yield _Mortal(session, Path(self.marks))
+
+
+class _Mortal(Session):
+    def __init__(self, session, marks):
+        self._session, self._marks, self._left = session, marks, 3
+
+    def run(self, images):
+        self._left -= 1
+        if self._left == 0 and MOST_PROCESSORS in os.environ:  # a worker, and not who asks
+            with suppress(FileExistsError):
+                (self._marks / "ended").touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self._session.run(images)
+
+    def time(self, images, plan):
+        raise NotImplementedError

@@ -107,9 +107,27 @@ class ByThreads(OnnxRuntime):
 
 def test_other_bits_are_refused_and_not_kept(tiny_onnx, random_images, in_process, tmp_path):
     images = random_images(9, "test")
-    with pytest.raises(UnavailableError, match=r"answers of fp32\.onnx differ .* last bits: .* give --workers 1"):
+    with pytest.raises(UnavailableError, match=r"answers of fp32\.onnx, on 1 threads, differ .* give --workers 1"):
         logits_of(tiny_onnx, images, judge=ByThreads(), compute=compute_on(in_process))
     assert not list((tmp_path / "cache").rglob("*.npy"))
+
+
+class OneByThreads(ByThreads):
+    """Only the second session that opens for a worker is such a one."""
+
+    opened = 0
+
+    def open(self, model, device):
+        OneByThreads.opened += bool(device.threads)
+        return super().open(model, device if OneByThreads.opened == 2 else replace(device, threads=0))
+
+
+@pytest.mark.parametrize("machines", [["a", "b", "a"], ["a", "b", "c"]])
+def test_every_machine_is_checked(tiny_onnx, random_images, in_process, monkeypatch, machines):
+    monkeypatch.setattr(on_cluster.socket, "gethostname", iter(machines).__next__)
+    monkeypatch.setattr(OneByThreads, "opened", 0)
+    with pytest.raises(UnavailableError, match=r"--cluster, b: its answers of fp32\.onnx"):
+        compute_on(in_process)(tiny_onnx, random_images(50, "test"), OneByThreads(), lambda images: None)
 
 
 def test_a_broken_image_is_named_by_the_worker_as_here(tiny_onnx, folder, in_process):
