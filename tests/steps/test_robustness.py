@@ -47,7 +47,7 @@ def answering(monkeypatch):
     """(file, corruption, images) -> classes, in the place of the build's files."""
 
     def make(answer):
-        def logits(model, images, advance):
+        def logits(model, images, advance, **how):
             found = answer(model.file_name, images.name.partition("+")[2].rpartition("-")[0] or "clean", images)
             return np.eye(10, dtype=np.float32)[found]
         monkeypatch.setattr(step, "logits_of", logits)
@@ -188,7 +188,7 @@ def test_what_cannot_be_done_is_refused_first(settings, says, monkeypatch) -> No
 
 
 def test_a_build_that_does_not_hold_is_refused_before_anything_is_evaluated(build, asked, monkeypatch) -> None:
-    monkeypatch.setattr(step, "logits_of", lambda *anything: pytest.fail("evaluated"))
+    monkeypatch.setattr(step, "logits_of", lambda *anything, **how: pytest.fail("evaluated"))
     manifest = json.loads((build / "manifest.json").read_text())
     for changes, says in (({"artifacts": manifest["artifacts"][1:]}, "no FP32 file"),
                           ({"labels": ["a", "b"]}, "no CIFAR-10 classifier"),
@@ -204,6 +204,6 @@ def test_a_build_that_does_not_hold_is_refused_before_anything_is_evaluated(buil
 
 
 def test_a_file_that_answers_with_other_classes_is_refused(build, asked, monkeypatch) -> None:
-    monkeypatch.setattr(step, "logits_of", lambda model, images, advance: np.zeros((len(images), 11), np.float32))
+    monkeypatch.setattr(step, "logits_of", lambda model, images, *_, **how: np.zeros((len(images), 11), np.float32))
     with pytest.raises(ModelError, match="answers with 11 classes, its manifest names 10"):
         robustness(str(build))
