@@ -12,9 +12,11 @@ export: install  ## install, then write FP32 and INT8 ONNX of $(MODEL) and print
 
 install: $(VENV)/.installed  ## make .venv with the pinned versions
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt tests/web/package-lock.json
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev,rtx]'
+	if command -v npm >/dev/null; then npm ci --prefix tests/web --ignore-scripts --no-audit --no-fund --silent \
+	  || echo "onnxruntime-web could not be installed: tests of --device web will skip" >&2; fi
 	touch $@
 
 test: install  ## lint, type check and the test suite but for its slow tests
@@ -47,7 +49,7 @@ docs: install  ## the documentation as a site in site/; fails on a link that lea
 	$(BIN)/mkdocs build --strict
 
 clean:  ## remove what make made
-	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) tests/web/node_modules build dist site .mypy_cache .ruff_cache .pytest_cache
 
 help:  ## this list
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'

@@ -332,6 +332,16 @@ def in_process():
     return InProcess()
 
 
+@pytest.fixture(scope="session")
+def chromium():
+    """The path of a browser that runs without a screen."""
+    found = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))),
+                 None)
+    if found is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    return found
+
+
 @pytest.fixture
 def full_disk():
     """A context in which no file of this process grows beyond 20 kB: writes fail as they do on a full disk."""

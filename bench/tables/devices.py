@@ -17,6 +17,21 @@ def over_ssh_table() -> str:
             f"\n1 thread, batch 1, onnxruntime on both sides, on {hardware['cpu']} ({hardware['cores']} cores).\n")
 
 
+def web_table() -> str:
+    """Answers and times of onnxruntime-web, in node and in a browser."""
+    rows = [[row["place"], f"`{row['model']}`", f"`{row['file']}`", f"{row['p50_ms']:.3f}",
+             f"{row['time_of_fp32']:.2f}",
+             f"{row['flips']} of {row['images']:,}", f"{row['peak_memory_bytes'] / 2**20:.0f}"]
+            for row in measured("web")["rows"]]
+    places = {row["place"]: row["device"]["browser"]["user_agent"] for row in measured("web")["rows"]}
+    first = measured("web")["rows"][0]
+    columns = ["place", "model", "file", "p50 ms", "of FP32's", "other answers than native", "MiB"]
+    return (f"{markdown(columns, rows, left=3)}\nonnxruntime-web "
+            f"{first['device']['runtimes']['onnxruntime-web']['version']} against onnxruntime "
+            f"{first['versions']['onnxruntime']}, {first['threads']} thread, batch 1, on {first['hardware']['cpu']}; "
+            f"{'; '.join(f'{place}: {agent}' for place, agent in places.items())}.\n")
+
+
 def arm64_table() -> str:
     """Classes and logits of arm64's onnxruntime against x86's."""
     document = measured("arm64")

@@ -266,6 +266,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "folded-final": se_folding.final_table, "folded-times": se_folding.times_table,
     "training-speed": training_speed.speed_table,
     "nets": nets.nets_table, "zoo-export": nets.exports_table, "over-ssh": devices.over_ssh_table,
+    "web": devices.web_table,
     "arm64": devices.arm64_table, "grouped": grouped.grouped_table,
     "simulations": runtimes.simulations_table, "precision-hints": runtimes.hints_table,
     "grouped-openvino": grouped.openvino_table, "lint-rules": lint.rules_table, "lint-kinds": lint.kinds_table,

@@ -67,6 +67,10 @@ class Session(ABC):
         """{"layers", "profile"} of running `images`; None when the runtime tells nothing about its layers."""
         return None
 
+    def tells(self) -> dict[str, Any]:
+        """More fields of its row, of what it has run so far: what the device alone can tell."""
+        return {}
+
     def engine(self, batch: int) -> dict[str, Any] | None:
         """The engine that was built for this batch size, with its key; None when the runtime builds none."""
         return None

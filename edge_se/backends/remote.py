@@ -1,4 +1,4 @@
-"""Runtimes of a device that an agent drives: TensorRT, TensorRT for RTX, onnxruntime there."""
+"""Runtimes of a device that an agent drives: TensorRT, TensorRT for RTX, onnxruntime there, also in a browser."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from edge_se.backends.base import Backend, Device, Session
 from edge_se.backends.machines.link import Link
 from edge_se.backends.shards import shards_of
 from edge_se.data.images import Images
-from edge_se.device.agent import RUNTIMES
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.targets.table import rules_of, runs_in
 from edge_se.measure.timing import Latencies, TimingPlan
 
 RUN_IMAGES = 64  # sent at once
 PROFILE_RUNS = 50
+BUILT = ("tensorrt", "tensorrt_rtx")  # these build an engine for one batch size, and tell of its layers
 _NUMBERS = count()
 
 
 class RemoteRuntime(Backend):
     """One runtime of one device; `facts` is what its agent tells of the device."""
 
-    automatic = compared = True
+    compared = True
 
     def __init__(self, link: Link, name: str, facts: Mapping[str, Any]) -> None:
         self.name, self._link, self._facts = name, link, facts
-        self.gpu = name != "onnxruntime"
+        self.gpu = name in BUILT
+        self.automatic = bool(facts["runtimes"].get(name, {}).get("automatic", True))
 
     def why_not(self, model: OnnxModel, device: Device) -> str | None:
         """What the device lacks, or that the file is for another runtime. TensorRT tells the rest when it builds."""
@@ -82,6 +83,7 @@ class _RemoteSession(Session):
         self._link, self._runtime, self._model, self._device = link, runtime, model, device
         self._names = dict[int, str]()
         self._engines = dict[int, dict[str, Any]]()
+        self._told = dict[str, Any]()
 
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Normalised images (N, 3, H, W) -> logits (N, classes), through the engine that is open if one is."""
@@ -107,15 +109,20 @@ class _RemoteSession(Session):
         """Measured on the device; the network is not part of it."""
         content, told = _sent(images)
         answer, nanoseconds = self._link.ask("time", content, session=self._opened(len(images)), **told, **plan.fields)
+        self._told |= answer.get("tells", {})
         return Latencies.of(np.frombuffer(nanoseconds, "<i8"), answer, len(images))
 
     def profile(self, images: NDArray[np.float32]) -> dict[str, Any] | None:
         """{"layers", "profile"} of a TensorRT engine; None when the runtime tells nothing about its layers."""
-        if self._runtime == "onnxruntime":
+        if self._runtime not in BUILT:
             return None
         content, told = _sent(images)
         answer, _ = self._link.ask("profile", content, session=self._opened(len(images)), runs=PROFILE_RUNS, **told)
         return {"layers": answer["layers"], "profile": answer["profile"]}
+
+    def tells(self) -> dict[str, Any]:
+        """What a page tells: the provider that runs it, its memory, the clock's resolution, the runs of a sample."""
+        return dict(self._told)
 
     def engine(self, batch: int) -> dict[str, Any] | None:
         """Key of TensorRT's engine for this batch size, whether it was cached, and the seconds that it took."""
@@ -127,7 +134,7 @@ class _RemoteSession(Session):
             self._link.close(name)
 
     def _opened(self, batch: int) -> str:
-        if self._runtime == "onnxruntime":
+        if self._runtime not in BUILT:
             batch = 0  # one session takes every size
         if batch not in self._names:
             name = f"{self._model.file_name}-{next(_NUMBERS)}"
@@ -135,12 +142,13 @@ class _RemoteSession(Session):
                                      target=self._model.target, rules=rules_of(self._model.target),
                                      opset=self._model.opset, precision=self._model.precision, batch=batch)
             self._names[batch], self._engines[batch] = name, answer.get("engine", {})
+            self._told |= answer.get("tells", {})
         return self._names[batch]
 
 
 def remote_runtimes(link: Link, facts: Mapping[str, Any]) -> dict[str, RemoteRuntime]:
-    """All that an agent may drive, TensorRT first: what `auto` takes."""
-    return {name: RemoteRuntime(link, name, facts) for name in RUNTIMES}
+    """All that its agent may drive, in the order in which `auto` takes them."""
+    return {name: RemoteRuntime(link, name, facts) for name in facts["runtimes"]}
 
 
 def _sent(images: NDArray[Any]) -> tuple[bytes, dict[str, Any]]:

@@ -16,6 +16,7 @@ from edge_se.cli.options import (
     Wide,
     batch_sizes,
     build_names,
+    is_quiet,
     names,
     print_fitted,
     print_why,
@@ -24,6 +25,7 @@ from edge_se.cli.options import (
     tell_written,
     thread_counts,
 )
+from edge_se.core.errors import EdgeSeError
 from edge_se.reporting.console import print_line, print_sentence
 from edge_se.steps import completion
 
@@ -38,12 +40,14 @@ CONDITIONS = ("model", "target", "threads", "batch", "mode", "board")
 def bench(device: Annotated[str, typer.Option(
               autocompletion=completion.devices,
               help="cpu, cuda, jetson (this machine, --host, $EDGE_SE_JETSON or the SSH alias jetson; else an "
-                   "estimate), ssh://USER@HOST[:PORT] or loopback (this machine behind an agent).")] = "cpu",
+                   "estimate), ssh://USER@HOST[:PORT], loopback (this machine behind an agent), or web: "
+                   "onnxruntime-web in node or with --serve in a browser.")] = "cpu",
           model: BuildNames = None,
           precision: Annotated[Optional[str], typer.Option(help="fp32,fp16,int8; default: all of the build.")] = None,
           backend: Annotated[str, typer.Option(
               help="auto; all: each file in every runtime that runs it; onnxruntime, openvino, torch, torch-compiled, "
-                   "onnxruntime-cuda and other providers; on a device also tensorrt and tensorrt_rtx.")] = "auto",
+                   "onnxruntime-cuda and other providers; on a device also tensorrt and tensorrt_rtx; of a page "
+                   "onnxruntime-web and onnxruntime-web-webgpu.")] = "auto",
           batch: Annotated[str, typer.Option(help="A batch size, or several to sweep: 1,8,32.")] = "1",
           threads: Annotated[Optional[str], typer.Option(
               help="A number, or several to sweep: 1,2; 0: all processors. Default: 1; with --scenario throughput "
@@ -53,7 +57,13 @@ def bench(device: Annotated[str, typer.Option(
                    "both: latency,throughput.")] = "latency",
           min_duration: Annotated[float, typer.Option(help="Seconds of timing per file and batch size.")] = 2.0,
           host: Annotated[Optional[str], typer.Option(
-              help="--device jetson: USER@HOST[:PORT] or an alias of your SSH configuration.")] = None,
+              help="--device jetson: USER@HOST[:PORT] or an alias of your SSH configuration; --device web --serve: "
+                   "the address to listen on, such as 0.0.0.0:8765 for all networks (127.0.0.1).")] = None,
+          serve: Annotated[bool, typer.Option(
+              "--serve", help="--device web: print an address; the first browser that opens it is measured.")] = False,
+          web_runtime: Annotated[Optional[Path], typer.Option(
+              help="--device web: the folder of onnxruntime-web; else $EDGE_SE_WEB_RUNTIME, or in "
+                   "./node_modules.")] = None,
           python: Annotated[Optional[str], typer.Option(
               help="Path of the Python on the device that has its runtime; default: its python3.")] = None,
           explain: Annotated[bool, typer.Option(
@@ -82,7 +92,7 @@ def bench(device: Annotated[str, typer.Option(
           out: OutDocument = None,
           wide: Wide = False, json: Json = False, quiet: Quiet = False) -> None:
     """Measure latency, throughput and accuracy of every precision, interleaved in one run."""
-    from edge_se.backends.machines.choice import way_to_jetson
+    from edge_se.backends.machines.choice import Web, way_to_jetson
     from edge_se.core.files import write_json
     from edge_se.core.measured_by import of_files
     from edge_se.core.outputs import PAGE, require_file
@@ -97,6 +107,8 @@ def bench(device: Annotated[str, typer.Option(
     require_file(out, document_of("bench"), "--out", sources=(against,))
     require_file(html, PAGE, "--html", sources=(against,), beside=(out,))
     progress, batches, models = progress_of(quiet), batch_sizes(batch), build_names(model)
+    if serve and is_quiet(quiet):
+        raise EdgeSeError("would hide the address that --serve prints", where="--quiet", fix="leave it out")
     if html:
         require_page()
     if device == "jetson" and not estimate and way_to_jetson(host) is None:
@@ -107,7 +119,7 @@ def bench(device: Annotated[str, typer.Option(
     else:
         options = Options(backend=backend, batches=batches, threads=thread_counts(threads), min_duration=min_duration,
                           scenarios=tuple(names(scenario, "--scenario") or ()), fresh=fresh, referee=referee, host=host,
-                          python=python, explain=explain, accuracy=accuracy)
+                          python=python, web=Web(serve=serve, runtime=web_runtime), explain=explain, accuracy=accuracy)
         document = step(device, model=models, precisions=names(precision, "--precision"), options=options,
                         data=data, against=against, progress=progress)
     if out:

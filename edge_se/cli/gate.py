@@ -66,8 +66,8 @@ def gate(model: BuildName = None,
                   "--model, else a few typical rates.")] = None,
          device: Annotated[Optional[list[str]], typer.Option(
              autocompletion=completion.devices,
-             help="Where the files are judged: cpu (here; the default), jetson, cuda, ssh://USER@HOST[:PORT], loopback "
-                  "or a .toml file of boards; several times for several.")] = None,
+             help="Where the files are judged: cpu (here; the default), jetson, cuda, ssh://USER@HOST[:PORT], "
+                  "loopback, web (in node) or a .toml file of boards; several times for several.")] = None,
          host: Annotated[Optional[str], typer.Option(
              help="--device jetson: USER@HOST[:PORT] or an alias of your SSH configuration.")] = None,
          python: Annotated[Optional[str], typer.Option(

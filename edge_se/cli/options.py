@@ -36,9 +36,14 @@ BuildNames = Annotated[Optional[str], typer.Option(
     help="A build: its folder, or its name under ./build. Several with commas are measured in one run.")]
 
 
+def is_quiet(quiet: bool) -> bool:
+    """Whether `--quiet` was given, before or after the command's name."""
+    return quiet or Everywhere.quiet
+
+
 def progress_of(quiet: bool) -> ConsoleProgress:
-    """Progress and notes on stderr, unless `--quiet` was given before or after the command's name."""
-    return ConsoleProgress(quiet or Everywhere.quiet)
+    """Progress and notes on stderr, unless it is quiet."""
+    return ConsoleProgress(is_quiet(quiet))
 
 
 def printed_as_json(document: dict[str, Any], json: bool) -> bool:
@@ -65,7 +70,7 @@ def telling_of_the_cache(progress: ConsoleProgress) -> AbstractContextManager[No
 def tell_written(quiet: bool, *paths: Optional[Path]) -> None:
     """A line on stderr for each file that the user named and that is written now."""
     for path in paths:
-        if path and not (quiet or Everywhere.quiet):
+        if path and not is_quiet(quiet):
             print_line(f"written to {path}", stderr=True)
 
 

@@ -28,7 +28,8 @@ OTHER_CLOCKS = ("emc", "mem", "gpu-nvd")
 SAME = (("memory", (2**30, "GiB"), 0.8, ("memory",)), ("ceilings of the GPU's clock", (1e6, "MHz"), 0.98,
                                                       ("clocks_hz", "gpu", "max")))
 TOLD = {"L4T": ("l4t",), "TensorRT": ("runtimes", "tensorrt", "version"),
-        "TensorRT for RTX": ("runtimes", "tensorrt_rtx", "version"), "CUDA": ("gpu", "cuda")}
+        "TensorRT for RTX": ("runtimes", "tensorrt_rtx", "version"), "CUDA": ("gpu", "cuda"),
+        "onnxruntime-web": ("runtimes", "onnxruntime-web", "version"), "the browser's version": ("browser", "version")}
 LOCK = "run `sudo jetson_clocks`"
 MODE = "set one mode with `sudo nvpmodel -m 0`"
 COOL = "cool the board, or run it in a lower power mode (`sudo nvpmodel -q` tells the present one)"
@@ -37,6 +38,7 @@ FEED = ("this is too much current, not heat: give the board a stronger supply, o
         "(`sudo nvpmodel -q` tells the present one)")
 FELL = ("cool the board or give it a stronger supply (temperatures and over-current counters beside it tell which), or "
         "run it in a lower power mode (`sudo nvpmodel -q` tells the present one)")
+IN_FRONT = "keep it in front and the screen on, and measure again"
 GOVERN = "set the CPU governor: `sudo cpupower frequency-set -g performance`"
 
 
@@ -113,6 +115,12 @@ def require_comparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> l
 
 def _reasons(before: State, after: State, mode: str | None, locked: bool | None, throttling: tuple[str, ...], *,
              sampled: bool, unseen: bool) -> Iterator[str]:
+    if before.get("browser"):
+        yield ("a page can read neither clocks nor temperatures; compare the ratios of one run, and run it several "
+               "times")
+        if after.get("hidden"):
+            yield f"the page was in the background, where browsers slow it down; {IN_FRONT}"
+        return
     jetson = (mode is not None or "jetson" in _device(before, after).lower()
               or any(state.get("jetson") is True for state in (before, after)))
     fix = LOCK if jetson else GOVERN

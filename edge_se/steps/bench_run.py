@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edge_se.backends.base import Backend, Device, Session
 from edge_se.backends.fresh import measure_fresh
+from edge_se.backends.machines.choice import Web
 from edge_se.backends.machines.machine import Machine
 from edge_se.backends.table import BACKENDS, first_that_runs
 from edge_se.core.artifacts import Artifact, Build, check_file
@@ -48,7 +49,8 @@ class Options:
 
     Without `threads`, latency is measured on one thread and throughput with as many streams as there are processors.
     `fresh` None: fresh processes on this machine's CPU, unless `min_duration` is below QUICK_S. `accuracy` says whether
-    a device is asked for it; None: where labelled images are at hand and it takes little time.
+    a device is asked for it; None: where labelled images are at hand and it takes little time. `web` is how `--device
+    web` reaches its page.
     """
 
     backend: str = "auto"
@@ -62,6 +64,7 @@ class Options:
     accuracy: bool | None = None
     host: str | None = None
     python: str | None = None
+    web: Web | None = None
 
     def require_possible(self, here: bool) -> None:
         """Raises EdgeSeError for options that only this machine can follow, or that need a missing package."""
@@ -206,7 +209,7 @@ class Run:
                         flips=self._flips(entry, session),
                         engine=session.engine(batch),
                         profile=session.profile(feed) if self._options.explain else None,
-                        beside=self._referee(scenario, session, feed, latencies)))
+                        beside=session.tells() | self._referee(scenario, session, feed, latencies)))
             told = judging.of(timed) if judging else [{}] * len(measured)  # the same sessions, after all timing
         return [replace(item, beside=item.beside | more) for item, more in zip(measured, told)]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 # Copies of tables whose modules import onnx or numpy; a test compares.
-DEVICES = ("cpu", "cuda", "jetson", "loopback", "ssh://")
+DEVICES = ("cpu", "cuda", "jetson", "loopback", "web", "ssh://")
 METHODS = ("minmax", "entropy", "percentile", "mse")
 CORRUPTIONS = ("gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "jpeg_compression")
 RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "opencv", "tools")

@@ -74,7 +74,8 @@ PACKAGES = {package.module: package for package in (
     Package(module="matplotlib", extra="plots"), Package(module="jinja2", extra="report"),
     Package(module="mlperf_loadgen", extra="referee"), Package(module="tensorboard", extra="tensorboard"),
     Package(module="ray", extra="cluster"), Package(module="mkdocs", extra="docs"),
-    Package(module="timm", extra="timm"), Package(module="pyarrow", extra="parquet"))}
+    Package(module="timm", extra="timm"), Package(module="pyarrow", extra="parquet"),
+    Package(module="segno", extra="web"))}
 BASE = tuple(name for name, package in PACKAGES.items() if package.extra is None)
 MAIN_JOB = "quantize, bench and verify ONNX files"
 # Job -> the checks that must be ok; one check of a tuple suffices.

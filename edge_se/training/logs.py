@@ -35,8 +35,9 @@ class TensorBoard:
         except ImportError as error:
             raise UnavailableError("TensorBoard is not installed", where="--tensorboard",
                                    fix="pip install 'edge-se[tensorboard]'") from error
-        self._folder, self._make = folder / BOARD, SummaryWriter
-        self._writer: Any = None
+        self._folder, self._make, self._writer = folder / BOARD, SummaryWriter, None
+
+    _writer: Any
 
     def epoch(self, row: dict[str, float]) -> None:
         """Adds one line of the log: each figure at the epoch's number."""

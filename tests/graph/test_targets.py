@@ -30,6 +30,8 @@ CASES = {  # runtime, version, machine, flags
     "tensorrt 10": ("tensorrt", "10.3.0.26", "aarch64", ORIN), "tensorrt 11": ("tensorrt", "11.4.1", "aarch64", ORIN),
     "tensorrt_rtx": ("tensorrt_rtx", "1.7.1", "x86_64", VNNI),
     "torch": ("torch", "2.13", "x86_64", VNNI), "torch-compiled": ("torch-compiled", "2.13", "x86_64", VNNI),
+    "onnxruntime-web": ("onnxruntime-web", "1.30.0", "wasm32", ("simd128",)),
+    "onnxruntime-web-webgpu": ("onnxruntime-web-webgpu", "1.30.0", "wasm32", ("simd128",)),
     **{name: (name, None, "x86_64", VNNI) for name in BACKENDS if name.startswith("onnxruntime-")},
 }
 NAMES = ("cpu", "cpu-avx2", "arm", "openvino", "tensorrt", "tensorrt-fp16")
@@ -44,7 +46,9 @@ RUNS = {  # which of NAMES; every case that is not here runs none of them
     "tensorrt 10": ("tensorrt", "tensorrt-fp16"), "tensorrt 11": ("tensorrt", "tensorrt-fp16"),
     "tensorrt_rtx": ("tensorrt", "tensorrt-fp16"),
     "onnxruntime-tensorrt": ("tensorrt", "tensorrt-fp16"), "onnxruntime-openvino": ("openvino",),
+    "onnxruntime-web": ("cpu",),
 }
+OF_A_PAGE = {"onnxruntime-web", "onnxruntime-web-webgpu"}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -61,7 +65,7 @@ def test_every_target_in_every_runtime(case, name):
 
 def test_the_table_is_whole():
     assert tuple(TARGETS) == NAMES
-    assert {runtime for runtime, *_ in CASES.values()} == {*BACKENDS, *agent.RUNTIMES}
+    assert {runtime for runtime, *_ in CASES.values()} == {*BACKENDS, *agent.RUNTIMES, *OF_A_PAGE}
 
 
 @pytest.mark.parametrize(("name", "case", "reason"), [

@@ -150,6 +150,16 @@ def test_a_device_that_tells_nothing_is_uncertified():
     assert len(found.uncertified) == 2
 
 
+@pytest.mark.parametrize(("hidden", "reasons"), [
+    (False, ["a page can read neither clocks nor temperatures"]),
+    (True, ["a page can read neither clocks nor temperatures", "the page was in the background"])])
+def test_a_page_knows_little_and_may_have_been_hidden(hidden, reasons):
+    state = {"browser": True, "power_mode": None, "clocks_locked": None, "clocks_hz": {}, "governors": {}}
+    found = conditions_of(state | {"hidden": False}, state | {"hidden": hidden}, []).uncertified
+    assert len(found) == len(reasons) and all(said.startswith(reason) for said, reason in zip(found, reasons))
+    assert not [said for said in found if "cpupower" in said or "jetson_clocks" in said]
+
+
 def test_the_power_mode_must_not_change():
     with pytest.raises(EdgeSeError, match=r"Jetson.*: the power mode changed from 15W to MAXN .*nvpmodel -m 0"):
         conditions_of(GOOD, GOOD | {"power_mode": "MAXN"}, SAMPLES)

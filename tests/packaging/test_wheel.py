@@ -43,12 +43,14 @@ def test_nothing_but_the_package_at_the_top(wheel) -> None:
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"edge_se"}
     for shipped in ("models/se_resnet18/recipe.toml", "models/se_resnet18/weights.safetensors",
                     "models/resnet18/card.json", "calibration/synthetic-256.npz", "calibration/cifar10-calib512.json",
-                    "bench/devices/orin-nano-8gb.toml", "py.typed", "reporting/report/template.html.j2"):
+                    "bench/devices/orin-nano-8gb.toml", "py.typed", "reporting/report/template.html.j2",
+                    "device/web/page.html", "device/web/session.mjs"):
         assert f"edge_se/{shipped}" in names
     assert not [name for name in names if name.endswith((".onnx", ".bin"))]
 
 
-MODULES = {".py", ".j2", ".typed"}  # what a folder of edge_se/ may hold; the other folders hold data alone
+# What a folder of edge_se/ may hold; the other folders hold data alone.
+MODULES = {".py", ".j2", ".typed", ".mjs", ".html"}
 DATA = {"models": {".toml", ".json", ".safetensors"}, "calibration": {".json", ".npz"}, "bench": {".toml", ".json"}}
 OF_BENCH = {"edge_se/bench/results/estimator.json"}  # all else of bench/ but the boards is this repository's own
 

@@ -3,7 +3,6 @@
 import html
 import json
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -36,15 +35,6 @@ window.onload = () => {
 };
 </script>
 """
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    found = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))),
-                 None)
-    if found is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    return found
 
 
 @pytest.fixture

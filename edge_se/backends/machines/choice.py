@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_se.backends.machines.destination import ALIAS, HOST_VARIABLE, find_jetson, read_destination
 from edge_se.backends.machines.link import Link
 from edge_se.backends.machines.machine import Here, Machine, There
 from edge_se.backends.machines.transport import LocalProcess, OpenSsh, Transport
+from edge_se.backends.machines.web_files import find_runtime
+from edge_se.backends.machines.web_page import LOOPBACK, InBrowser, InNode, WebPage, read_address
 from edge_se.core.environment import importable
 from edge_se.core.errors import EdgeSeError, UnavailableError, did_you_mean
 from edge_se.core.progress import SILENT, Progress
 from edge_se.device import agent
 
-DEVICES = ("cpu", "cuda", "jetson", "loopback")
+DEVICES = ("cpu", "cuda", "jetson", "loopback", "web")
 TREE = "/proc/device-tree"
 SYSTEM_PYTHON = "/usr/bin/python3"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Web:
+    """`--device web`: in a browser that opens the served page, else in node; `runtime` is onnxruntime-web's folder."""
+
+    serve: bool = False
+    runtime: Path | None = None
 
 
 def is_jetson() -> bool:
@@ -42,17 +53,20 @@ def no_jetson() -> str:
 
 
 @contextmanager
-def machine_of(device: str, *, host: str | None = None, python: str | None = None, threads: int = 1,
-             progress: Progress = SILENT) -> Iterator[Machine]:
+def machine_of(device: str, *, host: str | None = None, python: str | None = None, web: Web | None = None,
+               threads: int = 1, progress: Progress = SILENT) -> Iterator[Machine]:
     """The machine, ready to measure; EdgeSeError when it is unknown, cannot be reached or is not what it should be."""
-    transport = way_to(device, host)
-    if transport is None and python:
-        raise EdgeSeError("is for a device behind an agent", where="--python", fix="leave it out with --device cpu")
+    transport = way_to(device, host, web, progress)
+    if python and (transport is None or not transport.bootstraps):
+        raise EdgeSeError("is for a device with an agent in Python", where="--python",
+                          fix=f"leave it out with --device {device}")
     if transport is None:
         yield Here(threads)
         return
     local = isinstance(transport, LocalProcess)
-    with Link(transport, python=python or (_python_with_tensorrt() if local else None), progress=progress) as link:
+    python = python or (_python_with_tensorrt() if local else None)
+    with (closing(transport) if isinstance(transport, WebPage) else nullcontext(),
+          Link(transport, python=python, progress=progress) as link):
         machine = There(link, threads)
         if device == "jetson" and not machine.facts["jetson"]:
             raise EdgeSeError(f"is no Jetson but {machine.facts['name']}", where=link.shown,
@@ -65,13 +79,23 @@ def machine_of(device: str, *, host: str | None = None, python: str | None = Non
         yield machine
 
 
-def way_to(device: str, host: str | None = None) -> Transport | None:
+def way_to(device: str, host: str | None = None, web: Web | None = None,
+           progress: Progress = SILENT) -> Transport | None:
     """The way to the agent of `device`; None for the processor of this machine. EdgeSeError for an unknown device."""
-    if host and device != "jetson":
+    web = web or Web()
+    if host and device != "jetson" and not (device == "web" and web.serve):
         raise EdgeSeError(f"names a Jetson, and the device is '{device}'", where="--host",
-                          fix="use it with --device jetson, or write --device ssh://USER@HOST")
+                          fix="use it with --device jetson or --device web --serve, or write --device ssh://USER@HOST")
+    if device != "web" and web != Web():
+        raise EdgeSeError(f"is of a page, and the device is '{device}'",
+                          where="--serve" if web.serve else "--web-runtime", fix="use it with --device web")
     if device == "cpu":
         return None
+    if device == "web":
+        runtime = find_runtime(web.runtime)
+        if not web.serve:
+            return InNode(runtime=runtime)
+        return InBrowser(runtime=runtime, listen=read_address(host) if host else (LOOPBACK, 0), progress=progress)
     if device.startswith("ssh://"):
         return OpenSsh(destination=read_destination(device, "--device"))
     if device in ("cuda", "loopback"):  # the second is this machine as a device sees itself, to try the way there

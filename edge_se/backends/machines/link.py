@@ -56,6 +56,11 @@ class Link:
         """Where the device is, for messages."""
         return self._transport.shown
 
+    @property
+    def agent_sha256(self) -> str:
+        """The hash of the agent."""
+        return self._transport.agent_sha256
+
     def __enter__(self) -> Link:
         """Connects; EdgeSeError with the fix when that fails."""
         try:
@@ -86,7 +91,8 @@ class Link:
                 self._connection = None
                 self._drops += 1
                 if not dropped.again or self._drops > self._transport.retries:
-                    self._tidy()
+                    if self._transport.bootstraps:
+                        self._tidy()
                     raise dropped.error from None
                 self._progress.note(f"{self.shown}: {dropped.error.what}; trying again "
                                     f"({self._drops} of {self._transport.retries})")
@@ -152,7 +158,8 @@ class _Connection:
         for thread in self._threads:
             thread.start()
         try:
-            self._write(lambda stream: (stream.write(greeting(python)), stream.flush()))
+            if transport.bootstraps:
+                self._write(lambda stream: (stream.write(greeting(python)), stream.flush()))
             self.exchange({"op": "hello", "protocol": PROTOCOL, "token": token}, seconds=GREETING_S)
         except BaseException:
             self._stop()

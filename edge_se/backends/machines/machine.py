@@ -53,7 +53,7 @@ class There:
     def __init__(self, link: Link, threads: int) -> None:
         self._link = link
         self.device = Device(kind="remote", threads=threads)
-        self.facts: dict[str, Any] = link.ask("describe")[0]["device"] | {"agent_sha256": shipped.sha256()}
+        self.facts: dict[str, Any] = link.ask("describe")[0]["device"] | {"agent_sha256": link.agent_sha256}
         self.backends: Mapping[str, Backend] = remote_runtimes(link, self.facts)
 
     def state(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from edge_se.backends.machines.destination import Destination, require_ssh, ssh_command
 from edge_se.core.errors import EdgeSeError, UnavailableError
@@ -107,6 +107,22 @@ def greeting(python: str | None) -> bytes:
     return b"%08d" % len(header) + header + content
 
 
+class Conversation(Protocol):
+    """What is used of a process: an agent hears on `stdin`, answers on `stdout` and complains on `stderr`."""
+
+    stdin: Any
+    stdout: Any
+    stderr: Any
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code; subprocess.TimeoutExpired while it lives."""
+        ...
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        ...
+
+
 class Transport(Protocol):
     """Starts an agent, and explains how one ended."""
 
@@ -120,8 +136,18 @@ class Transport(Protocol):
         """How often a dropped connection is made again."""
         ...
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """A process whose stdin and stdout are the agent's."""
+    @property
+    def bootstraps(self) -> bool:
+        """Whether what it starts receives the agent first (`greeting`)."""
+        ...
+
+    @property
+    def agent_sha256(self) -> str:
+        """The hash of the agent that it starts."""
+        ...
+
+    def start(self) -> Conversation:
+        """The conversation with an agent; UnavailableError where none can be had."""
         ...
 
     def why_ended(self, code: int, said: str, printed: str = "", spoke: bool = False) -> EdgeSeError:
@@ -137,7 +163,19 @@ class Transport(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalProcess:
+class _Shipped:
+    """Starts a process that receives the agent."""
+
+    bootstraps: bool = True
+
+    @property
+    def agent_sha256(self) -> str:
+        """Of the agent as it is shipped."""
+        return shipped.sha256()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalProcess(_Shipped):
     """An agent on this machine, by default in the Python that runs this."""
 
     python: str | None = None
@@ -161,7 +199,7 @@ class LocalProcess:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenSsh:
+class OpenSsh(_Shipped):
     """The system's OpenSSH, which honours known_hosts, keys, the SSH agent, aliases and jump hosts as the user set up.
 
     It asks nothing: an unknown host key or a missing key is refused with the fix.

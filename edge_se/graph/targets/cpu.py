@@ -13,6 +13,7 @@ TARGET = Target(
         "(bench/grouped.py); depthwise ones have one",
         "narrow layers beside a hard swish in float: onnxruntime's FP32 convolutions carry it within, its INT8 ones do "
         "not (bench/swishes.py)",
+        "WebAssembly adds products of 8 bits in 32 on every processor, so browsers take this file as well",
         "excitations in float: as fast in onnxruntime, faster in OpenVINO, and 0.02 % of the MACs",
     ),
     rules=(
@@ -22,4 +23,5 @@ TARGET = Target(
          "reason": "written for x86 with VNNI: its 8-bit weights saturate on this processor; export --target cpu-avx2"},
         {"runtime": "onnxruntime", "reason": None},
         {"runtime": "openvino", "reason": None},
+        {"runtime": "onnxruntime-web", "reason": None},
     ))
