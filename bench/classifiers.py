@@ -3,7 +3,8 @@
 Each net gets random weights and batch norms that have seen CIFAR-10 images ($EDGE_SE_DATA) at its size, is exported by
 torch.onnx (TorchScript and dynamo; dynamic and static batch), and goes through `edge-se export --int8`, onnxruntime's
 `quantize_static` and `nncf.quantize`, all with the same calibration images. SQNR is that of the logits of the
-evaluation images against the exported file in onnxruntime; the `tensorrt` file runs there as a simulation.
+evaluation images against the exported file in onnxruntime; the `tensorrt` file runs there as a simulation. Where that
+is below a peer, peers are measured in its form, too.
 
 Needs timm and the packages of bench/peers/requirements-nncf.txt. Each net leaves a small file under build/classifiers;
 nets that have one are not measured again (`--again NAME` does). `--through CMD` puts a command before each process,
@@ -13,6 +14,7 @@ which lasts for two or three minutes. Writes bench/results/classifiers.json and 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import shlex
@@ -23,7 +25,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,9 @@ from PIL import Image
 from torch import nn
 
 from bench.classifier_nets import LARGEST, Net, nets, warm
-from bench.classifier_peers import PEERS
+from bench.classifier_peers import PEERS, SYMMETRIC
 from bench.tables import readme
+from bench.tables.classifiers import is_below
 from edge_se.backends.base import Backend, Device, Session
 from edge_se.backends.onnxruntime import OnnxRuntime
 from edge_se.backends.openvino import OpenVino
@@ -86,11 +89,12 @@ def main() -> None:
     parser.add_argument("--through", default="", metavar="CMD")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--extra", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--form", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     known = {net.name: net for net in nets()}
     chosen = [known[name] for name in arguments.names] or list(known.values())
     if arguments.child:
-        measure_all(chosen, arguments.extra)
+        measure_forms(chosen) if arguments.form else measure_all(chosen, arguments.extra)
         return
     for net in chosen if arguments.again else ():
         (PARTS / f"{net.name}.json").unlink(missing_ok=True)
@@ -104,6 +108,9 @@ def main() -> None:
                 left = left[1:]  # its process died
             left = sorted((net for net in left if missing_of(net, extra)), key=lambda net: len(done(net)))
             ConsoleProgress().note(f"{len(left)} nets to go")
+    for net in filter(lacks_form, chosen):
+        subprocess.run([*shlex.split(arguments.through), sys.executable, __file__, "--child", "--form", net.name],
+                       cwd=ROOT)
     collect()
     readme.main()
 
@@ -155,20 +162,57 @@ def measure(net: Net, combinations: Sequence[tuple[str, str]]) -> None:
     if 4 * (net.params or 0) >= LARGEST:
         part["why_not"] = "larger than the 2 GiB that an ONNX file in one piece holds"
     else:
-        made = net.build()
+        made, images = warmed(net)
         part["params"] = sum(parameter.numel() for parameter in made.parameters())
-        images = Images(net.size)
-        warm(made, torch.from_numpy(images.warm))
         for exporter, batch in combinations:
             # Peers see the first file that they can read: the same images give the same numbers for each exporter.
             missing = [name for name in PEERS if not any(
                 row["peers"].get(name, {}).get("sqnr_db") is not None for row in part["rows"])]
-            with tempfile.TemporaryDirectory() as folder:
-                row = combination(made, net, (exporter, batch), missing, images, Path(folder))
+            with inside_a_folder() as folder:
+                row = combination(made, net, (exporter, batch), missing, images, folder)
             part["rows"].append({"exporter": exporter, "batch": batch, "commit": environment.commit()} | row)
             print(net.name, part["rows"][-1], flush=True)
     PARTS.mkdir(parents=True, exist_ok=True)
     write_json(path, part)
+
+
+def measure_forms(chosen: Sequence[Net]) -> None:
+    """Adds to the part of each net what the peers have with symmetric int8, as TensorRT takes it."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    for net in chosen:
+        path, (made, images) = PARTS / f"{net.name}.json", warmed(net)
+        with inside_a_folder() as folder:
+            source, reference = exported(made, net, net.combinations[0], images, folder)
+            peers = {name: peer_row(peer, source, images, reference) for name, peer in SYMMETRIC.items()}
+        write_json(path, read_json(path) | {"symmetric": peers})
+        print(net.name, peers, flush=True)
+
+
+def lacks_form(net: Net) -> bool:
+    """Whether a `tensorrt` file of `net` is below peers that were not measured in its form."""
+    path = PARTS / f"{net.name}.json"
+    part = read_json(path) if path.is_file() else {"rows": [], "symmetric": {}}
+    return "symmetric" not in part and any("tensorrt" in row["targets"] and is_below(part, row, "tensorrt")
+                                           for row in part["rows"])
+
+
+def warmed(net: Net) -> tuple[nn.Module, Images]:
+    """The net, whose batch norms have seen images, and the images."""
+    made, images = net.build(), Images(net.size)
+    warm(made, torch.from_numpy(images.warm))
+    return made, images
+
+
+@contextlib.contextmanager
+def inside_a_folder() -> Iterator[Path]:
+    """A temporary folder to work in, since onnxruntime's preprocessing leaves files where it is called."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            yield Path(folder)
+        finally:
+            os.chdir(ROOT)
 
 
 class Images:
@@ -192,16 +236,11 @@ def enlarged(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 def combination(net: nn.Module, about: Net, how: tuple[str, str], peers: Sequence[str], images: Images,
                 folder: Path) -> Document:
     """One export of `net`: SQNR of each file and of each peer's, latencies, what was told or refused."""
-    exporter, batch = how
     row: Document = {"why_not": None, "seconds": None, "notes": [], "refused": None, "targets": {}, "peers": {}}
     started = time.monotonic()
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
-    os.chdir(folder)  # onnxruntime's preprocessing leaves files where it is called
     try:
-        source = folder / f"{about.name}.onnx"
-        to_onnx(net, about.size, exporter, batch == "dynamic", source)
-        with OnnxRuntime().open(OnnxModel.read(source), Device(threads=1)) as session:
-            reference = logits(session, images.evaluation)
+        source, reference = exported(net, about, how, images, folder)
         write_archive(folder / "calibration.npz", images.calibration)
         ours(source, folder, reference, images.evaluation, row, how == about.combinations[0])
         for name in peers:
@@ -213,8 +252,16 @@ def combination(net: nn.Module, about: Net, how: tuple[str, str], peers: Sequenc
         row["why_not"] = described(error)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-        os.chdir(ROOT)
     return row | {"seconds": round(time.monotonic() - started, 1)}
+
+
+def exported(net: nn.Module, about: Net, how: tuple[str, str], images: Images,
+             folder: Path) -> tuple[Path, NDArray[np.float32]]:
+    """The file that (exporter, batch) make of `net`, and its logits of the evaluation images."""
+    source, (exporter, batch) = folder / f"{about.name}.onnx", how
+    to_onnx(net, about.size, exporter, batch == "dynamic", source)
+    with OnnxRuntime().open(OnnxModel.read(source), Device(threads=1)) as session:
+        return source, logits(session, images.evaluation)
 
 
 def to_onnx(net: nn.Module, size: int, exporter: str, dynamic: bool, path: Path) -> None:

@@ -6,8 +6,6 @@ import onnx
 
 from edge_se.graph.view import GraphView, attribute
 
-NO_KERNEL = ("TensorRT 8.5 (JetPack 5) has no INT8 kernel for a depthwise convolution with a swish between Q/DQ, and "
-             "builds no engine (NVIDIA/TensorRT#3385); later versions do. On 8.5 deploy FP16")
 SIGMOIDS = ("Sigmoid", "HardSigmoid")
 
 
@@ -26,6 +24,13 @@ def depthwise_swishes(model: onnx.ModelProto) -> list[str]:
             if any(reader.op_type == "QuantizeLinear" for reader in view.consumers[activated]):
                 swishes.append(node.output[0])
     return swishes
+
+
+def without_kernel(swishes: list[str]) -> str:
+    """What to know of a file with these, one or more."""
+    count = "a depthwise convolution" if len(swishes) == 1 else f"{len(swishes)} depthwise convolutions"
+    return (f"TensorRT 8.5 (JetPack 5) has no INT8 kernel for {count} with a swish between Q/DQ (first {swishes[0]}), "
+            "and builds no engine (NVIDIA/TensorRT#3385); later versions do. On 8.5 deploy FP16")
 
 
 def _is_depthwise(node: onnx.NodeProto, view: GraphView) -> bool:

@@ -12,7 +12,7 @@ from edge_se.data import cifar10
 from edge_se.data.dataset import Dataset
 from edge_se.evaluation.doubts import doubts_of
 from edge_se.graph.source import Source
-from edge_se.quantization.chains import NO_KERNEL, depthwise_swishes
+from edge_se.quantization.chains import depthwise_swishes, without_kernel
 from edge_se.quantization.lint.base import RUNTIMES
 from edge_se.quantization.lint.table import broken_by, rules_for, runtimes_for
 from edge_se.quantization.sensitivity import between_layers, interleaved_medians
@@ -36,7 +36,7 @@ def warn_of_old_versions(made: Sequence[Made], progress: Progress) -> None:
                 progress.note(f"{model.file_name} is not for every {runtime}: {reason}")
         chains = depthwise_swishes(model.proto) if TARGETS[model.target].oldest.get("tensorrt") == "8.5" else []
         if chains:
-            progress.note(f"{model.file_name}: {', '.join(chains[:3])}{', ...' if chains[3:] else ''}: {NO_KERNEL}")
+            progress.note(f"{model.file_name}: {without_kernel(chains)}")
 
 
 def warn_of_slow(made: Sequence[Made], progress: Progress) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from edge_se.core.progress import SilentProgress
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.quantization.chains import depthwise_swishes
+from edge_se.quantization.chains import depthwise_swishes, without_kernel
 from edge_se.quantization.placement import place
 from edge_se.quantization.ranges import collect
 from edge_se.quantization.static import quantize
@@ -74,4 +74,9 @@ def test_export_tells_of_them(net, calibration_npz, tmp_path, monkeypatch, activ
     export(str(tmp_path / "net.onnx"), int8=True, targets=targets, calibration=str(calibration_npz), effort="quick",
            placement="conv-only", accuracy=False, out=tmp_path / "build", progress=notes)
     found = [text for text in notes.said if "TensorRT 8.5 (JetPack 5) has no INT8 kernel" in text]
-    assert len(found) == told and all(text.startswith("int8.tensorrt.onnx: d: ") for text in found)
+    assert len(found) == told and all(text.startswith("int8.tensorrt.onnx: ") and "kernel for a depthwise convolution "
+                                      "with a swish between Q/DQ (first d), and" in text for text in found)
+
+
+def test_of_many_convolutions_the_number_is_told_and_the_first():
+    assert "for 3 depthwise convolutions with a swish between Q/DQ (first a), and" in without_kernel(["a", "b", "c"])

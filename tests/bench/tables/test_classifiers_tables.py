@@ -46,8 +46,20 @@ def test_a_file_is_below_when_the_better_peer_has_more_than_one_db_more(text_of,
     one["targets"]["cpu"]["sqnr_db"] = db
     one["peers"] |= peers
     text = text_of(net(rows=[one]))
-    assert f"3 INT8 files. More than 1 dB below the better of the two peers: {below}." in text
+    assert f"3 INT8 files. More than 1 dB below the better of the two peers: {below}, of which 0 are " in text
     assert ("- `net`, TorchScript, dynamic batch, `cpu`: " in text) == bool(below)
+
+
+@pytest.mark.parametrize(("symmetric", "target", "of_form", "told"), [
+    ({"onnxruntime": 27.0, "nncf": 28.9}, "tensorrt", 1, ", in symmetric int8 28.9"),
+    ({"onnxruntime": 29.1, "nncf": None}, "tensorrt", 0, ", in symmetric int8 29.1"),
+    ({"onnxruntime": None, "nncf": None}, "tensorrt", 0, ""), ({"onnxruntime": 20.0, "nncf": 20.0}, "cpu", 0, "")])
+def test_a_tensorrt_file_is_held_against_peers_in_its_own_form(text_of, symmetric, target, of_form, told):
+    one = row()
+    one["targets"][target]["sqnr_db"] = 28.0
+    text = text_of(net(rows=[one], symmetric={name: {"sqnr_db": db} for name, db in symmetric.items()}))
+    assert f"two peers: 1, of which {of_form} are `tensorrt` files" in text
+    assert f"- `net`, TorchScript, dynamic batch, `{target}`: 28.0 dB, the better peer 30.5{told}\n" in text
 
 
 @pytest.mark.parametrize(("int8_ms", "notes", "told"), [
