@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edge_se.steps.explain import explain
     from edge_se.steps.export import export
     from edge_se.steps.gate import gate
+    from edge_se.steps.gate_device import Place
     from edge_se.steps.lint import lint
     from edge_se.steps.robustness import robustness
     from edge_se.steps.sensitivity import sensitivity
@@ -40,6 +41,7 @@ _API = {  # name -> (module, attribute)
     "doctor": ("edge_se.steps.doctor", "doctor"),
     "train": ("edge_se.steps.train", "train"),
     "study": ("edge_se.studies.study", "study"),
+    "Place": ("edge_se.steps.gate_device", "Place"),
     "BenchOptions": ("edge_se.steps.bench", "Options"),
     "Budget": ("edge_se.quantization.search", "Budget"),
     "Cluster": ("edge_se.cluster.ray_cluster", "RayCluster"),
@@ -48,8 +50,8 @@ _API = {  # name -> (module, attribute)
     "EdgeSeError": ("edge_se.core.errors", "EdgeSeError"),
 }
 
-__all__ = ["BenchOptions", "Budget", "Cluster", "EdgeSeError", "SourceOptions", "StudyOptions", "bench", "doctor",
-           "explain", "export", "gate", "lint", "robustness", "sensitivity", "study", "train", "verify"]
+__all__ = ["BenchOptions", "Budget", "Cluster", "EdgeSeError", "Place", "SourceOptions", "StudyOptions", "bench",
+           "doctor", "explain", "export", "gate", "lint", "robustness", "sensitivity", "study", "train", "verify"]
 
 
 def __getattr__(name: str) -> Any:

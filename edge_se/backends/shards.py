@@ -23,15 +23,19 @@ WHOLE = 100  # images: a shard holds a multiple of it where so many fit, so that
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Some consecutive images of a set; `shape` is (n, channels, height, width)."""
+    """Some consecutive images of a set; `shape` is (n, channels, height, width).
+
+    `decoded` are their pixels where the name had to be computed from them.
+    """
 
     sha256: str
     shape: tuple[int, ...]
     images: Images
+    decoded: bytes | None
 
     def content(self) -> bytes:
         """Pixels of all of them, uint8."""
-        return _content(self.images)
+        return _content(self.images) if self.decoded is None else self.decoded
 
 
 def shards_of(images: Images) -> Iterator[Shard]:
@@ -42,8 +46,9 @@ def shards_of(images: Images) -> Iterator[Shard]:
     path = _path(images, count)
     known, names = _read(path, len(parts)), list[str]()
     for place, part in enumerate(parts):
-        names.append(known[place] if known else hashlib.sha256(_content(part)).hexdigest())
-        yield Shard(sha256=names[-1], shape=(len(part), *images.shape), images=part)
+        decoded = None if known else _content(part)
+        names.append(known[place] if decoded is None else hashlib.sha256(decoded).hexdigest())
+        yield Shard(sha256=names[-1], shape=(len(part), *images.shape), images=part, decoded=decoded)
     if not known:
         with suppress(EdgeSeError):  # a read-only or full cache costs time next time, nothing else
             write_json(path, names)

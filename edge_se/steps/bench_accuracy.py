@@ -79,7 +79,7 @@ class Judging:
 
     def __init__(self, labelled: Labelled, wanted: bool | None, progress: Progress) -> None:
         self._labelled, self._wanted, self._progress = labelled, wanted, progress
-        self._known = dict[tuple[str, str, int], dict[str, Any]]()
+        self._known, self._told = dict[tuple[str, str, int], dict[str, Any]](), set[str]()
 
     def of(self, timed: list[tuple[Entry, Session, Latencies]]) -> list[dict[str, Any]]:
         """More fields of the row of each session: one engine answers for each batch size, onnxruntime once for all."""
@@ -103,13 +103,19 @@ class Judging:
         return [self._known.get(key, {}) for key in keys]
 
     def _images(self, entry: Entry) -> tuple[Images, Labels] | None:
+        """Those of a file; a note says why there are none that are wanted or might be."""
         try:
-            return self._labelled.of(entry)
+            images = self._labelled.of(entry)
         except EdgeSeError as error:
             if self._wanted:
                 raise
-            self._progress.note(f"accuracy was not measured on the device: {error}")
-            return None
+            images, why = None, str(error)
+        else:
+            why = f"{entry.build.model} has no labelled images here; give them with --data" if self._wanted else ""
+        if images is None and why and why not in self._told:
+            self._progress.note(f"accuracy was not measured on the device: {why}")
+            self._told.add(why)
+        return images
 
 
 def _told(right: NDArray[np.bool_], images: Images) -> dict[str, Any]:

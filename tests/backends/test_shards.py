@@ -27,6 +27,8 @@ def test_every_image_is_in_one_shard(decoded, monkeypatch, random_images, budget
     cut = list(shards_of(images))
     assert [shard.shape for shard in cut] == [(size, 3, 32, 32) for size in sizes]
     assert b"".join(shard.content() for shard in cut) == images.pixels.tobytes()
+    assert len(decoded) == len(sizes)  # for name and content at once
+    assert b"".join(shard.content() for shard in shards_of(images)) == images.pixels.tobytes()
     assert len({shard.sha256 for shard in cut}) == len(cut)
 
 

@@ -84,9 +84,17 @@ def test_images_that_must_not_judge_are_a_note_unless_accuracy_is_asked_for(run,
     monkeypatch.setattr(bench_accuracy, "accuracies", lambda chosen, *rest: [(None, None, None)] * len(chosen))
     monkeypatch.setattr("edge_se.steps.bench.accuracies", bench_accuracy.accuracies)
     _, notes = run()
-    assert any("accuracy was not measured on the device: build: was calibrated on these images" in one for one in notes)
+    told = "accuracy was not measured on the device: build: was calibrated on these images"
+    assert [note for note in notes if "accuracy" in note] == [told]  # once, of two files
     with pytest.raises(EdgeSeError, match="was calibrated on these images"):
         run(accuracy=True)
+
+
+def test_accuracy_that_is_asked_for_without_images_is_told_once(run, monkeypatch):
+    monkeypatch.setattr(bench_accuracy.Labelled, "of", lambda *told: None)
+    assert not [note for note in run()[1] if "on the device" in note]
+    assert [note for note in run(accuracy=True)[1] if "on the device" in note] == [
+        "accuracy was not measured on the device: tiny has no labelled images here; give them with --data"]
 
 
 def test_here_accuracy_needs_no_option(built):

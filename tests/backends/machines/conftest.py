@@ -134,6 +134,7 @@ def box(_server, tmp_path, monkeypatch):
     (client / "config").write_text(CLIENT.format(port=_server.port, folder=client))
     monkeypatch.setenv("EDGE_SE_SSH_CONFIG", str(client / "config"))
     monkeypatch.delenv("EDGE_SE_JETSON", raising=False)
+    monkeypatch.delenv("EDGE_SE_DATA", raising=False)  # ten thousand images would go over, and stay
     _server.client = client
     yield _server
     for process in _server.agents():
