@@ -25,6 +25,7 @@ from bench.tables import (
     se_folding,
     se_studies,
     training_speed,
+    verdict,
 )
 from bench.tables.measured import ROOT, judged, measured, result_of
 from edge_se.core.artifacts import Build, build_of
@@ -270,6 +271,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "arm64": devices.arm64_table, "grouped": grouped.grouped_table,
     "simulations": runtimes.simulations_table, "precision-hints": runtimes.hints_table,
     "grouped-openvino": grouped.openvino_table, "lint-rules": lint.rules_table, "lint-kinds": lint.kinds_table,
+    "time-to-verdict": verdict.verdict_table,
     "classifiers": classifiers.classifiers_table, "classifiers-text": classifiers.classifiers_text}
 
 

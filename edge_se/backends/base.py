@@ -23,11 +23,19 @@ from edge_se.measure.timing import Latencies, TimingPlan
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """Where a model runs; `threads` 0: all processors of this process; `streams`: such sessions that run at once."""
+    """Where a model runs; `threads` 0: all processors of this process.
+
+    `streams`: so many run at once, on `threads` each: sessions, or batches of `Session.answers`.
+    """
 
     kind: str = "cpu"
     threads: int = 0
     streams: int = 1
+
+
+def whole_machine() -> Device:
+    """One stream on each processor: where many batches are answered."""
+    return Device(threads=1, streams=environment.cpu_count())
 
 
 class Session(ABC):
@@ -42,7 +50,10 @@ class Session(ABC):
         """Latency of running `images` as one batch, measured where the device is."""
 
     def answers(self, batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-        """Logits of each batch, in their order; a runtime that computes several images at once does so."""
+        """Logits of each batch, in their order. A runtime of this machine computes `streams` batches at once.
+
+        Batches are of one size, but for the last; the bits of their answers do not depend on `streams`.
+        """
         for batch in batches:
             yield self.run(batch)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_se.backends.base import Backend, Device, Session, unfit_here
+from edge_se.core.ahead import ahead
 from edge_se.core.errors import ModelError
 from edge_se.device.agent import AgentError, OnnxRuntimeRunner, sampled
 from edge_se.device.agent.fits import rewriting
@@ -35,16 +36,20 @@ class OnnxRuntime(Backend):
             runner = OnnxRuntimeRunner(model.content, device.threads, **rewriting(rules_of(model.target), self.name))
         except AgentError as error:
             raise ModelError(error.what, where=model.file_name, fix=error.fix) from error
-        yield _Session(runner)
+        yield _Session(runner, device.streams)
 
 
 class _Session(Session):
-    def __init__(self, runner: OnnxRuntimeRunner) -> None:
-        self._runner = runner
+    def __init__(self, runner: OnnxRuntimeRunner, streams: int) -> None:
+        self._runner, self._streams = runner, streams
 
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Normalised images (N, 3, H, W) -> logits (N, classes)."""
         return self._runner.run(images)
+
+    def answers(self, batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        """Logits of each batch, in their order: a session may run on several threads at once."""
+        return ahead(self._runner.run, batches, self._streams)
 
     def time(self, images: NDArray[np.float32], plan: TimingPlan) -> Latencies:
         """Wall time of `session.run`, input and output copies included."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_se.core.ahead import ahead
 from edge_se.core.environment import cpu_count
 from edge_se.core.errors import DataError
 from edge_se.data.images import HASH_BYTES, hash_of_pixels
@@ -165,21 +166,8 @@ def in_order(job: Callable[[int], Result], count: int) -> Iterator[Result]:
     def chunk(start: int) -> list[Result]:
         return [job(index) for index in range(start, min(start + _CHUNK, count))]
 
-    threads = workers()
-    if threads == 1 or count <= _CHUNK:
-        for index in range(count):
-            yield job(index)
-        return
-    starts = iter(range(0, count, _CHUNK))
-    with ThreadPoolExecutor(threads, thread_name_prefix="images") as pool:
-        waiting = [pool.submit(chunk, start) for _, start in zip(range(4 * threads), starts)]
-        try:
-            while waiting:
-                yield from waiting.pop(0).result()
-                waiting += [pool.submit(chunk, start) for _, start in zip(range(1), starts)]
-        finally:
-            for future in waiting:
-                future.cancel()
+    threads = workers() if count > _CHUNK else 1
+    yield from chain.from_iterable(ahead(chunk, range(0, count, _CHUNK), threads))
 
 
 def workers() -> int:

@@ -5,34 +5,35 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_se.backends.base import Backend, Device, Session
+from edge_se.backends.base import Backend, Session, whole_machine
 from edge_se.core import environment
-from edge_se.core.assets import cache_dir
-from edge_se.core.errors import EdgeSeError, ModelError
-from edge_se.core.files import write_bytes
+from edge_se.core.errors import ModelError
+from edge_se.core.kept_logits import bound, keep, logits_folder, used
 from edge_se.data.images import Images, Labels
 from edge_se.evaluation.judges import judge_of
 from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
 from edge_se.graph.onnx_model import OnnxModel
 
-BATCH = 100
-PIXELS = BATCH * 64 * 64  # at once: larger images come in smaller batches, which are no slower and take less memory
+BATCH = 16  # images of 32 x 32: what a layer of them computes stays in the cache of one core
+PIXELS = BATCH * 32 * 32
 TOP = 5  # where a model has more classes, the label may be among its likeliest so many
 Advance = Callable[[int], None]
 Compute = Callable[[OnnxModel, Images, Backend, Advance], NDArray[np.float32]]
 
 
 def computed(model: OnnxModel, images: Images, judge: Backend, advance: Advance) -> NDArray[np.float32]:
-    """(N, classes) of `model` in the runtime `judge`, in this process and on all of its processors."""
+    """(N, classes) of `model` in the runtime `judge`, in this process, a batch on each of its processors.
+
+    The bits depend on the batches, which are always the same (`batch_of`), and not on how many processors there are.
+    """
     require_shape(model, images)
-    with judge.open(model, Device()) as session:
+    with judge.open(model, whole_machine()) as session:
         return answers(session, model, images, advance)
 
 
@@ -47,7 +48,7 @@ def answers(session: Session, model: OnnxModel, images: Images, advance: Advance
 
 
 def batch_of(images: Images) -> int:
-    """How many of the images are evaluated at once."""
+    """How many of the images a batch has: a constant of their size, since the last bits of answers depend on it."""
     height, width = images.preprocessing.size
     return max(1, min(BATCH, PIXELS // (height * width)))
 
@@ -69,19 +70,21 @@ def logits_of(model: OnnxModel, images: Images, advance: Advance = lambda images
 
     `compute` is asked for what the cache does not hold, and must give what `computed` gives, to the bit.
     A file that names its preprocessing gets that, whatever `images` says.
-    The cache's key is everything the result depends on: the file, the images, their preprocessing, the runtime's
-    version and the processor's instruction sets. A file that cannot be written or read back is not used.
+    The cache's key is everything the result depends on: the file, the images, their preprocessing and batches, the
+    runtime's version and the processor's instruction sets. A file that cannot be written or read back is not used.
     """
+    limit = bound()  # a wrong one is told before anything is computed
     if model.metadata:
         images = images.seen_by(model.metadata.preprocessing)
     judge = judge or judge_of(model)
-    path = cache_dir() / "logits" / f"{_key(model, images, judge)}.npy"
+    path = logits_folder() / f"{_key(model, images, judge)}.npy"
     cached = _read(path, len(images)) if path.is_file() else None
     if cached is not None:
+        used(path)
         advance(len(images))
         return cached
     logits = compute(model, images, judge, advance)
-    _write(path, logits)
+    keep(path, _saved(logits), limit)
     return logits
 
 
@@ -89,7 +92,7 @@ def remember(model: OnnxModel, images: Images, logits: NDArray[np.float32]) -> N
     """Keeps the (N, classes) that a run for another purpose computed where `logits_of` looks for them."""
     if model.metadata:
         images = images.seen_by(model.metadata.preprocessing)
-    _write(cache_dir() / "logits" / f"{_key(model, images, judge_of(model))}.npy", logits)
+    keep(logits_folder() / f"{_key(model, images, judge_of(model))}.npy", _saved(logits), bound())
 
 
 def top1(logits: NDArray[np.float32], labels: Labels) -> float:
@@ -141,16 +144,15 @@ def require_shape(model: OnnxModel, images: Images) -> None:
 
 
 def _key(model: OnnxModel, images: Images, judge: Backend) -> str:
-    parts = (model.sha256, model.target, images.key, repr(replace(images.preprocessing, labels=())), judge.name,
-             str(environment.version_of(judge.module)), *environment.cpu_flags())
+    parts = (model.sha256, model.target, images.key, repr(replace(images.preprocessing, labels=())),
+             str(batch_of(images)), judge.name, str(environment.version_of(judge.module)), *environment.cpu_flags())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _write(path: Path, logits: NDArray[np.float32]) -> None:
+def _saved(logits: NDArray[np.float32]) -> bytes:
     content = io.BytesIO()
     np.save(content, logits)
-    with suppress(EdgeSeError):  # a read-only or full cache costs time next time, nothing else
-        write_bytes(path, content.getvalue())
+    return content.getvalue()
 
 
 def _read(path: Path, count: int) -> NDArray[np.float32] | None:

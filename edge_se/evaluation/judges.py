@@ -10,7 +10,7 @@ from edge_se.backends.openvino import OpenVino
 from edge_se.core.artifacts import Artifact
 from edge_se.core.measured_by import measured_by as told_by
 from edge_se.graph.onnx_model import OnnxModel
-from edge_se.graph.targets.table import TARGETS
+from edge_se.graph.targets.table import TARGETS, is_simulated
 
 JUDGES: dict[str, Backend] = {"onnxruntime": OnnxRuntime(), "openvino": OpenVino("f32")}
 
@@ -34,9 +34,8 @@ def measured_by(model: File) -> dict[str, Any]:
     casts between two operators (findings/onnxruntime_fp16_on_cpu.sh).
     """
     judge, wanted = judge_of(model), _wanted(model)
-    target = TARGETS.get(model.target)
     return told_by(judge.name, package=judge.module, floats="f32",
-                   simulation=target is not None and target.simulated,
+                   simulation=is_simulated(model.target),
                    instead_of=None if judge.name == wanted else wanted)
 
 

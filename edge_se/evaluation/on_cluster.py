@@ -1,7 +1,7 @@
 """Logits computed in shards by a cluster, the same to the bit as on this machine alone.
 
 Shards are whole batches, so that every batch holds the images that it holds on one machine; float sums depend on the
-shape of a batch, and could depend on the number of threads. That they do not is checked for every file: of the first
+shape of a batch. That they depend on nothing else is checked for every file: of the first
 shard that a machine of the cluster answers, this machine answers the first batch, too.
 """
 
@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_se.backends.base import Backend, Device
+from edge_se.backends.base import Backend, whole_machine
 from edge_se.cluster.parts import Cluster, Part
 from edge_se.core import environment
 from edge_se.core.errors import UnavailableError
@@ -78,7 +78,7 @@ class _File:
     def opened(self) -> Iterator[Callable[[Images], Answer]]:
         """Answers shards of images."""
         machine = socket.gethostname()
-        with self.judge.open(self.model, Device(threads=environment.cpu_count())) as session:
+        with self.judge.open(self.model, whole_machine()) as session:
             yield lambda images: (machine, answers(session, self.model, images, lambda images: None))
 
 

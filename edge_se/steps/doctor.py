@@ -20,6 +20,8 @@ from edge_se.core import environment
 from edge_se.core.arguments import PathLike
 from edge_se.core.assets import asset, cache_dir
 from edge_se.core.cards import weights_of
+from edge_se.core.errors import EdgeSeError
+from edge_se.core.kept_logits import VARIABLE, bound, taken
 from edge_se.core.probes import TIMEOUT_S, Answer, ask
 from edge_se.core.progress import SILENT, Progress
 from edge_se.nets.zoo import BUNDLED
@@ -234,11 +236,14 @@ def _data(answers: Mapping[str, Answer]) -> Iterator[Check]:
 def _folders() -> Iterator[Check]:
     cache, here = cache_dir(), Path.cwd()
     size = sum(_bytes(Path(folder, name)) for folder, _, names in os.walk(cache) for name in names)
-    writable = os.access(_existing(cache), os.W_OK)
-    yield Check(check="cache",
-                found=f"{cache}, {amount(size / 2**20, 0)} MiB" + ("" if writable else ", cannot be written"),
-                status="ok" if writable else "optional",
-                fix=None if writable else "point $EDGE_SE_CACHE at a folder that can be written")
+    found, fix = f"{cache}, {amount(size / 2**20, 0)} MiB", None
+    try:
+        found += f"; of logits {amount(taken() / 2**20, 0)} of at most {amount(bound() / 2**20, 0)} MiB (${VARIABLE})"
+    except EdgeSeError as error:
+        found, fix = f"{found}; {error.where}: {error.what}", error.fix
+    if not os.access(_existing(cache), os.W_OK):
+        found, fix = f"{found}; cannot be written", "point $EDGE_SE_CACHE at a folder that can be written"
+    yield Check(check="cache", found=found, status="optional" if fix else "ok", fix=fix)
     free, writable = shutil.disk_usage(here).free, os.access(here, os.W_OK)
     problem = not writable or free < LEAST_BYTES
     fix = f"free {LEAST_BYTES / 2**20:.0f} MiB or go elsewhere" if writable else "go to a folder that can be written"

@@ -31,7 +31,7 @@ def named(target, precision="int8"):
 @installed
 @pytest.mark.parametrize(("target", "runtime", "simulation"), [
     ("cpu", "onnxruntime", False), ("cpu-avx2", "onnxruntime", False), ("arm", "onnxruntime", False),
-    ("openvino", "openvino", False), ("tensorrt", "onnxruntime", True), ("tensorrt-fp16", "openvino", True)])
+    ("openvino", "openvino", False), ("tensorrt", "openvino", True), ("tensorrt-fp16", "openvino", True)])
 def test_who_judges_which_target(target, runtime, simulation):
     told = measured_by(named(target))
     assert judge_of(named(target)).name == told["runtime"] == runtime
@@ -100,16 +100,28 @@ def test_what_one_runtime_computed_is_not_taken_for_the_others(files, random_ima
 
 
 @installed
-@pytest.mark.parametrize("sizes", [[1], [4], [7], [100, 30]])
-def test_several_images_at_once_have_the_answers_of_each_alone(files, random_images, sizes):
+@pytest.mark.parametrize("sizes", [[1], [4], [7], [4, 4, 1], [50, 50, 30]])
+@pytest.mark.parametrize("streams", [1, 3])
+def test_several_images_at_once_have_the_answers_of_each_alone(files, random_images, sizes, streams):
     pixels = next(random_images(sum(sizes)).batches(sum(sizes)))
     batches = np.split(pixels, np.cumsum(sizes)[:-1])
     for target in ("openvino", "tensorrt", "cpu"):
-        with OpenVino().open(files(target), Device()) as session:
+        with OpenVino().open(files(target), Device(threads=1, streams=streams)) as session:
             many = list(session.answers(batches))
             alone = np.concatenate([session.run(pixels[at:at + 1]) for at in range(len(pixels))])
         assert [len(logits) for logits in many] == sizes
         np.testing.assert_allclose(np.concatenate(many), alone, rtol=1e-5, atol=1e-5)
+
+
+@installed
+@pytest.mark.parametrize("target", ["openvino", "tensorrt"])
+def test_the_bits_of_openvino_do_not_depend_on_the_processors(files, random_images, monkeypatch, tmp_path, target):
+    images, found = random_images(50), set()
+    for processors in (1, 2, 4):
+        monkeypatch.setattr(environment, "cpu_count", lambda processors=processors: processors)
+        monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path / str(processors)))
+        found.add(logits_of(files(target), images).tobytes())
+    assert len(found) == 1
 
 
 @installed

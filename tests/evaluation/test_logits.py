@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from edge_se.backends.onnxruntime import OnnxRuntime
-from edge_se.core.errors import ModelError
+from edge_se.core import environment
+from edge_se.core.errors import EdgeSeError, ModelError
 from edge_se.data.preprocessing import CIFAR10, tensor
 from edge_se.evaluation import accuracy
 from edge_se.evaluation.accuracy import flips, logits_of, top1
@@ -158,7 +159,52 @@ def test_what_another_run_computed_is_taken(tiny_onnx, random_images, cache, ope
     assert not np.array_equal(logits_of(tiny_onnx, random_images(6, "train").first(5)), known[:5])  # its own images
 
 
-@pytest.mark.parametrize("size, batch", [((32, 32), 100), ((64, 64), 100), ((224, 224), 8), ((64, 128), 50),
+@pytest.mark.parametrize("size, batch", [((8, 8), 16), ((32, 32), 16), ((64, 64), 4), ((64, 128), 2), ((224, 224), 1),
                                          ((2048, 2048), 1)])
 def test_larger_images_come_in_smaller_batches(random_images, size, batch):
     assert accuracy.batch_of(random_images(1).seen_by(replace(CIFAR10, size=size))) == batch
+
+
+@pytest.mark.parametrize("count", [1, 16, 17, 75])
+def test_the_bits_do_not_depend_on_the_processors(tiny_onnx, random_images, cache, opened, monkeypatch, count):
+    images, found = random_images(count), []
+    for processors in (1, 2, 5):
+        monkeypatch.setattr(environment, "cpu_count", lambda processors=processors: processors)
+        monkeypatch.setenv("EDGE_SE_CACHE", str(cache / str(processors)))
+        found.append(logits_of(tiny_onnx, images).tobytes())
+    assert len(opened) == 3 and len(set(found)) == 1
+
+
+def test_predictions_are_those_of_each_image_alone(tiny_onnx, random_images, cache, monkeypatch):
+    images = random_images(200)
+    many = logits_of(tiny_onnx, images)
+    monkeypatch.setattr(accuracy, "BATCH", 1)
+    alone = logits_of(tiny_onnx, images)
+    assert flips(many, alone) <= 2 and len(list(cache.iterdir())) == 2
+    np.testing.assert_allclose(many, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_a_bound_that_is_no_number_is_told_before_anything_is_computed(tiny_onnx, random_images, cache, opened,
+                                                                      monkeypatch):
+    monkeypatch.setenv("EDGE_SE_CACHE_MIB", "much")
+    with pytest.raises(EdgeSeError, match="no whole number of MiB"):
+        logits_of(tiny_onnx, random_images(2))
+    assert not opened
+
+
+def test_without_a_cache_everything_is_computed_again(tiny_onnx, random_images, cache, opened, monkeypatch):
+    monkeypatch.setenv("EDGE_SE_CACHE_MIB", "0")
+    images = random_images(3)
+    np.testing.assert_array_equal(logits_of(tiny_onnx, images), logits_of(tiny_onnx, images))
+    assert len(opened) == 2 and not cache.exists()
+
+
+def test_reading_an_entry_keeps_it_from_going(tiny_onnx, tiny_plain_onnx, random_images, cache, opened, monkeypatch):
+    images = random_images(5)
+    for model in (tiny_onnx, tiny_plain_onnx):
+        logits_of(model, images)
+    first, second = sorted(cache.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    monkeypatch.setattr(accuracy, "bound", lambda: first.stat().st_size + second.stat().st_size)
+    logits_of(tiny_onnx, images)
+    logits_of(tiny_onnx, random_images(5, seed=1))
+    assert first.exists() and not second.exists() and len(opened) == 3

@@ -202,7 +202,15 @@ def test_cache_and_its_size(answers, monkeypatch, tmp_path):
     (tmp_path / "cache" / "logits").mkdir(parents=True)
     (tmp_path / "cache" / "logits" / "a.npy").write_bytes(bytes(3 << 20))
     monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path / "cache"))
-    assert checked("cache")["found"] == f"{tmp_path / 'cache'}, 3 MiB"
+    (tmp_path / "cache" / "other").write_bytes(bytes(1 << 20))
+    assert checked("cache")["found"] == (f"{tmp_path / 'cache'}, 4 MiB; of logits 3 of at most 2,048 MiB "
+                                         "($EDGE_SE_CACHE_MIB)")
+    monkeypatch.setenv("EDGE_SE_CACHE_MIB", "100")
+    assert checked("cache")["found"].endswith("3 of at most 100 MiB ($EDGE_SE_CACHE_MIB)")
+    monkeypatch.setenv("EDGE_SE_CACHE_MIB", "a lot")
+    assert "'a lot' is no whole number of MiB" in checked("cache")["found"]
+    assert checked("cache")["status"] == "optional" and "such as 2048" in checked("cache")["fix"]
+    monkeypatch.delenv("EDGE_SE_CACHE_MIB")
     monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path / "not" / "yet"))
     assert checked("cache")["status"] == "ok" and not (tmp_path / "not").exists()
     monkeypatch.setattr(step.os, "access", lambda path, mode: False)

@@ -43,3 +43,8 @@ def rules_of(name: str) -> list[Mapping[str, Any]]:
 def is_for(name: str, runtime: str) -> bool:
     """Whether `runtime` may run files for the target of this name, on some machine in some version."""
     return name == FLOAT or (name in TARGETS and TARGETS[name].is_for(runtime))
+
+
+def is_simulated(name: str) -> bool:
+    """Whether the runtime that computes the accuracy of the target's files here is not the one that serves them."""
+    return name in TARGETS and TARGETS[name].simulated

@@ -24,6 +24,7 @@ ELSEWHERE = (
 TARGET = Target(
     name="tensorrt", order=50, preference=50, runs_on="TensorRT 8.5 to 11", activations="int8-symmetric",
     quantized_bias=False, quantized_outputs=False, quantized_residuals=True, operators=WEIGHTED, simulated=True,
+    judged_in="openvino",
     reasons=(SYMMETRIC, RESIDUAL, TINY_EXCITATIONS),
     oldest={"tensorrt": "8.5"}, rules=(
         *OPSETS,
