@@ -19,8 +19,7 @@ def with_fidelity(artifacts: Sequence[Artifact], made: Sequence[Made], images: I
                   ) -> tuple[Artifact, ...]:
     """`artifacts` with the SQNR of each INT8 file, in its runtime and as it is written; a gap is told with its node.
 
-    `made` are their graphs, FP32 first. A file whose runtime is not here is judged in onnxruntime, where its figures
-    come from.
+    `made` are their graphs, FP32 first. A file whose runtime is not here is compared in onnxruntime.
     """
     told = []
     for artifact, item in zip(artifacts, made):
