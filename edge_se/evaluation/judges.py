@@ -34,8 +34,7 @@ def measured_by(model: File) -> dict[str, Any]:
     casts between two operators (findings/onnxruntime_fp16_on_cpu.sh).
     """
     judge, wanted = judge_of(model), _wanted(model)
-    return told_by(judge.name, package=judge.module, floats="f32",
-                   simulation=is_simulated(model.target),
+    return told_by(judge.name, package=judge.module, floats="f32", simulation=is_simulated(model.target),
                    instead_of=None if judge.name == wanted else wanted)
 
 

@@ -1,8 +1,8 @@
 """Logits computed in shards by a cluster, the same to the bit as on this machine alone.
 
 Shards are whole batches, so that every batch holds the images that it holds on one machine; float sums depend on the
-shape of a batch. That they depend on nothing else is checked for every file: of the first
-shard that a machine of the cluster answers, this machine answers the first batch, too.
+shape of a batch. That they depend on nothing else is checked for every file: of the first shard that a machine of the
+cluster answers, this machine answers the first batch, too.
 """
 
 from __future__ import annotations

@@ -100,13 +100,12 @@ def test_what_one_runtime_computed_is_not_taken_for_the_others(files, random_ima
 
 
 @installed
-@pytest.mark.parametrize("sizes", [[1], [4], [7], [4, 4, 1], [50, 50, 30]])
-@pytest.mark.parametrize("streams", [1, 3])
-def test_several_images_at_once_have_the_answers_of_each_alone(files, random_images, sizes, streams):
+@pytest.mark.parametrize("sizes", [[1], [7], [20, 20, 5]])
+def test_several_images_at_once_have_the_answers_of_each_alone(files, random_images, sizes):
     pixels = next(random_images(sum(sizes)).batches(sum(sizes)))
     batches = np.split(pixels, np.cumsum(sizes)[:-1])
     for target in ("openvino", "tensorrt", "cpu"):
-        with OpenVino().open(files(target), Device(threads=1, streams=streams)) as session:
+        with OpenVino().open(files(target), Device(threads=1, streams=3)) as session:
             many = list(session.answers(batches))
             alone = np.concatenate([session.run(pixels[at:at + 1]) for at in range(len(pixels))])
         assert [len(logits) for logits in many] == sizes
@@ -117,7 +116,7 @@ def test_several_images_at_once_have_the_answers_of_each_alone(files, random_ima
 @pytest.mark.parametrize("target", ["openvino", "tensorrt"])
 def test_the_bits_of_openvino_do_not_depend_on_the_processors(files, random_images, monkeypatch, tmp_path, target):
     images, found = random_images(50), set()
-    for processors in (1, 2, 4):
+    for processors in (1, 3):
         monkeypatch.setattr(environment, "cpu_count", lambda processors=processors: processors)
         monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path / str(processors)))
         found.add(logits_of(files(target), images).tobytes())
