@@ -76,7 +76,7 @@ class Side:
             command = ["-c", EVALUATE, str(self._build), part, FILES[part], str(self._images)]
         started, worked = time.perf_counter(), _processor_seconds()
         told = self._run(command)
-        row = {"seconds": time.perf_counter() - started, "cpu_s": _processor_seconds() - worked}
+        row: dict[str, Any] = {"seconds": time.perf_counter() - started, "cpu_s": _processor_seconds() - worked}
         if part in FILES:
             row |= told
         if part == "gate":
