@@ -50,9 +50,11 @@ def gate(model: BuildName = None,
          min_top1: Annotated[Optional[float], typer.Option(
              help="Also judge INT8's own top-1: at least so many percent.")] = None,
          baseline: Annotated[Optional[Path], typer.Option(
-             help="Also judge against the INT8 of an earlier build.")] = None,
+             help="Also judge against the INT8 of an earlier build, of the same board: a file, or a folder of "
+                  "them.")] = None,
          update_baseline: Annotated[bool, typer.Option(
-             "--update-baseline", help="Write --baseline (default bench/baselines/MODEL.json) instead.")] = False,
+             "--update-baseline", help="Write --baseline (default bench/baselines/MODEL.json, of a device "
+                                       "MODEL.DEVICE.json) instead.")] = False,
          junit: Annotated[Optional[Path], typer.Option(help="Also write JUnit XML.")] = None,
          summary: Annotated[Optional[Path], typer.Option(
              help="Also append Markdown: give $GITHUB_STEP_SUMMARY.")] = None,

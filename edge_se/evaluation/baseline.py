@@ -1,8 +1,13 @@
-"""A baseline: which test images each INT8 file got right, as JSON to commit; a later build is paired with it."""
+"""A baseline: which test images each INT8 file got right, as JSON to commit; a later build is paired with it.
+
+It is of one board, or of this machine and its like, and is compared with no other: runtimes and their kernels differ.
+"""
 
 from __future__ import annotations
 
 import base64
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +25,35 @@ FIX = "write one with `edge-se gate --update-baseline`"
 Rights = dict[str, NDArray[np.bool_]]
 
 
+def board_of(device: Mapping[str, Any] | None) -> str | None:
+    """The board that a device tells it is, with its GPU where the name does not say it; None for this machine."""
+    if device is None:
+        return None
+    name, gpu = str(device["name"]), (device.get("gpu") or {}).get("name")
+    return f"{name}, {gpu}" if gpu and gpu not in name else name
+
+
+def file_of(path: Path | None, model: str, board: str | None) -> Path:
+    """`path`, or where that is a folder (None: FOLDER) the file of this model and board in it."""
+    if path is not None and not path.is_dir():
+        return path
+    of_board = "." + re.sub(r"[^a-z0-9]+", "-", board.lower()).strip("-") if board else ""
+    return (path or FOLDER) / f"{model}{of_board}.json"
+
+
 def write_baseline(path: Path, *, model: str, dataset: str, dataset_sha256: str, rights: Rights,
-                   files: dict[str, dict[str, Any]]) -> None:
+                   files: dict[str, dict[str, Any]], board: str | None = None) -> None:
     """`rights`: target -> (N,) whether INT8 was right; `files`: target -> what identifies the file."""
     targets = [{"target": target, **files[target], "top1": 100 * float(right.mean()),
                 "right": packed(right)} for target, right in rights.items()]
-    write_json(path, {"schema": SCHEMA, "model": model, "dataset": dataset, "dataset_sha256": dataset_sha256,
-                      "n": len(next(iter(rights.values()))), "targets": targets})
+    write_json(path, {"schema": SCHEMA, "model": model, "board": board, "dataset": dataset,
+                      "dataset_sha256": dataset_sha256, "n": len(next(iter(rights.values()))), "targets": targets})
 
 
-def read_baseline(path: Path, *, model: str, dataset_sha256: str) -> Rights:
+def read_baseline(path: Path, *, model: str, dataset_sha256: str, board: str | None = None) -> Rights:
     """Per target (N,) whether the baseline's INT8 was right.
 
-    Raises EdgeSeError for another model, other images and a broken file.
+    Raises EdgeSeError for another model, other images, another board and a broken file.
     """
     document = read_json(path, EdgeSeError, fix=FIX)
     if document.get("schema") != SCHEMA:
@@ -41,6 +62,10 @@ def read_baseline(path: Path, *, model: str, dataset_sha256: str) -> Rights:
         if document.get(name) != wanted:
             raise EdgeSeError(f"its {name} is {document.get(name)!r}, not {wanted!r}", where=path,
                               fix="compare with a baseline of the same model and images, or --update-baseline")
+    if document.get("board") != board:
+        told, this = (name or "no device" for name in (document.get("board"), board))
+        raise EdgeSeError(f"is a baseline of {told}, and this is {this}", where=path,
+                          fix="give the one of this board, or write it with --update-baseline")
     try:
         return {str(row["target"]): unpacked(row["right"], document["n"]) for row in document["targets"]}
     except (KeyError, TypeError, ValueError) as error:

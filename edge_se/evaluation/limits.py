@@ -66,6 +66,17 @@ def latency_verdicts(fp32: Artifact, candidates: list[Artifact], limit: float, a
     return rows
 
 
+def require_measured_there(bench: Path, device: str) -> None:
+    """Raises EdgeSeError where the document `bench` was measured on another device than the one of this name."""
+    _document(bench)
+    told = read_json(bench, EdgeSeError).get("environment")
+    found = told.get("device") if isinstance(told, dict) else None
+    name = found.get("name") if isinstance(found, dict) else None
+    if name != device:
+        raise EdgeSeError(f"was measured on {name or 'no device that it names'}, and files are judged on {device}",
+                          where=bench, fix="bench with the same --device")
+
+
 def share_verdicts(candidates: list[Artifact], limit: float, bench: Path) -> list[dict[str, Any]]:
     """One row per INT8 file that an engine was built from: does that run at least `limit` percent of its INT8 in INT8?
 

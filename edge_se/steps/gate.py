@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edge_se.backends.machines.choice import way_to
+from edge_se.backends.machines.choice import HERE, Place
 from edge_se.cluster.parts import Cluster
 from edge_se.core.arguments import PathLike, path_of, text_of
 from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, read_build
@@ -18,18 +18,24 @@ from edge_se.data.images import Images
 from edge_se.evaluation import baseline as baselines
 from edge_se.evaluation.detective import likely_cause
 from edge_se.evaluation.gate import SEVERITY
-from edge_se.evaluation.limits import floor_verdicts, latency_verdicts, share_verdicts, size_verdicts, worst
+from edge_se.evaluation.limits import (
+    floor_verdicts,
+    latency_verdicts,
+    require_measured_there,
+    share_verdicts,
+    size_verdicts,
+    worst,
+)
 from edge_se.evaluation.looks import Outcome, Rule, outcomes
 from edge_se.evaluation.on_cluster import compute_on
 from edge_se.evaluation.sequential import LOOKS, looks
 from edge_se.evaluation.settings import NOTHING, Settings, given, read_settings
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.steps.export_images import described_images
-from edge_se.steps.gate_device import Place, judging
+from edge_se.steps.gate_device import judging
 from edge_se.steps.judged import judged_images
 
 SCHEMA = "edge-se/gate/1"
-HERE = Place()
 
 
 def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset: str | None = None,
@@ -41,7 +47,8 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
     """The document of `gate --json`: the worst INT8 file's verdict on top, all of them under `targets`.
 
     `max_drop`, `preset`, `alpha` and `wanted` win over the file `config`. Latency, size and baseline have verdicts of
-    their own. `overall` is the worst of all and decides the exit code. `baseline` is compared with, or written.
+    their own. `overall` is the worst of all and decides the exit code. `baseline` is compared with, or written;
+    where it is a folder, the file of the model and the board in it.
     `data` is CIFAR-10 or labelled images of the user, judged on their test split or on `split`. `labels` is a file of
     the names of the outputs, for a build that has none. With `skip_broken` broken images are left out and counted.
     On the device of `place` files are judged by its runtimes, against FP32 there; `on_device` of each file compares
@@ -51,26 +58,30 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
     model, config, bench = text_of(model), path_of(config), path_of(bench)
     baseline, data = path_of(baseline), path_of(data)
     settings, source = read_settings(config, given(max_drop=max_drop, preset=preset, alpha=alpha).over(wanted))
-    _require_whole(settings, bench, baseline, update_baseline, place)
-    if cluster is not None and way_to(place.device, place.host) is not None:
+    _require_whole(settings, bench, baseline, update_baseline)
+    if cluster is not None and not place.here:
         raise EdgeSeError("a device judges its files itself", where="--cluster", fix="leave --cluster or --device out")
     build = read_build(locate_build(model))
-    if update_baseline:
-        require_file(baseline or baselines.FOLDER / f"{build.model}.json", document("gate-baseline"), "--baseline")
     fp32, candidates = _files(build)
     beside = _limits(fp32, candidates, settings, bench)
     dataset = require_dataset(data, names=names_in(str(labels)) if labels else (), split=split, skip_broken=skip_broken)
     with judging(place, build, candidates, progress) as (groups, device):  # before images are read, which may take long
+        board = baselines.board_of(device)
+        file = baselines.file_of(baseline, build.model, board) if baseline or update_baseline else None
+        if update_baseline:
+            require_file(file, document("gate-baseline"), "--baseline")
+        if bench is not None and device is not None:
+            require_measured_there(bench, device["name"])
         build, test = judged_images(build, dataset, "the gate judges")
-        old = baselines.read_baseline(baseline, model=build.model, dataset_sha256=test.sha256) if (
-            baseline and not update_baseline) else None
+        old = baselines.read_baseline(file, model=build.model, dataset_sha256=test.sha256, board=board) if (
+            file and not update_baseline) else None
         plan = looks(len(test), settings.level, LOOKS if settings.sequential else 1)
         results = [outcome for group in groups for outcome in outcomes(
             build, fp32, group.files, test, plan, Rule.of(settings), progress, compute_on(cluster), group.there,
             group.fp16)]
     top = max(results, key=lambda outcome: (SEVERITY[outcome.judgement.verdict], outcome.judgement.ci_pp[1]))
     if old is not None:
-        beside["baseline"] = _against(old, results, baseline)
+        beside["baseline"] = _against(old, results, file)
     if settings.min_top1 is not None:
         rights = {outcome.artifact.file: outcome.right for outcome in results}
         beside["floor"] = floor_verdicts(rights, candidates, settings.min_top1, settings.level)
@@ -78,8 +89,8 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
     if cause:
         progress.note(cause)
     overall = worst([top.judgement.verdict, *(row["verdict"] for rows in beside.values() for row in rows)])
-    if update_baseline:
-        _write_baseline(baseline, build, test, results, progress)
+    if update_baseline and file:
+        _write_baseline(file, board, build, test, results, progress)
     return {"schema": SCHEMA, "model": build.model, "dataset": test.name, "fp32_top1": top.fp32_top1,
             "alpha": settings.level, "confidence": 1 - 2 * settings.level, "interval": "Tango score",
             "preset": settings.preset, "config": source, "design": "sequential" if len(plan) > 1 else "fixed",
@@ -88,12 +99,8 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
             **({"likely_cause": cause} if cause else {}), **({"device": device} if device else {}), **beside}
 
 
-def _require_whole(settings: Settings, bench: Path | None, baseline: Path | None, update: bool,
-                   place: Place) -> None:
+def _require_whole(settings: Settings, bench: Path | None, baseline: Path | None, update: bool) -> None:
     """Refuses options that exclude each other, before any image is evaluated."""
-    if update and baseline is None and way_to(place.device, place.host) is not None:
-        raise EdgeSeError("a device's answers would replace those of this machine", where="--update-baseline",
-                          fix="name the device's own with --baseline FILE")
     if settings.sequential and (baseline or update):
         raise EdgeSeError("a baseline holds all images, and a sequential gate stops before", where="--sequential",
                           fix="leave one of them out")
@@ -147,15 +154,14 @@ def _against(old: baselines.Rights, results: list[Outcome], path: Path | None) -
     return rows
 
 
-def _write_baseline(path: Path | None, build: Build, test: Images, results: list[Outcome],
+def _write_baseline(path: Path, board: str | None, build: Build, test: Images, results: list[Outcome],
                     progress: Progress) -> None:
     """Writes the baseline, unless accuracy failed: a build that fails against FP32 is no baseline."""
     if any(outcome.judgement.verdict == "fail" for outcome in results):
         progress.note("the baseline was not written: the gate failed")
         return
-    path = path or baselines.FOLDER / f"{build.model}.json"
     baselines.write_baseline(
-        path, model=build.model, dataset=test.name, dataset_sha256=test.sha256,
+        path, model=build.model, board=board, dataset=test.name, dataset_sha256=test.sha256,
         rights={outcome.artifact.target: outcome.right for outcome in results},
         files={outcome.artifact.target: {"file": outcome.artifact.file, "sha256": outcome.artifact.sha256,
                                          "bytes": outcome.artifact.bytes, "measured_by": outcome.measured_by}

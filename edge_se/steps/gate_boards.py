@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import Field
 
+from edge_se.backends.machines.choice import Place
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.progress import SILENT, Progress
 from edge_se.core.toml_files import Table, read_toml
 from edge_se.evaluation.gate import SEVERITY
 from edge_se.evaluation.limits import worst
-from edge_se.steps.gate_device import Place
 
 FILE = ".toml"
 

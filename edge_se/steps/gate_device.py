@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge_se.backends.base import Backend, Device
-from edge_se.backends.machines.choice import machine_of
+from edge_se.backends.machines.choice import Place, machine_of
 from edge_se.backends.table import first_that_runs
 from edge_se.core.artifacts import Artifact, Build, check_file
 from edge_se.core.errors import ArtifactError
@@ -16,21 +16,6 @@ from edge_se.core.progress import Progress
 from edge_se.evaluation.on_device import OnDevice
 from edge_se.graph.fp16 import to_fp16
 from edge_se.graph.onnx_model import OnnxModel
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """A device as a user names it: `--device`, `--host` and `--python`. `cpu` is this machine, without an agent."""
-
-    device: str = "cpu"
-    host: str | None = None
-    python: str | None = None
-    name: str | None = None
-
-    @property
-    def shown(self) -> str:
-        """Its name, else where it is."""
-        return self.name or " ".join(part for part in (self.device, self.host) if part)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from edge_se.core.artifacts import Artifact
 from edge_se.core.assets import asset
 from edge_se.core.errors import EdgeSeError
-from edge_se.evaluation.baseline import judge_against, read_baseline, write_baseline
+from edge_se.evaluation.baseline import board_of, file_of, judge_against, read_baseline, write_baseline
 from edge_se.evaluation.limits import latency_verdicts, size_verdicts, worst
 
 FP32 = Artifact(precision="fp32", target="any", file="fp32.onnx", sha256="a" * 64, parent_sha256=None, bytes=1000,
@@ -160,6 +161,7 @@ def test_the_baseline_takes_the_place_of_fp32(rights):
 @pytest.mark.parametrize(("change", "says"), [
     ({"schema": "other"}, "schema 'other'"), ({"model": "n"}, "its model is 'n'"),
     ({"dataset_sha256": "t"}, "its dataset_sha256"), ({"targets": [{}]}, "incomplete"), ({"targets": 3}, "incomplete"),
+    ({"board": "an Orin"}, "is a baseline of an Orin, and this is no device"),
     ({"n": 4000}, "do not hold 4000 images"), ({"n": "x"}, "incomplete"),
     ({"targets": [{"target": "cpu", "right": "###"}]}, "incomplete")])
 def test_a_foreign_or_broken_baseline_is_refused(tmp_path, rights, change, says):
@@ -167,6 +169,24 @@ def test_a_foreign_or_broken_baseline_is_refused(tmp_path, rights, change, says)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(EdgeSeError, match=says):
         read_baseline(path, model="m", dataset_sha256="s")
+
+
+@pytest.mark.parametrize(("device", "board", "name"), [
+    (None, None, "m.json"),
+    ({"name": "NVIDIA Jetson Orin Nano", "gpu": {"name": "Orin"}}, "NVIDIA Jetson Orin Nano",
+     "m.nvidia-jetson-orin-nano.json"),
+    ({"name": "AMD EPYC", "gpu": {"name": "NVIDIA L4"}}, "AMD EPYC, NVIDIA L4", "m.amd-epyc-nvidia-l4.json"),
+    ({"name": "Raspberry Pi 5", "gpu": None}, "Raspberry Pi 5", "m.raspberry-pi-5.json")])
+def test_each_board_has_a_baseline_of_its_own(tmp_path, rights, device, board, name):
+    assert board_of(device) == board
+    path = file_of(tmp_path, "m", board_of(device))
+    assert path == tmp_path / name and file_of(None, "m", board) == Path("bench/baselines") / name
+    assert file_of(tmp_path / "x.json", "m", board) == tmp_path / "x.json"
+    write_baseline(path, model="m", dataset="d", dataset_sha256="s", rights=rights, board=board,
+                   files={target: {} for target in rights})
+    assert read_baseline(path, model="m", dataset_sha256="s", board=board).keys() == rights.keys()
+    with pytest.raises(EdgeSeError, match=f"is a baseline of {board or 'no device'}, and this is another"):
+        read_baseline(path, model="m", dataset_sha256="s", board="another")
 
 
 @pytest.mark.parametrize("model", ["resnet18", "se_resnet18"])

@@ -7,11 +7,11 @@ from xml.etree import ElementTree
 import pytest
 from jsonschema import Draft202012Validator
 
+from edge_se.backends.machines.choice import Place
 from edge_se.cli import main
 from edge_se.core.errors import EdgeSeError, UnavailableError
 from edge_se.steps import gate as step
 from edge_se.steps.gate_boards import gate_boards, places_of
-from edge_se.steps.gate_device import Place
 
 PLACES = [Place(device="ssh://a"), Place(device="jetson", host="orin"), Place(device="cuda", name="desk")]
 

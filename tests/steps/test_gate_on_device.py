@@ -7,12 +7,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from edge_se.backends.machines import link
+from edge_se.backends.machines.choice import Place
 from edge_se.cli import main
 from edge_se.core.errors import EdgeSeError
 from edge_se.evaluation.settings import Settings
 from edge_se.steps import gate as step
 from edge_se.steps.gate import gate
-from edge_se.steps.gate_device import Place
 
 N = 700
 LOOPBACK = Place(device="loopback")
@@ -95,12 +95,27 @@ def test_places_that_are_none(built, known, place, told):
 
 
 def test_a_devices_baseline_has_a_name_of_its_own(built, known, tmp_path):
-    with pytest.raises(EdgeSeError, match=r"--update-baseline: a device's answers .* --baseline FILE"):
-        gate(built, place=LOOPBACK, update_baseline=True)
-    gate(built, max_drop=5, place=LOOPBACK, update_baseline=True, baseline=tmp_path / "orin.json")
-    again = gate(built, max_drop=5, place=LOOPBACK, baseline=tmp_path / "orin.json")
-    assert [row["verdict"] for row in again["baseline"]] == ["pass"]
-    assert json.loads((tmp_path / "orin.json").read_text())["targets"][0]["measured_by"]["device"]
+    (tmp_path / "baselines").mkdir()
+    gate(built, max_drop=5, place=LOOPBACK, update_baseline=True, baseline=tmp_path / "baselines")
+    path, = (tmp_path / "baselines").iterdir()
+    document = json.loads(path.read_text())
+    assert document["targets"][0]["measured_by"]["device"] and document["board"]
+    assert path.name.startswith(f"{document['model']}.") and path.name != f"{document['model']}.json"
+    again = gate(built, max_drop=5, place=LOOPBACK, baseline=tmp_path / "baselines")
+    assert [(row["verdict"], row["baseline"]) for row in again["baseline"]] == [("pass", str(path))]
+    with pytest.raises(EdgeSeError, match=r"is a baseline of .+, and this is no device; give the one of this board"):
+        gate(built, max_drop=5, baseline=path)
+    path.write_text(json.dumps(document | {"board": "another"}))
+    with pytest.raises(EdgeSeError, match="is a baseline of another, and this is"):
+        gate(built, max_drop=5, place=LOOPBACK, baseline=path)
+
+
+def test_a_bench_of_another_device_is_refused(built, known, tmp_path):
+    bench = tmp_path / "bench.json"
+    bench.write_text(json.dumps({"schema": "edge-se/bench/1", "measurements": [],
+                                 "environment": {"device": {"name": "another board"}}}))
+    with pytest.raises(EdgeSeError, match="was measured on another board, and files are judged on "):
+        gate(built, wanted=Settings(max_latency_ratio=0.9), bench=bench, place=LOOPBACK)
 
 
 def test_a_plan_needs_no_device(capsys):

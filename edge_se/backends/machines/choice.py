@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +77,33 @@ def machine_of(device: str, *, host: str | None = None, python: str | None = Non
             raise UnavailableError("; ".join(["no CUDA device", *reasons]), where="--device cuda",
                                    fix="use --device cpu, or ssh://USER@HOST of a machine that has a GPU")
         yield machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A machine as a user names it: `--device`, `--host`, `--python`. `cpu` is this machine, without an agent."""
+
+    device: str = "cpu"
+    host: str | None = None
+    python: str | None = None
+    name: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """Its name, else where it is."""
+        return self.name or " ".join(part for part in (self.device, self.host) if part)
+
+    @property
+    def here(self) -> bool:
+        """Whether this process measures."""
+        return self.device == "cpu"
+
+    def open(self, progress: Progress) -> AbstractContextManager[Machine]:
+        """The machine, ready to measure on one thread."""
+        return machine_of(self.device, host=self.host, python=self.python, progress=progress)
+
+
+HERE = Place()
 
 
 def way_to(device: str, host: str | None = None, web: Web | None = None,

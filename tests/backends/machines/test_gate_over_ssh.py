@@ -3,10 +3,10 @@
 import pytest
 
 from edge_se.backends.machines import link
+from edge_se.backends.machines.choice import Place
 from edge_se.core.errors import EdgeSeError
 from edge_se.steps import gate as step
 from edge_se.steps.gate import gate
-from edge_se.steps.gate_device import Place
 
 N = 400
 SAME = ("verdict", "n", "broken", "fixed", "drop_pp", "ci_pp", "top1")
