@@ -8,6 +8,9 @@ from __future__ import annotations
 from edge_se.core.errors import UnavailableError
 from edge_se.device.agent import AgentError, TensorRt, load_tensorrt
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.measure.builder_log import layers_in
+from edge_se.measure.layers import engine_of
+from edge_se.measure.promise import Promise, promise_of
 
 PACKAGE = "tensorrt_rtx"
 # Ampere, as Orin is (8.7, which the builder does not offer): what it parses and fuses there, Orin's TensorRT does too.
@@ -32,12 +35,21 @@ def compile_check(model: OnnxModel, batch: int = 1) -> str | None:
 
     Raises UnavailableError where TensorRT for RTX is not installed.
     """
+    return compiled(model, batch)[0]
+
+
+def compiled(model: OnnxModel, batch: int = 1, capability: str = CAPABILITY) -> tuple[str | None, Promise | None]:
+    """The builder's words where it refuses the file, and whether the engine runs in INT8 what the file asks for.
+
+    The latter is None where the builder tells no layers. Raises UnavailableError as `compile_check` does.
+    """
     builder = _loaded("--compile")
     try:
-        builder.build(model.content, precision=model.precision, batch=batch, capability=CAPABILITY)
+        builder.build(model.content, precision=model.precision, batch=batch, capability=capability)
     except AgentError as error:
-        return error.what
-    return None
+        return error.what, None
+    layers = layers_in("\n".join(builder.layers))
+    return None, promise_of(model.proto, engine_of(layers, None)) if layers else None
 
 
 def _loaded(where: str) -> TensorRt:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from edge_se.steps import completion
 
 SHOWN = 16  # digits of a hash
 NOTHING = "–"
+FEW = 2  # broken promises that are named
 CANNOT = 2  # as for any other thing that the user can fix
 
 
@@ -31,11 +32,24 @@ def verify(folder: Annotated[str, typer.Argument(autocompletion=completion.build
     digits = None if wide else SHOWN
     rows = [[item["file"], item["sha256"][:digits], f"{item['bytes']:,}"] for item in document["files"]]
     if compiled:
-        rows = [[*row, "builds" if item.get("compiles") else NOTHING] for row, item in zip(rows, document["files"])]
+        rows = [[*row, _built(item)] for row, item in zip(rows, document["files"])]
     print_table(["file", "sha256", "bytes", *(["TensorRT"] if compiled else [])], rows, left=2)
     count = len(rows)
     print_line(f"\n{'the one file matches' if count == 1 else f'all {count} files match'} the manifest of "
                f"{document['out']}")
+
+
+def _built(item: dict[str, Any]) -> str:
+    """What TensorRT for RTX made of a file; layers that run in another type than an INT8 file asks for are named."""
+    if not item.get("compiles"):
+        return NOTHING
+    if item.get("int8_mac_share_engine") is None:
+        return "builds"
+    broken = item["broken_promises"]
+    named = ", ".join(f"{one['node']} ({one['asked']} asked, {one['runs'] or 'type not told'})" for one in broken[:FEW])
+    others = f" and {len(broken) - FEW} more" if broken[FEW:] else ""
+    return (f"builds, {100 * item['int8_mac_share_engine']:.4g} % of its INT8 MACs in INT8"
+            f"{f'; not {named}{others}' if broken else ''}")
 
 
 def doctor(data: Data = None, wide: Annotated[bool, typer.Option("--wide", help="Each check in one line.")] = False,

@@ -103,18 +103,18 @@ def read_engine(layers: Path | None, profile: Path) -> Engine:
 
 def engine_of(layers: object, profile: object, *, where_layers: str = "layers",
               where_profile: str = "profile") -> Engine:
-    """The same from JSON text or parsed JSON; `where_...` name the sources in errors.
+    """The same from JSON text or parsed JSON; `where_...` name the sources in errors. Without a profile no times.
 
     Names repeat from TensorRT 11 on: the n-th layer of a name gets the n-th time of that name.
     """
-    times, runs = _profile(_parsed(profile, where_profile), where_profile)
+    times, runs = ([], None) if profile is None else _profile(_parsed(profile, where_profile), where_profile)
     listed = [] if layers is None else _layers(_parsed(layers, where_layers), where_layers)
     waiting = defaultdict[str, list[float]](list)
     for name, milliseconds in reversed(times):
         waiting[name].append(milliseconds)
     timed = [replace(layer, milliseconds=waiting[layer.name].pop()) if waiting[layer.name] else layer
              for layer in listed]
-    if listed and all(layer.milliseconds is None for layer in timed):
+    if listed and times and all(layer.milliseconds is None for layer in timed):
         raise EdgeSeError(f"has none of the layers of {where_layers}", where=where_profile,
                           fix="give both files of one engine")
     unlisted = []

@@ -17,7 +17,9 @@ from edge_se.graph.counting import macs_by_node
 from edge_se.graph.targets.base import WEIGHTED
 from edge_se.graph.view import GraphView
 from edge_se.measure.causes import precision_of
-from edge_se.measure.layers import Engine
+from edge_se.measure.layers import Engine, nodes_in
+
+GENERATED = "kgen"  # LayerType of what TensorRT's compiler writes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +50,7 @@ class Promise:
 
 def promise_of(model: onnx.ModelProto, engine: Engine) -> Promise:
     """What the layers of `engine` tell of the convolutions and matrix products of the file that it was built from."""
-    runs: dict[str, str | None] = {}
-    for layer in engine.layers:
-        precision = precision_of(layer)
-        for node in layer.nodes:
-            runs[node] = runs.get(node) or precision
+    runs = _types(engine)
     macs, asked, broken, kept, total = macs_by_node(model), _asked(model), list[Broken](), 0, 0
     for node in model.graph.node:
         wanted = asked.get(node.output[0])
@@ -65,6 +63,22 @@ def promise_of(model: onnx.ModelProto, engine: Engine) -> Promise:
         else:
             broken.append(Broken(node=node.name, asked=wanted, runs=runs.get(node.name), macs=own))
     return Promise(share=kept / total if total else None, broken=tuple(broken))
+
+
+def _types(engine: Engine) -> dict[str, str | None]:
+    """The type in which each node runs; None where no layer of it tells.
+
+    The layer that bears the node's name computes it. Others mention it, too: what prepares its input, and what adds to
+    its output. A generated kernel may quantize within, so the types of its inputs tell nothing.
+    """
+    named, mentioned = dict[str, str | None](), dict[str, str | None]()
+    for layer in engine.layers:
+        precision = None if layer.type == GENERATED else precision_of(layer)
+        for node in layer.nodes:
+            bears = layer.name.startswith(f"{node}_myl") or node in nodes_in(layer.name)
+            types = named if bears else mentioned
+            types[node] = types.get(node) or precision
+    return mentioned | named
 
 
 def _asked(model: onnx.ModelProto) -> Mapping[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from edge_se.backends.tensorrt import compile_check
+from edge_se.backends.tensorrt import compiled as build_engine
 from edge_se.core.arguments import PathLike, text_of
 from edge_se.core.artifacts import MANIFEST, check_file, locate_build, read_build
 from edge_se.core.errors import ArtifactError
@@ -21,7 +21,8 @@ SCHEMA = "edge-se/verify/1"
 def verify(folder: PathLike, *, compiled: bool = False) -> dict[str, Any]:
     """Every file with its hash; ArtifactError at the first that does not hold.
 
-    With `compiled`, engines are built of what is for TensorRT, for a GPU that need not be here.
+    With `compiled`, engines are built of what is for TensorRT, for a GPU that need not be here, and held against what
+    INT8 files ask for.
     """
     build = read_build(locate_build(text_of(folder)))
     repeated = [name for name, count in Counter(item.file for item in build.artifacts).items() if count > 1]
@@ -48,10 +49,12 @@ def verify(folder: PathLike, *, compiled: bool = False) -> dict[str, Any]:
             raise ArtifactError("its metadata names another source than the manifest", where=path, fix="export again")
         checked.append({"file": artifact.file, "sha256": artifact.sha256, "bytes": artifact.bytes})
         if compiled and is_for(artifact.target, "tensorrt"):
-            refusal = compile_check(model)
+            refusal, promise = build_engine(model)
             if refusal is not None:
                 raise ArtifactError(f"TensorRT builds no engine of it: {refusal}", where=path, fix="export again")
             checked[-1]["compiles"] = True
+            if promise is not None and artifact.precision == "int8":
+                checked[-1] |= promise.document()
     table = (build.calibration or {}).get("table_sha256")
     if table is not None and sha256_of(build.folder / TABLE) != table:
         raise ArtifactError("SHA-256 differs from the manifest's: altered", where=build.folder / TABLE,

@@ -8,12 +8,15 @@ import onnx
 import onnxruntime
 import pytest
 
-from edge_se.backends.tensorrt import compile_check
+from edge_se.backends.tensorrt import compile_check, compiled
 from edge_se.core.assets import asset
 from edge_se.data import calibration
 from edge_se.device.agent import AgentError, load_tensorrt
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source import load_source
+from edge_se.measure.builder_log import layers_in
+from edge_se.measure.layers import engine_of
+from edge_se.measure.promise import promise_of
 from edge_se.nets.zoo import MODELS
 from edge_se.quantization.placement import PLACEMENTS, place
 from edge_se.quantization.ranges import collect
@@ -48,6 +51,30 @@ def test_int8_for_tensorrt_parses_and_builds(source, statistics, target, placeme
     quantized = quantize(model, statistics.ranges("mse", rules.activations), rules,
                          place(model.proto, rules, placement))
     assert compile_check(quantized) is None
+
+
+@pytest.fixture(scope="module")
+def int8(tiny_onnx, random_images):
+    rules = TARGETS["tensorrt-fp16"]
+    ranges = collect(tiny_onnx, random_images(16)).ranges("minmax", rules.activations)
+    return quantize(tiny_onnx, ranges, rules, place(tiny_onnx.proto, rules, "se-float"))
+
+
+@pytest.mark.parametrize(("capability", "kept"), [("SM86", True), ("SM75", False)])
+def test_the_engine_keeps_what_the_file_asks_for_on_ampere_and_breaks_it_on_turing(int8, capability, kept) -> None:
+    """For compute capability 7.5 the builder computes INT8 convolutions in the type of the floats, without a word."""
+    refusal, promise = compiled(int8, capability=capability)
+    assert refusal is None
+    assert promise.share == 1.0 if kept else promise.share < 0.001  # the last layer is no convolution
+    assert {(item.asked, item.runs) for item in promise.broken} == (set() if kept else {("int8", "fp16")})
+
+
+def test_layers_of_a_float_engine_break_the_promise_of_the_int8_file(int8, tiny_onnx, tensorrt) -> None:
+    tensorrt.build(tiny_onnx.content, precision="fp32", batch=1, capability="SM86")
+    layers = layers_in("\n".join(tensorrt.layers))
+    assert len(layers) > 8 and all(layer["Inputs"] or layer["LayerType"] == "kgen" for layer in layers)
+    promise = promise_of(int8.proto, engine_of(layers, None))
+    assert promise.share == 0.0 and {item.runs for item in promise.broken} == {"fp32"}
 
 
 @pytest.mark.parametrize("batch", [1, 32])

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 
 from edge_se.core.errors import EdgeSeError
 from edge_se.evaluation.limits import share_verdicts
+from edge_se.measure.builder_log import layers_in
 from edge_se.measure.layers import engine_of
 from edge_se.measure.promise import Broken, promise_of
 from edge_se.steps.bench_rows import add_promises
@@ -71,6 +72,39 @@ def test_one_of_three_is_a_third_of_the_macs(graph_of):
 def test_a_node_that_no_layer_names_is_not_taken_for_int8(graph_of):
     kept = promise_of(file_of(graph_of, "ab"), engine(layer("a", "Int8")))
     assert kept.share == 0.5 and [(item.node, item.runs) for item in kept.broken] == [("b", None)]
+
+
+def test_what_prepares_the_input_of_a_node_is_not_its_type(graph_of):
+    """TensorRT for RTX's layer that pads a convolution's input names the convolution, too, and comes first."""
+    padding = layer("__myl_RounCastConc_myl0_0", "Float") | {"LayerType": "kgen", "Metadata": "[ONNX Layer: a]"}
+    own = layer("a_myl0_1", "Int8") | {"LayerType": "correlation", "Metadata": "[ONNX Layer: a]\x1f[ONNX Layer: q]"}
+    after = layer("ab_myl0_2", "Float") | {"LayerType": "kgen", "Metadata": "[ONNX Layer: a]"}
+    for layers in ((padding, own), (own, after), (padding, own, after)):
+        assert promise_of(file_of(graph_of, "a"), engine(*layers)).share == 1.0
+    assert promise_of(file_of(graph_of, "a"), engine(padding, after)).broken[0].runs is None
+
+
+LINE = ("Name: a_myl0_1, LayerType: correlation, Inputs: [ { Name: x, Dimensions: [1,4,8,8], Strides: [1,1,1,1], "
+        "StrideOrder: [3,0,2,1], Datatype: {}, Format: (NHWC) Channel major format }, { Name: y, Dimensions: [], "
+        "Strides: [], StrideOrder: [], Datatype: Int8, Format: Row }], Constants: [ { Name: w, Dimensions: [3,4], "
+        "Strides: [1,1], StrideOrder: [0,1], Datatype: Int8, Format: z }], Outputs: [ { Name: o, Dimensions: [1,3], "
+        "Strides: [3,1], StrideOrder: [1,0], Datatype: Float, Format: Row }], TacticName: t, StreamId: 0, Metadata: "
+        "[ONNX Layer: a]")
+
+
+@pytest.mark.parametrize(("datatype", "share"), [("Int8", 1.0), ("Float", 0.0), ("Half", 0.0)])
+def test_a_builder_tells_its_layers_in_its_log(graph_of, datatype, share):
+    line = LINE.replace("Datatype: {}", f"Datatype: {datatype}")
+    found, = layers_in(f"Layers:\n{line}\n\nI/O Tensors:\n Name: images")
+    assert found["Inputs"][0] == {"Name": "x", "Dimensions": [1, 4, 8, 8], "Datatype": datatype,
+                                  "Format": "(NHWC) Channel major format"}
+    assert [tensor["Name"] for tensor in found["Inputs"] + found["Outputs"]] == ["x", "y", "o"]
+    assert promise_of(file_of(graph_of, "a"), engine_of([found], None)).share == share
+
+
+@pytest.mark.parametrize("log", ["", "Name: a, LayerType: b", "Layers:\nName: a, LayerType: b, Inputs: [ { Name"])
+def test_a_log_without_whole_lines_tells_nothing(log):
+    assert layers_in(log) == []
 
 
 def test_what_the_file_leaves_in_float_is_no_promise(graph_of):

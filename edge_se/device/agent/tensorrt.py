@@ -34,6 +34,7 @@ class TensorRt:
         if self.name == "tensorrt" and self.version < (8, 5):
             raise AgentError("runtime", f"TensorRT {module.__version__} is older than 8.5", "update to JetPack 5.1")
         self.messages: list[str] = []
+        self.layers: list[str] = []  # what the last build said of its layers; see edge_se.measure.builder_log
         self._short: list[str] = []
         self.logger = self._logger()
 
@@ -65,8 +66,8 @@ class TensorRt:
 
         `capability` ("SM86") builds ahead of time for a GPU that is not here, which only TensorRT for RTX can.
         """
-        self.messages.clear()
-        self._short.clear()
+        for said in (self.messages, self.layers, self._short):
+            said.clear()
         trt = self.module
         builder: api.Builder | None = trt.Builder(self.logger)
         if builder is None:
@@ -127,7 +128,7 @@ class TensorRt:
         return "; ".join(self.messages[-3:]) or "without saying why"
 
     def _logger(self) -> Any:
-        messages, short, trt = self.messages, self._short, self.module
+        messages, layers, short, trt = self.messages, self.layers, self._short, self.module
         errors = trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR
 
         class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
@@ -137,6 +138,8 @@ class TensorRt:
             def log(self, severity: Any, message: str) -> None:
                 if severity in errors:
                     messages.append(message)
+                if ", LayerType: " in message:
+                    layers.append(message)
                 if severity in (*errors, trt.ILogger.WARNING) and _SHORT.search(message):
                     short.append(message)
         return Logger()
