@@ -17,6 +17,7 @@ from torch import nn
 
 from bench.tables import readme
 from edge_se.backends.base import Device
+from edge_se.backends.machines.choice import HERE
 from edge_se.backends.table import first_that_runs
 from edge_se.core import environment
 from edge_se.core.errors import EdgeSeError
@@ -121,8 +122,8 @@ def on_target(model: OnnxModel, statistics: Any, target: Target, images: ImageSe
               progress: ConsoleProgress) -> dict[str, Any]:
     backend, _ = first_that_runs(OnnxModel(content=model.content, precision="int8", target=target.name), Device())
     try:
-        placement, _ = search(model, statistics, target, images, method="mse", backend=backend, log=None,
-                              budget=Budget(max_drop_pp=5.0, seconds=SECONDS), progress=progress)
+        placement, _ = search(model, statistics, target, images, method="mse", where=HERE if backend else None,
+                              log=None, budget=Budget(max_drop_pp=5.0, seconds=SECONDS), progress=progress)
     except EdgeSeError as refusal:
         return {"refused": refusal.what, "fix": refusal.fix}
     quantized = quantize(model, statistics.ranges("mse", target.activations), target, placement)

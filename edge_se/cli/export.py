@@ -55,10 +55,20 @@ def export(model: Annotated[str, typer.Option(
                     "calibration images. Default: the effort's.")] = None,
            placement: Annotated[Optional[str], typer.Option(
                help="What runs in INT8: all, se-float, ends-float, sums-float, conv-only, or auto: measured on "
-                    "held-out images and on this machine. Default: the effort's.")] = None,
+                    "held-out images and on this machine or --device. Default: the effort's.")] = None,
            max_drop: Annotated[float, typer.Option(
                help="auto and --fold-excitations: points that may be lost, with 97.5 % confidence.")] = 0.5,
-           search_seconds: Annotated[Optional[float], typer.Option(help="auto: bound on the search.")] = None,
+           search_seconds: Annotated[Optional[float], typer.Option(
+               help="auto: bound on the search of each target; half of it is for accuracy, the rest for times.")] =
+           None,
+           device: Annotated[str, typer.Option(
+               autocompletion=completion.devices,
+               help="auto: where candidates are timed: cpu (here, if anything here runs the target), jetson, cuda, "
+                    "ssh://USER@HOST[:PORT] or loopback. Without --target a device gets what it runs best.")] = "cpu",
+           host: Annotated[Optional[str], typer.Option(
+               help="--device jetson: USER@HOST[:PORT] or an alias of your SSH configuration.")] = None,
+           python: Annotated[Optional[str], typer.Option(
+               help="Path of the Python on the device that has its runtime; default: its python3.")] = None,
            fold_excitations: Annotated[bool, typer.Option(
                "--fold-excitations", "--fold-gates",
                help="Fold excitations that hardly depend on the image into the convolutions, as many as --max-drop "
@@ -88,6 +98,7 @@ def export(model: Annotated[str, typer.Option(
                "--bundle", help="Also write a folder that runs on a device without edge-se.")] = False,
            wide: Wide = False, json: Json = False, quiet: Quiet = False) -> None:
     """Write ONNX files per precision and target, each verified and measured."""
+    from edge_se.backends.machines.choice import Place
     from edge_se.core.interrupts import telling
     from edge_se.quantization.search import Budget
     from edge_se.steps.export import export as step
@@ -104,7 +115,8 @@ def export(model: Annotated[str, typer.Option(
                      labels=labels, split=split, skip_broken=skip_broken, accuracy=accuracy,
                      budget=Budget(max_drop_pp=max_drop, seconds=search_seconds), preprocessing=given, bundle=bundle,
                      untrained=untrained, fold_excitations=fold_excitations,
-                     fuse_preprocessing=fuse_preprocessing, batch=batch, progress=progress)
+                     fuse_preprocessing=fuse_preprocessing, batch=batch,
+                     place=Place(device=device, host=host, python=python), progress=progress)
     _shown(build, json, wide)
     if build.calibration and build.calibration.get("over_budget"):
         raise typer.Exit(INCONCLUSIVE)
@@ -112,6 +124,7 @@ def export(model: Annotated[str, typer.Option(
 
 def _shown(build: Build, json: bool, wide: bool) -> None:
     from edge_se.core.measured_by import of_files
+    from edge_se.reporting.placements import chosen_words, placement_rows
     from edge_se.reporting.tables import build_rows
 
     if printed_as_json(build.document(), json):
@@ -123,3 +136,7 @@ def _shown(build: Build, json: bool, wide: bool) -> None:
     random = "untrained, accuracy not measured; " if build.source["kind"] == "untrained" else ""
     print_line(f"\n{random}written to {build.out}{calibrated}; evaluated on {build.artifacts[0].dataset}")
     print_sentence(of_files((item.file, item.measured_by) for item in build.artifacts))
+    for search in build.placements or ():
+        print_line("")
+        print_fitted(*placement_rows(search), left=1, wide=wide, spare=("INT8 in the engine", "ms", "SQNR dB"))
+        print_sentence(chosen_words(search))

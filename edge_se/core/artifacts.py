@@ -75,6 +75,7 @@ class Build:
     environment: dict[str, Any]
     schema: str = SCHEMA
     data: dict[str, Any] | None = None  # the labelled images that top-1 was measured on
+    placements: list[dict[str, Any]] | None = None  # what `--placement auto` measured, for each target
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -111,12 +112,15 @@ def build_of(document: dict[str, Any], path: Path = Path(MANIFEST)) -> Build:
         for item in artifacts:
             _require_kinds(item)
             _require_possible(item)
-        values = {key: document[key] for key in Build.__dataclass_fields__ if key not in ("artifacts", "data")}
-        values["data"] = document.get("data")  # which older builds lack
+        newer = ("data", "placements")  # which older builds lack
+        values = {key: document[key] for key in Build.__dataclass_fields__ if key not in ("artifacts", *newer)}
+        values |= {key: document.get(key) for key in newer}
         values["labels"] = tuple(values["labels"])
         if not isinstance(values["source"], dict) or not all(
                 isinstance(values[name], dict | None) for name in ("calibration", "data")):
             raise TypeError("source, calibration and data are objects")
+        if not isinstance(values["placements"], list | None):
+            raise TypeError("placements is a list")
         if not all(isinstance(text, str) for text in (values["model"], values["out"], *values["labels"])):
             raise TypeError("model and labels are texts")
         if not artifacts:

@@ -3,8 +3,8 @@
 Candidates are the named placements and, for targets that quantize no outputs, `se-float` with those layers restored
 that cost most (quantized alone). Where outputs are quantized a restored layer lies between a DequantizeLinear and a
 QuantizeLinear, and onnxruntime quantizes its weights by itself after all. Accuracy is paired on held-out training
-images; latency is measured on the runtime itself, all candidates in turns. What was measured is a log that a later run
-reads, so an interrupted search goes on where it stopped.
+images; latency is measured in the runtime itself, here or on a device, each candidate in turns with a reference. What
+was measured is a log that a later run reads, so an interrupted search goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -15,64 +15,48 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from edge_se.backends.base import Backend
-from edge_se.core import environment
+from edge_se.backends.machines.choice import Place
 from edge_se.core.errors import CalibrationError
-from edge_se.core.files import read_json, write_json
 from edge_se.core.progress import Progress
 from edge_se.data.images import Images
 from edge_se.evaluation.accuracy import drop_from, logits_of
-from edge_se.evaluation.judges import judge_of
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.quantization.candidates import Candidate, log_key, read_log, write_log
 from edge_se.quantization.placement import PLACEMENTS, Placement, normalises, place
 from edge_se.quantization.ranges import Statistics
-from edge_se.quantization.sensitivity import between_layers, interleaved_medians, sqnr_db
+from edge_se.quantization.sensitivity import sqnr_db
 from edge_se.quantization.static import quantize
 from edge_se.quantization.targets import Target
+from edge_se.quantization.turns import Race
 from edge_se.quantization.units import Unit, only, units_of, with_float_units
 
-SCHEMA = "edge-se/candidates/1"
 RANKING_IMAGES = 500       # enough to rank units by SQNR; flips would need more
 RESTORED = (1, 2, 4)       # how many of the costliest units a candidate leaves in float
-TIE = 0.02                 # candidates within 2 % of the fastest are equally fast; the one with fewer flips wins
+TIE = 0.02                 # candidates within 2 % of the fastest are equally fast, whatever their intervals
+ACCURACY_SHARE = 0.5       # of a bound on the seconds, where times are to follow
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """`max_drop_pp` must hold with confidence 1 - alpha; `seconds` bounds the search (None: no bound)."""
+    """`max_drop_pp` must hold with confidence 1 - alpha; `seconds` bounds the search (None: no bound).
+
+    Where candidates are timed, accuracy gets half of the seconds and the machine that times what is left. What is begun
+    is finished.
+    """
 
     max_drop_pp: float = 0.5
     alpha: float = 0.025
     seconds: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """One placement as measured; `p50_ms` is None where the target's runtime is not here."""
-
-    name: str
-    float_units: tuple[str, ...]
-    sha256: str
-    n: int
-    drop_pp: float
-    ci_pp: tuple[float, float]
-    flips: int
-    sqnr_db: float
-    p50_ms: float | None
-    within_budget: bool
-    on_front: bool = False
-    chosen: bool = False
-
-
 def search(model: OnnxModel, statistics: Statistics, target: Target, images: Images, *, method: str,
-           backend: Backend | None, budget: Budget, log: Path | None, progress: Progress
+           where: Place | None, budget: Budget, log: Path | None, progress: Progress
            ) -> tuple[Placement, list[Candidate]]:
-    """The chosen placement and every candidate.
+    """The chosen placement and every candidate. With `where` None nothing is timed.
 
     Without labels the drop is unknown, but it cannot exceed the share of flips, which is then kept within the budget.
-    Raises CalibrationError for images of the test set, and when no candidate is faster than FP32.
+    Raises CalibrationError for images of the test set, when no candidate is faster than the reference, and when a
+    place that the user named has no runtime for the target.
     """
     if images.split == "test":
         raise CalibrationError("the test set chooses nothing", where=images.name,
@@ -80,33 +64,45 @@ def search(model: OnnxModel, statistics: Statistics, target: Target, images: Ima
     if images.labels is None:
         progress.note(f"no labelled images to choose on: placements are judged by their flips on {images.name}")
     ranges = statistics.ranges(method, target.activations)
-    ends = time.monotonic() + budget.seconds if budget.seconds else None
+    started = time.monotonic()
+    seconds = budget.seconds and budget.seconds * (ACCURACY_SHARE if where is not None else 1)
+    ends = started + seconds if seconds else None
     key = log_key(model, statistics, target, images, budget.alpha)
-    known = _read_log(log, key)
+    known = read_log(log, key)
     plans = _plans(model, statistics, target, images, method, ends, progress)
     reference = logits_of(model, images)
-    graphs: list[OnnxModel] = []
-    measured: list[Candidate] = []
-    kept: list[Placement] = []
+    graphs = dict[str, OnnxModel]()
+    kept = dict[str, Placement]()
+    measured = dict[str, Candidate]()
     for placement, units in plans:
         if ends is not None and time.monotonic() > ends and measured:
             progress.note(f"time budget spent: {len(plans) - len(measured)} candidates were not measured")
             break
         graph = quantize(model, ranges, target, placement)
-        if graph.sha256 in {other.sha256 for other in graphs}:
+        if graph.sha256 in graphs:
             continue  # a plain net has no excitations: `all` and `se-float` are one
-        row = known.get(graph.sha256) or _accuracy(graph, placement, units, reference, images, budget, progress)
-        graphs.append(graph)
-        measured.append(row)
-        kept.append(placement)
-        _write_log(log, key, measured)
-    times: Sequence[float | None] = [None] * len(graphs)
-    if backend is not None:
-        fp32, *times = interleaved_medians([model, *graphs], backend, progress)
-        _require_faster(graphs, times, fp32, target)
-    candidates = _decided([_replaced(row, p50_ms=p50) for row, p50 in zip(measured, times)], budget)
-    _write_log(log, key, candidates)
-    return kept[next(index for index, row in enumerate(candidates) if row.chosen)], candidates
+        graphs[graph.sha256], kept[graph.sha256] = graph, placement
+        measured[graph.sha256] = known.get(graph.sha256) or _accuracy(graph, placement, units, reference, images,
+                                                                      budget, progress)
+        write_log(log, key, known | measured)
+    measured = {sha256: replace(row, within_budget=row.ci_pp[1] <= budget.max_drop_pp)
+                for sha256, row in measured.items()}
+    if where is None:
+        measured = {sha256: row.untimed() for sha256, row in measured.items()}
+    else:
+        race = Race(model, graphs, target, started + budget.seconds if budget.seconds else None, progress)
+        measured = race.run(where, measured, lambda rows: write_log(log, key, known | rows))
+    candidates = _decided(list(measured.values()))
+    write_log(log, key, {row.sha256: row for row in candidates})
+    return kept[next(row.sha256 for row in candidates if row.chosen)], candidates
+
+
+def described_search(target: Target, images: Images, budget: Budget, rows: Sequence[Candidate]) -> dict[str, Any]:
+    """What a search measured, for the manifest; `timed_on` null: nothing was timed."""
+    chosen = next(row for row in rows if row.chosen)
+    return {"target": target.name, "dataset": images.name, "labelled": images.labels is not None,
+            "max_drop_pp": budget.max_drop_pp, "alpha": budget.alpha, "timed_on": chosen.timed_on,
+            "reference": chosen.reference, "candidates": [asdict(row) for row in rows]}
 
 
 def _plans(model: OnnxModel, statistics: Statistics, target: Target, images: Images, method: str,
@@ -151,62 +147,28 @@ def _accuracy(graph: OnnxModel, placement: Placement, units: list[Unit], referen
                      within_budget=100 * lost.high <= budget.max_drop_pp)
 
 
-def _require_faster(graphs: Sequence[OnnxModel], times: Sequence[float | None], fp32: float, target: Target) -> None:
-    fastest, graph = min((time, position) for position, time in enumerate(times) if time is not None)
-    if fastest >= fp32:
-        raise CalibrationError(
-            f"no placement is faster than FP32 on this machine ({fastest:.2f} against {fp32:.2f} ms): "
-            f"{between_layers(graphs[graph])}", where=f"--placement auto, target {target.name}",
-            fix="use the FP32 file, another --target, or name a placement to get the INT8 file all the same")
+def _decided(rows: list[Candidate]) -> list[Candidate]:
+    """Marks the Pareto front of (flips, latency) and the choice; without times the fewest flips win.
 
-
-def _decided(rows: list[Candidate], budget: Budget) -> list[Candidate]:
-    """Marks the Pareto front of (flips, latency) and the choice; without times the fewest flips win."""
-    rows = [_replaced(row, within_budget=row.ci_pp[1] <= budget.max_drop_pp) for row in rows]
+    Candidates whose intervals overlap that of the fastest are equally fast: of them the fewest flips win, too.
+    """
+    pool = [row for row in rows if row.ratio is not None] or rows
     # When none is surely within the budget, the most accurate is the honest answer; the gate will say so again.
-    eligible = [row for row in rows if row.within_budget] or [min(rows, key=lambda row: (row.ci_pp[1], row.flips))]
-    fastest = min((row.p50_ms for row in eligible if row.p50_ms is not None), default=None)
-    tied = [row for row in eligible if fastest is None or row.p50_ms is None or row.p50_ms <= fastest * (1 + TIE)]
-    chosen = min(tied, key=lambda row: (row.flips, -row.sqnr_db))
-    return [_replaced(row, chosen=row is chosen, on_front=not any(_beats(other, row) for other in rows))
+    eligible = [row for row in pool if row.within_budget] or [min(pool, key=lambda row: (row.ci_pp[1], row.flips))]
+    fastest = min(eligible, key=lambda row: row.order)
+    chosen = min((row for row in eligible if row is fastest or _equals(row, fastest)),
+                 key=lambda row: (row.flips, -row.sqnr_db))
+    return [replace(row, chosen=row is chosen, on_front=row in pool and not any(_beats(other, row) for other in pool))
             for row in rows]
 
 
+def _equals(row: Candidate, fastest: Candidate) -> bool:
+    """Whether it is as fast as the fastest, as far as was measured; never where it is slower than the reference."""
+    if row.ratio is None or row.ratio_ci is None or fastest.ratio is None or fastest.ratio_ci is None:
+        return True
+    return row.ratio < 1 and (row.ratio <= fastest.ratio * (1 + TIE) or row.ratio_ci[0] <= fastest.ratio_ci[1])
+
+
 def _beats(other: Candidate, row: Candidate) -> bool:
-    one, two = (other.flips, other.p50_ms or 0.0), (row.flips, row.p50_ms or 0.0)
+    one, two = (other.flips, other.order), (row.flips, row.order)
     return all(a <= b for a, b in zip(one, two)) and one != two
-
-
-def _replaced(row: Candidate, **changes: Any) -> Candidate:
-    return Candidate(**(asdict(row) | changes))
-
-
-def log_key(model: OnnxModel, statistics: Statistics, target: Target, images: Images, alpha: float) -> dict[str, Any]:
-    """All that the accuracy of a candidate depends on beside its file, whose hash is in each row."""
-    judge = judge_of(OnnxModel(content=model.content, precision="int8", target=target.name))
-    return {"schema": SCHEMA, "model_sha256": model.sha256, "calibration_sha256": statistics.calibration_sha256,
-            "target": target.name, "images_sha256": images.sha256, "labelled": images.labels is not None,
-            "preprocessing": repr(replace(images.preprocessing, labels=())), "alpha": alpha,
-            "onnxruntime": environment.version_of("onnxruntime"), "cpu_flags": list(environment.cpu_flags()),
-            "judge": judge.name, "judge_version": environment.version_of(judge.module)}
-
-
-def _write_log(log: Path | None, key: dict[str, Any], rows: list[Candidate]) -> None:
-    if log is not None:
-        write_json(log, key | {"candidates": [asdict(row) for row in rows]})
-
-
-def _read_log(log: Path | None, key: dict[str, Any]) -> dict[str, Candidate]:
-    """Candidates of an earlier run by the hash of their graph; a log of something else is not used."""
-    if log is None or not log.is_file():
-        return {}
-    document = read_json(log, CalibrationError, fix="remove it to search anew")
-    if any(document.get(name) != value for name, value in key.items()):
-        return {}
-    try:
-        rows = TypeAdapter(list[Candidate]).validate_python(document.get("candidates"))
-    except ValidationError as invalid:
-        field = ".".join(str(part) for part in invalid.errors()[0]["loc"])
-        raise CalibrationError(f"not a log of candidates ({field or 'candidates'}: {invalid.errors()[0]['msg']})",
-                               where=log, fix="remove it to search anew") from invalid
-    return {row.sha256: row for row in rows}

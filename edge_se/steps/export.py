@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edge_se.backends.machines.choice import HERE, Place
 from edge_se.core import environment
 from edge_se.core.arguments import Names, PathLike, names_of, path_of, text_of
 from edge_se.core.artifacts import BUILDS, MANIFEST, Build
@@ -47,7 +48,13 @@ from edge_se.steps.export_notes import (
     warn_of_old_versions,
     warn_of_slow,
 )
-from edge_se.steps.export_options import require_batch, require_output, require_sensible
+from edge_se.steps.export_options import (
+    require_batch,
+    require_output,
+    require_search,
+    require_sensible,
+    targets_there,
+)
 
 
 def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = False, int8: bool = False,
@@ -56,7 +63,8 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
            data: PathLike | None = None, out: PathLike | None = None, accuracy: bool = True, bundle: bool = False,
            preprocessing: SourceOptions | None = None, untrained: bool = False, fold_excitations: bool = False,
            labels: PathLike | None = None, split: str | None = None, skip_broken: bool = False,
-           fuse_preprocessing: bool = False, batch: int | None = None, progress: Progress = SILENT) -> Build:
+           fuse_preprocessing: bool = False, batch: int | None = None, place: Place = HERE,
+           progress: Progress = SILENT) -> Build:
     """Writes `fp32.onnx` and what was asked for to `out` (build/NAME) and returns the manifest.
 
     Everything is made and measured in memory first and written at the end, so an interrupted or failed export
@@ -70,6 +78,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     `preprocessing` has: classes of the images may go by its other names. With `skip_broken` images that
     cannot be decoded are left out and counted. With `fuse_preprocessing` every file takes the bytes of a camera
     (edge_se.graph.fusing). With `batch` every file takes so many images at once and no other number.
+    `place` times the candidates of `placement="auto"`; what it runs best is then the default of `targets`.
     """
     model, calibration, targets = text_of(model), text_of(calibration), names_of(targets)
     weights, data, out = path_of(weights), path_of(data), path_of(out)
@@ -78,6 +87,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     require_sensible(int8, {"--target": targets, "--method": method, "--placement": placement}, budget)
     chosen = effort_of(effort)
     method, placement = require_method(method or chosen.method), placement or chosen.placement
+    require_search(place, placement)
     wanted = targets_for(targets, environment.cpu_flags()) if int8 else []
     if placement is not None and placement != AUTO:
         require_placement(placement)
@@ -95,6 +105,8 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
         advance(1)
     seconds = time.monotonic() - started
     give_back()
+    if not place.here:
+        wanted = targets_there(place, source.model, wanted if targets else None, progress)
     require_output(out or BUILDS / (f"{source.name}-{FOLDED}" if fold_excitations else source.name), model, bundle)
     if source.assumption:
         progress.note(source.assumption)
@@ -119,7 +131,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
         quantizing.choose_methods(statistics, images, progress)
         if placement == AUTO:
             held_out = held_out_images(source, images, dataset)
-            quantizing.search(statistics, held_out, budget, out or BUILDS / source.name, progress)
+            quantizing.search(statistics, held_out, budget, place, out or BUILDS / source.name, progress)
         made += quantizing.models(statistics)
         quantizing.tell_of_groups(progress)
         give_back()
@@ -145,7 +157,8 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
         model=source.name, out=str(out or BUILDS / source.name), source=source.origin,
         calibration=calibrated,
         preprocessing=_but_labels(source.metadata.preprocessing.document()), labels=source.metadata.labels,
-        parity=found_parity, artifacts=artifacts, data=None if judged is None else described_images(judged),
+        parity=found_parity, artifacts=artifacts, placements=(quantizing and quantizing.searches) or None,
+        data=None if judged is None else described_images(judged),
         environment={"versions": environment.versions(), "hardware": environment.hardware(),
                      "commit": environment.commit()})
     _write(build, [item.model for item in made], content)

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from edge_se.backends.base import Device
-from edge_se.backends.table import first_that_runs
+from edge_se.backends.machines.choice import Place
+from edge_se.backends.machines.machine import Here
 from edge_se.core.errors import EdgeSeError, ModelError
 from edge_se.core.memory import give_back
 from edge_se.core.progress import Progress
@@ -25,9 +26,10 @@ from edge_se.quantization.effort import AUTO, EFFORTS, best_method, best_placeme
 from edge_se.quantization.folding import fold_excitations
 from edge_se.quantization.placement import Placement, narrow_groups, place
 from edge_se.quantization.ranges import Statistics, collect
-from edge_se.quantization.search import Budget, search
+from edge_se.quantization.search import Budget, described_search, search
 from edge_se.quantization.static import quantize
 from edge_se.quantization.table import read_table
+from edge_se.quantization.turns import runtime_there
 
 FOLDED = "folded"
 
@@ -87,6 +89,7 @@ class Quantizing:
         self._model, self._share = model, 0.0
         self._failures: list[tuple[str, Exception]] = []
         self.over_budget: list[str] = []  # targets of which no candidate surely keeps accuracy
+        self.searches: list[dict[str, Any]] = []  # what each target's search measured, for the manifest
         named = None if placement == AUTO else placement
         self._chosen = [(target, place(model.proto, target, named), method) for target in targets]
 
@@ -119,14 +122,18 @@ class Quantizing:
             return placement, best_method(self._model, statistics, target, placement, images, progress)
         self._each(chosen)
 
-    def search(self, statistics: Statistics, held_out: Images, budget: Budget, folder: Path,
+    def search(self, statistics: Statistics, held_out: Images, budget: Budget, where: Place, folder: Path,
                progress: Progress) -> None:
-        """Replaces each target's placement by the one that the search chose; the log goes to `folder`."""
+        """Replaces each target's placement by the one that the search chose; the log goes to `folder`.
+
+        Candidates are timed at `where`; those of a target that this machine does not run are timed if it was named.
+        """
         def searched(target: Target, named: Placement, method: str) -> tuple[Placement, str]:
-            runnable = OnnxModel(content=self._model.content, precision="int8", target=target.name)
-            backend, _ = first_that_runs(runnable, Device())
-            chosen, rows = search(self._model, statistics, target, held_out, method=method, backend=backend,
-                                  budget=budget, log=folder / f"candidates.{target.name}.json", progress=progress)
+            timed = not where.here or runtime_there(self._model, target, Here(1))[0] is not None
+            chosen, rows = search(self._model, statistics, target, held_out, method=method,
+                                  where=where if timed else None, budget=budget,
+                                  log=folder / f"candidates.{target.name}.json", progress=progress)
+            self.searches.append(described_search(target, held_out, budget, rows))
             if not any(row.within_budget for row in rows):
                 self.over_budget.append(target.name)
                 progress.note(f"no placement for {target.name} surely loses at most {budget.max_drop_pp:g} points: the "

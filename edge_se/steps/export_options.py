@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge_se.backends.machines.choice import Place
 from edge_se.core.artifacts import MANIFEST
-from edge_se.core.errors import ArtifactError, EdgeSeError
+from edge_se.core.errors import ArtifactError, EdgeSeError, UnavailableError
 from edge_se.core.outputs import document, require_file, require_folder
+from edge_se.core.progress import Progress
 from edge_se.graph.fixed_batch import LARGEST
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.quantization.effort import AUTO
 from edge_se.quantization.search import Budget
 from edge_se.quantization.table import FILE as TABLE
+from edge_se.quantization.targets import TARGETS, Target
+from edge_se.quantization.turns import runtime_there
 from edge_se.steps.bundle import FILE as BUNDLE_FILE
 from edge_se.steps.bundle import FOLDER as BUNDLE
 from edge_se.steps.bundle import require_place
@@ -40,6 +46,33 @@ def require_batch(batch: int | None) -> None:
     if batch is not None and not 1 <= batch <= LARGEST:
         raise EdgeSeError(f"{batch} is no number of images from 1 to {LARGEST}", where="--batch",
                           fix="give the batch that the runtime will run, or leave --batch out")
+
+
+def require_search(where: Place, placement: str | None) -> None:
+    """Refuses a device that nothing is timed on."""
+    if not where.here and placement != AUTO:
+        raise EdgeSeError("says where placements are timed, and none are", where="--device",
+                          fix="add --placement auto, or measure the files with `edge-se bench --device`")
+
+
+def targets_there(where: Place, model: OnnxModel, named: Sequence[Target] | None, progress: Progress) -> list[Target]:
+    """`named` if `where` runs any of them; without names the one that a bundle would take there.
+
+    Raises UnavailableError, before anything takes time, where it runs none.
+    """
+    with where.open(progress) as machine:
+        found = [(target, *runtime_there(model, target, machine)) for target in named or TARGETS.values()]
+    able = [target for target, backend, _ in found if backend is not None]
+    if not able:
+        reasons = dict.fromkeys(reason for _, _, told in found for reason in told)
+        which = f"no file for {', '.join(target.name for target in named)}" if named else "no INT8 file"
+        raise UnavailableError(f"{machine.facts['name']} runs {which}: {'; '.join(reasons)}", where="--device",
+                               fix="choose another --target, or bring a runtime to it (docs/jetson.md)")
+    if named:
+        return list(named)
+    best = max(able, key=lambda target: target.preference)
+    progress.note(f"--target {best.name}: what {machine.facts['name']} runs best")
+    return [best]
 
 
 def require_output(folder: Path, model: str, bundle: bool) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 import numpy as np
 
 from edge_se.core.errors import EdgeSeError
+from edge_se.data.splits import ImageSet
 
 MODEL, DATA_SHA256, IMAGES = "tiny", "0" * 64, 12
 
@@ -62,18 +63,19 @@ def sensitive(build):
 
 def candidates(build):
     """The log of a search with two placements."""
-    from edge_se.quantization import search
+    from edge_se.quantization.candidates import Candidate
 
-    rows = [search.Candidate(name=name, float_units=("conv1", "fc"), sha256=name * 64, n=100, drop_pp=0.1,
-                             ci_pp=(-0.1, 0.3), flips=flips, sqnr_db=30.0, p50_ms=p50, within_budget=True)
+    rows = [Candidate(name=name, float_units=("conv1", "fc"), sha256=name * 64, n=100, drop_pp=0.1, ci_pp=(-0.1, 0.3),
+                      flips=flips, sqnr_db=30.0, p50_ms=p50, within_budget=True, reference="fp32", reference_ms=3.0,
+                      ratio=p50 and p50 / 3, ratio_ci=p50 and (0.4, 0.6), timed_on="a board")
             for name, flips, p50 in (("a", 3, 1.5), ("b", 1, None))]
     return {**_key(build), "candidates": [asdict(row) for row in rows]}
 
 
 def _key(build):
-    from edge_se.quantization import search
+    from edge_se.quantization.candidates import SCHEMA
 
-    return {"schema": search.SCHEMA, "model_sha256": build.find("fp32").sha256,
+    return {"schema": SCHEMA, "model_sha256": build.find("fp32").sha256,
             "calibration_sha256": build.calibration["sha256"], "target": "cpu"}
 
 
@@ -122,12 +124,15 @@ def _report(folder, originals, **documents):
 def read_candidates(path, originals):
     from edge_se.core.artifacts import read_build
     from edge_se.quantization import search
+    from edge_se.quantization.candidates import read_log
+    from edge_se.quantization.targets import TARGETS
+    from edge_se.reporting.placements import chosen_words, placement_rows
 
-    known = search._read_log(path, _key(read_build(originals)))
+    known = read_log(path, _key(read_build(originals)))
     if known:
-        timed = [search._replaced(row, p50_ms=1.0 + place) for place, row in enumerate(known.values())]  # as `search`
-        decided = search._decided(timed, search.Budget())
-        json.dumps([asdict(row) for row in decided], allow_nan=False)
+        images = ImageSet(name="known", split="validation", pixels=np.zeros((2, 3, 32, 32), np.uint8), labels=None)
+        document = search.described_search(TARGETS["cpu"], images, search.Budget(), search._decided([*known.values()]))
+        json.dumps([document, placement_rows(document), chosen_words(document)], allow_nan=False)
 
 
 def read_checkpoint(path, originals):

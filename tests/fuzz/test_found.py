@@ -162,19 +162,22 @@ def test_a_table_of_other_types(tiny_onnx, tmp_path, damage):
 
 @pytest.mark.parametrize(("field", "value"), [
     ("p50_ms", [1.5]), ("ci_pp", [{}, {}]), ("ci_pp", [0.1]), ("flips", "many"), ("sha256", {}), ("float_units", [1]),
-    ("sqnr_db", None)])
+    ("sqnr_db", None), ("ratio_ci", [0.5]), ("refused", 1)])
 def test_a_log_of_candidates_with_a_field_of_another_type(tmp_path, field, value):
-    from edge_se.quantization import search
+    from edge_se.quantization.candidates import SCHEMA, read_log
 
     row = {"name": "all", "float_units": ["fc"], "sha256": "a", "n": 9, "drop_pp": 0.1, "ci_pp": [-0.1, 0.3],
            "flips": 1, "sqnr_db": 30.0, "p50_ms": None, "within_budget": True}
-    key = {"schema": search.SCHEMA, "target": "cpu"}
+    key = {"schema": SCHEMA, "target": "cpu"}
     path = tmp_path / "candidates.json"
     path.write_text(json.dumps(key | {"candidates": [row]}))
-    assert search._read_log(path, key)["a"].ci_pp == (-0.1, 0.3)
+    assert read_log(path, key)["a"].ci_pp == (-0.1, 0.3)
     path.write_text(json.dumps(key | {"candidates": [row | {field: value}]}))
     with pytest.raises(CalibrationError, match=rf"not a log of candidates \(0.{field}"):
-        search._read_log(path, key)
+        read_log(path, key)
+    path.write_text(json.dumps(key | {"candidates": [row | {"ratio": 0.5}]}))
+    with pytest.raises(CalibrationError, match="a ratio without what it was measured of"):
+        read_log(path, key)
 
 
 def test_a_baseline_of_another_number_of_images(tmp_path):

@@ -19,8 +19,9 @@ from edge_se.data.preprocessing import CIFAR10
 from edge_se.evaluation import accuracy
 from edge_se.nets.zoo import spec_of
 from edge_se.quantization import search as module
+from edge_se.quantization.candidates import log_key
 from edge_se.quantization.ranges import collect
-from edge_se.quantization.search import Budget, log_key, search
+from edge_se.quantization.search import Budget, search
 from edge_se.quantization.table import read_table, write_table
 from edge_se.quantization.targets import TARGETS
 from edge_se.studies import plan
@@ -95,7 +96,7 @@ def test_a_search_measures_anew_on_other_images_and_at_another_alpha(tiny_onnx, 
         return evaluate(*arguments)
 
     def searched(images, log, **budget):
-        _, rows = search(tiny_onnx, statistics, TARGETS["cpu"], images, method="minmax", backend=None,
+        _, rows = search(tiny_onnx, statistics, TARGETS["cpu"], images, method="minmax", where=None,
                          budget=Budget(**budget), log=log, progress=SILENT)
         return rows
 

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from edge_se.backends.base import Device
+from edge_se.backends.machines.choice import HERE
 from edge_se.backends.onnxruntime import OnnxRuntime
-from edge_se.core.errors import CalibrationError
+from edge_se.core.errors import CalibrationError, EdgeSeError, UnavailableError
 from edge_se.core.progress import SILENT
 from edge_se.measure.timing import Latencies
 from edge_se.quantization import search as module
@@ -31,8 +33,8 @@ def plain_statistics(tiny_plain_onnx, random_images):
     return collect(tiny_plain_onnx, random_images(48))
 
 
-def searched(model, statistics, images, target="cpu", backend=None, **options):
-    return search(model, statistics, TARGETS[target], images, method="minmax", backend=backend,
+def searched(model, statistics, images, target="cpu", where=None, **options):
+    return search(model, statistics, TARGETS[target], images, method="minmax", where=where,
                   **({"budget": Budget(max_drop_pp=50.0), "log": None, "progress": SILENT} | options))
 
 
@@ -84,24 +86,38 @@ def test_sqnr_by_its_definition():
 
 
 class Stopwatch:
-    """A runtime in which FP32 takes `fp32` ms and every INT8 file 1 ms and its bytes in attoseconds."""
+    """A place with one runtime, in which FP32 takes `fp32` ms and an INT8 file 1 ms and its bytes in attoseconds.
 
-    name = "stopwatch"
+    A turn of a file whose position among those opened is in `refuses` raises that error; `opened` counts them.
+    """
 
-    def __init__(self, fp32):
-        self.fp32 = fp32
+    name, module, automatic, gpu, here = "stopwatch", "numpy", True, False, False
+
+    def __init__(self, fp32, refuses=None, mode="15W"):
+        self.fp32, self.refuses, self.mode, self.opened = fp32, refuses or {}, mode, 0
+        self.device, self.facts, self.backends = Device(threads=1), {"name": "Orin"}, {"stopwatch": self}
 
     def why_not(self, model, device):
         return None
 
     @contextmanager
-    def open(self, model, device):
+    def open(self, model, device=None):
+        if not hasattr(model, "content"):
+            yield self  # the machine
+            return
+        error = None if model.precision == "fp32" else self.refuses.get(self.opened)
+        self.opened += model.precision != "fp32"
         took = self.fp32 if model.precision == "fp32" else 1 + 1e-9 * len(model.content)
 
         class Session:
             def time(self, images, plan):
+                if error is not None:
+                    raise error
                 return Latencies(milliseconds=np.full(3, took), batch=1)
         yield Session()
+
+    def state(self):
+        return {"power_mode": self.mode, "clocks_locked": True}
 
 
 def test_search_never_chooses_on_the_test_set(tiny_onnx, statistics, random_images):
@@ -118,18 +134,77 @@ def test_without_labels_flips_bound_the_drop(tiny_onnx, statistics, random_image
 
 
 def test_search_refuses_where_int8_is_not_faster(tiny_onnx, statistics, random_images):
-    with pytest.raises(CalibrationError, match=r"no placement is faster than FP32 on this machine \(1\.\d\d against "
+    with pytest.raises(CalibrationError, match=r"no placement is faster than FP32 on Orin \(1\.\d\d against "
                                                r"0\.50 ms\): between its \d+ layers run .*Relu.*use the FP32 file"):
-        searched(tiny_onnx, statistics, random_images(16, "validation"), backend=Stopwatch(0.5))
+        searched(tiny_onnx, statistics, random_images(16, "validation"), where=Stopwatch(0.5))
 
 
 def test_search_measures_each_named_placement_and_chooses_one(tiny_onnx, statistics, random_images):
-    plan, rows = searched(tiny_onnx, statistics, random_images(64, "validation"), backend=Stopwatch(2.0))
+    plan, rows = searched(tiny_onnx, statistics, random_images(64, "validation"), where=Stopwatch(2.0))
     assert {row.name for row in rows} == {"all", "se-float", "ends-float", "conv-only"}
     chosen = [row for row in rows if row.chosen]
     assert len(chosen) == 1 and chosen[0].name == plan.name
     assert chosen[0].p50_ms <= min(row.p50_ms for row in rows if row.within_budget) * 1.02
     assert any(row.on_front for row in rows) and all(row.p50_ms > 0 for row in rows)
+    assert {row.timed_on for row in rows} == {f"Orin, stopwatch {np.__version__}, 15W, clocks locked"}
+    for row in rows:
+        assert (row.reference, row.reference_ms, row.ratio) == ("fp32", 2.0, pytest.approx(row.p50_ms / 2))
+        assert row.ratio_ci == pytest.approx((row.ratio, row.ratio)) and row.int8_mac_share_engine is None
+
+
+def test_here_candidates_are_timed_in_the_runtime_of_this_machine(tiny_onnx, statistics, random_images):
+    try:
+        _, rows = searched(tiny_onnx, statistics, random_images(16, "validation"), where=HERE)
+    except CalibrationError as refusal:  # so small a net may be no faster in INT8
+        assert "no placement is faster than FP32 on this machine" in str(refusal)
+        return
+    assert all(row.ratio_ci[0] <= row.ratio <= row.ratio_ci[1] and "onnxruntime" in row.timed_on for row in rows)
+
+
+def test_a_cut_connection_keeps_what_was_timed_and_the_next_run_times_the_rest(tiny_onnx, statistics, random_images,
+                                                                               tmp_path):
+    log, images = tmp_path / "candidates.json", random_images(32, "validation")
+    cut = Stopwatch(2.0, {2: UnavailableError("the connection dropped")})
+    with pytest.raises(UnavailableError):
+        searched(tiny_onnx, statistics, images, where=cut, log=log)
+    rows = json.loads(log.read_text())["candidates"]
+    assert [row["ratio"] is None for row in rows].count(False) == 2 and len(rows) == 4
+    rest = Stopwatch(2.0)
+    _, found = searched(tiny_onnx, statistics, images, where=rest, log=log)
+    assert rest.opened == 2 and all(row.ratio for row in found)
+    again = Stopwatch(2.0)
+    assert searched(tiny_onnx, statistics, images, where=again, log=log)[1] == found and again.opened == 0
+
+
+def test_times_of_another_power_mode_are_taken_anew(tiny_onnx, statistics, random_images, tmp_path):
+    log, images = tmp_path / "candidates.json", random_images(32, "validation")
+    searched(tiny_onnx, statistics, images, where=Stopwatch(2.0), log=log)
+    other = Stopwatch(3.0, mode="MAXN")
+    _, rows = searched(tiny_onnx, statistics, images, where=other, log=log)
+    assert other.opened == len(rows) and {row.reference_ms for row in rows} == {3.0}
+    assert all(row.p50_ms is None and row.timed_on is None
+               for row in searched(tiny_onnx, statistics, images, log=log)[1])  # nothing is timed there
+
+
+def test_a_candidate_that_a_device_refuses_is_left_out(tiny_onnx, statistics, random_images):
+    images = random_images(32, "validation")
+    place = Stopwatch(2.0, {0: EdgeSeError("no implementation for conv1"), 1: EdgeSeError("out of memory")})
+    _, rows = searched(tiny_onnx, statistics, images, where=place)
+    refused = [row for row in rows if row.refused]
+    assert {row.refused for row in refused} == {"no implementation for conv1", "out of memory"}
+    assert not any(row.chosen or row.on_front or row.ratio for row in refused)
+    nothing = Stopwatch(2.0, {position: EdgeSeError("no INT8 here") for position in range(9)})
+    with pytest.raises(CalibrationError, match="none of its placements runs on Orin: no INT8 here"):
+        searched(tiny_onnx, statistics, images, where=nothing)
+
+
+def test_a_place_without_a_runtime_is_one_message(tiny_onnx, statistics, random_images):
+    class Without(Stopwatch):
+        def why_not(self, model, device):
+            return "tensorrt: not installed"
+    with pytest.raises(CalibrationError, match="--device, target tensorrt: Orin does not run its files: tensorrt: not "
+                                               "installed; choose another --target"):
+        searched(tiny_onnx, statistics, random_images(16, "validation"), target="tensorrt", where=Without(2.0))
 
 
 def test_a_plain_net_has_fewer_candidates(tiny_plain_onnx, plain_statistics, random_images):
@@ -182,9 +257,28 @@ def test_time_spent_ends_the_search_with_what_there_is(tiny_onnx, statistics, ra
     assert len(rows) == 1 and rows[0].chosen
 
 
-def row(name, flips, p50, high):
+def test_time_spent_ends_the_timing_with_what_there_is(tiny_onnx, statistics, random_images, monkeypatch):
+    clock = [0.0]
+
+    class Slow(Stopwatch):
+        """Each file takes a minute."""
+
+        def open(self, model, device=None):
+            clock[0] += 60 * (getattr(model, "precision", "fp32") != "fp32")
+            return super().open(model, device)
+
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    _, rows = searched(tiny_onnx, statistics, random_images(16, "validation"), where=Slow(2.0),
+                       budget=Budget(max_drop_pp=50.0, seconds=100.0))
+    assert len(rows) == 4 and [row.ratio is None for row in rows].count(False) == 2
+    assert not any(row.chosen or row.on_front for row in rows if row.ratio is None)
+
+
+def row(name, flips, p50, high, spread=0.005):
+    ratio = p50 and p50 / 4
     return Candidate(name=name, float_units=(), sha256=name, n=100, drop_pp=0.0, ci_pp=(-1.0, high), flips=flips,
-                     sqnr_db=30.0, p50_ms=p50, within_budget=False)
+                     sqnr_db=30.0, p50_ms=p50, within_budget=high <= 0.5, ratio=ratio, reference="fp32",
+                     ratio_ci=ratio and (ratio * (1 - spread), ratio * (1 + spread)), reference_ms=4.0, timed_on="here")
 
 
 @pytest.mark.parametrize(("rows", "chosen", "front"), [
@@ -194,9 +288,13 @@ def row(name, flips, p50, high):
     ([row("dominated", 9, 2.0, 0.4), row("best", 1, 1.0, 0.4)], "best", {"best"}),
     ([row("bad", 9, 1.0, 3.0), row("less bad", 8, 2.0, 2.0)], "less bad", {"bad", "less bad"}),
     ([row("unknown", 9, None, 0.4), row("fewer", 1, None, 0.4)], "fewer", {"fewer"}),
+    ([row("fast", 9, 1.0, 0.4, 0.2), row("overlaps", 1, 1.3, 0.4, 0.2)], "overlaps", {"fast", "overlaps"}),
+    ([row("fast", 9, 1.0, 0.4, 0.1), row("apart", 1, 1.3, 0.4, 0.1)], "fast", {"fast", "apart"}),
+    ([row("fast", 9, 3.9, 0.4, 0.2), row("slower than FP32", 1, 4.1, 0.4, 0.2)], "fast", {"fast", "slower than FP32"}),
+    ([row("timed", 9, 1.0, 0.4), row("not timed", 1, None, 0.4)], "timed", {"timed"}),
 ])
 def test_the_choice(rows, chosen, front):
-    decided = module._decided(rows, Budget(max_drop_pp=0.5))
+    decided = module._decided(rows)
     assert [item.name for item in decided if item.chosen] == [chosen]
     assert {item.name for item in decided if item.on_front} == front
 

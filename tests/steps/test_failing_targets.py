@@ -5,9 +5,11 @@ import pytest
 from edge_se.cli import main
 from edge_se.core.artifacts import read_build
 from edge_se.core.errors import CalibrationError, EdgeSeError
-from edge_se.quantization import search
+from edge_se.quantization import turns
 from edge_se.steps import export as step
 from edge_se.steps import export_files
+
+SLOWER = turns.Timed(p50_ms=2.0, reference_ms=1.0, ratio=2.0, ratio_ci=(1.9, 2.1), int8_mac_share_engine=None)
 
 
 @pytest.mark.parametrize("failure", [CalibrationError("no", where="here", fix="do that"), RuntimeError("a bug")])
@@ -52,7 +54,7 @@ def exported(tiny_onnx, calibration_npz, tmp_path, monkeypatch, capsys):
 
 def test_a_refusal_of_auto_leaves_the_others(exported, monkeypatch):
     """FP32 is the fastest in `cpu`'s runtime; `tensorrt` has none here, so nothing refuses it."""
-    monkeypatch.setattr(search, "interleaved_medians", lambda models, *_: [1.0, *(2.0 for _ in models[1:])])
+    monkeypatch.setattr(turns.Track, "time", lambda *_: SLOWER)
     code, written, said = exported("--target", "cpu,tensorrt", "--placement", "auto", "--max-drop", "100")
     assert (code, written) == (2, ["tensorrt"])
     assert "int8.cpu.onnx was not made (no placement is faster than FP32" in said and "the other files are in" in said
@@ -81,6 +83,6 @@ def test_what_fails_last_leaves_the_others(exported, monkeypatch):
 
     original = export_files.quantize
     monkeypatch.setattr(export_files, "quantize", quantize)
-    monkeypatch.setattr(search, "interleaved_medians", lambda models, *_: [1.0, *(2.0 for _ in models[1:])])
+    monkeypatch.setattr(turns.Track, "time", lambda *_: SLOWER)
     code, written, said = exported("--target", "cpu,arm,tensorrt", "--placement", "auto", "--max-drop", "100")
     assert (code, written) == (2, ["tensorrt"]) and "int8.arm.onnx" in said and "int8.cpu.onnx" in said
