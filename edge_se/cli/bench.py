@@ -76,7 +76,8 @@ def bench(device: Annotated[str, typer.Option(
           False,
           accuracy: Annotated[Optional[bool], typer.Option(
               "--accuracy/--no-accuracy", help="On a device: also measure top-1 there. Default: where labelled images "
-                                               "are at hand and it takes less than two minutes.")] = None,
+                                               "are at hand and it takes less than two minutes. With --no-accuracy "
+                                               "none is measured here, either.")] = None,
           against: Annotated[Optional[Path], typer.Option(
               help="A document of an earlier run; refused when device or power mode differ.")] = None,
           estimate: Annotated[Optional[str], typer.Option(

@@ -44,7 +44,7 @@ def bench(device: str, *, model: PathLike | Sequence[PathLike] | None = None,
         entries = [entry for build, artifacts in chosen for entry in run.entries(build, artifacts)]
         labelled = Labelled(entries, data)
         measured = run.measure(entries, None if here else Judging(labelled, options.accuracy, progress))
-    known = accuracies([item.entry for item in measured], labelled, progress)
+    known = accuracies([item.entry for item in measured], None if options.accuracy is False else labelled, progress)
     rows = [row_of(item, accuracy, machine) for item, accuracy in zip(measured, known)]
     mark_fastest(rows)
     document = {"schema": SCHEMA, "device": device, "measurements": rows,

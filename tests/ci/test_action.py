@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from action_steps import ACTION, EXPRESSION, ROOT, run_steps, yaml
 from PIL import Image
 
 from edge_se.core.assets import asset
@@ -20,48 +21,7 @@ from edge_se.data.splits import ImageSet
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.graph.onnx_model import OnnxModel
 
-yaml = pytest.importorskip("yaml", reason="reading the action needs PyYAML")
-ROOT = Path(__file__).parents[2]
-ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
-
-
-def holds(condition: str, inputs: dict[str, str]) -> bool:
-    """A condition of a step; only the forms that action.yml uses are known."""
-    if condition == "always()":
-        return True
-    name, operator, value = re.fullmatch(r"inputs\.([\w-]+) (==|!=) '([^']*)'", condition).groups()
-    return (inputs[name] == value) == (operator == "==")
-
-
-def filled(text: str, values: dict[str, str]) -> str:
-    return EXPRESSION.sub(lambda found: values[found.group(1)], text)
-
-
-def run_steps(folder: Path, environment: dict[str, str], only: tuple[str, ...] = (), **given: str):
-    """Runs the scripts of the action in `folder`, as GitHub's runner does; (exit code, outputs, summary, output)."""
-    names = {key.replace("_", "-"): value for key, value in given.items()}
-    inputs = {name: str(entry["default"]) for name, entry in ACTION["inputs"].items()}
-    assert set(names) <= set(inputs)
-    inputs |= names
-    values = {f"inputs.{name}": value for name, value in inputs.items()} | {"github.action_path": str(ROOT)}
-    outputs, summary, code, output = folder / "outputs", folder / "summary.md", 0, ""
-    for step in ACTION["runs"]["steps"]:
-        condition = step.get("if")
-        if "run" not in step or (only and step["name"] not in only):
-            continue
-        if (code and condition != "always()") or (condition and not holds(condition, inputs)):
-            continue
-        script = folder / "step.sh"
-        script.write_text(step["run"])
-        done = subprocess.run(
-            ["bash", "--noprofile", "--norc", "-eo", "pipefail", script], cwd=folder, capture_output=True, text=True,
-            timeout=600, env=environment | {name: filled(value, values) for name, value in step.get("env", {}).items()}
-            | {"GITHUB_OUTPUT": str(outputs), "GITHUB_STEP_SUMMARY": str(summary)})
-        code, output = code or done.returncode, output + done.stdout + done.stderr
-    written = dict(line.split("=", 1) for line in outputs.read_text().splitlines()) if outputs.exists() else {}
-    return code, written, summary.read_text() if summary.exists() else "", output
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +80,9 @@ def fake(tmp_path):
     def made(code: int, document: dict | None) -> tuple[dict[str, str], Path]:
         program, told = tmp_path / "bin" / "edge-se", tmp_path / "arguments"
         program.parent.mkdir()
-        lines = ["#!/bin/bash", f'printf "%s\\n" "$@" >> {told}']
+        lines = ["#!/bin/bash", f'printf "%s\\n" "$@" >> {told}',
+                 f'printf "%s\\n" "$EDGE_SE_SSH_CONFIG" >> {tmp_path}/config-of-ssh',
+                 f'[ -z "$EDGE_SE_SSH_CONFIG" ] || cp -rT "$(dirname "$EDGE_SE_SSH_CONFIG")" {tmp_path}/seen']
         if document is not None:
             (tmp_path / "written.json").write_text(json.dumps(document))
             lines.append(f'[ "$1" != gate ] || cp {tmp_path}/written.json build/gate/gate.json')
@@ -166,6 +128,72 @@ def test_a_switch_that_is_none_is_refused(fake, tmp_path) -> None:
     environment, told = fake(0, STALE)
     code, outputs, _, output = run_steps(tmp_path, environment, only=("Gate",), sequential="yes")
     assert code == 2 and outputs == {} and "neither true nor false" in output and not told.exists()
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory):
+    """A private key without a passphrase, and one with."""
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("no OpenSSH here: apt install openssh-client")
+    folder = tmp_path_factory.mktemp("keys")
+    for name, passphrase in (("open", ""), ("shut", "secret")):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", folder / name], check=True)
+    return (folder / "open").read_text(), (folder / "shut").read_text()
+
+
+ON_BOARD = ("Way to the board", "Bench", "Gate", "No key is left")
+BOARD = {"device": "ssh://ci@board:2222", "known_host": "board ssh-ed25519 AAAA\nboard ssh-rsa BBBB\r"}
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_key_of_a_board_is_there_for_the_gate_alone(fake, tmp_path, key, code) -> None:
+    environment, told = fake(code, {"overall": "pass", "drop_pp": 0.0})
+    got, outputs, _, output = run_steps(tmp_path, environment, only=ON_BOARD, ssh_key=key[0].replace("\n", "\r\n"),
+                                        max_latency_ratio="0.9", device_python="/opt/py", **BOARD)
+    assert got == code, output
+    words = told.read_text().splitlines()
+    assert words.count("ssh://ci@board:2222") == words.count("/opt/py") == 2  # bench and gate
+    assert words[-4:] == ["--max-latency-ratio", "0.9", "--bench", "build/gate/bench.json"]
+    seen = tmp_path / "seen"
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in seen.iterdir()} == dict.fromkeys(
+        ("key", "known_hosts", "config"), "0o600")
+    assert (seen / "key").read_text().rstrip() == key[0].rstrip()
+    assert (seen / "known_hosts").read_text().splitlines() == ["board ssh-ed25519 AAAA", "board ssh-rsa BBBB"]
+    asked = subprocess.run(["ssh", "-F", seen / "config", "-G", "board"], capture_output=True, text=True).stdout
+    folder = Path(outputs["folder"])
+    assert {f"identityfile {folder / 'key'}", "identitiesonly yes", "stricthostkeychecking true",
+            f"userknownhostsfile {folder / 'known_hosts'}", "globalknownhostsfile /dev/null"} <= set(asked.splitlines())
+    assert not folder.exists() and not list((tmp_path / "runner temporary").iterdir())
+    secret = key[0].splitlines()[1]
+    assert secret not in output and secret not in told.read_text()
+    assert not any(secret in value for value in outputs.values())
+
+
+@pytest.mark.parametrize(("given", "says"), [
+    ({"ssh_key": "", **BOARD}, "one without the other"),
+    ({"ssh_key": "open", "device": "ssh://board"}, "one without the other"),
+    ({"ssh_key": "shut", **BOARD}, "no private key, or one with a passphrase"),
+    ({"ssh_key": "-----BEGIN nothing", **BOARD}, "no private key, or one with a passphrase")])
+def test_a_key_that_opens_nothing_ends_the_job_before_the_board(fake, tmp_path, key, given, says) -> None:
+    environment, told = fake(0, STALE)
+    known = {"open": key[0], "shut": key[1]}
+    code, outputs, _, output = run_steps(tmp_path, environment, only=ON_BOARD,
+                                         **given | {"ssh_key": known.get(given["ssh_key"], given["ssh_key"])})
+    assert code == 2 and says in output and "verdict" not in outputs and not told.exists()
+    assert not list((tmp_path / "runner temporary").iterdir())
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    ({}, set()), ({"device": "jetson"}, {"--device", "jetson"}),
+    ({"baseline": "bench/baselines"}, {"--baseline", "bench/baselines"}),
+    ({"min_int8_share": "99"}, {"--min-int8-share", "99", "--explain", "--bench"})])
+def test_a_runner_that_is_the_board_needs_no_key(fake, tmp_path, given, words) -> None:
+    environment, told = fake(0, STALE)
+    code, _, _, _ = run_steps(tmp_path, environment, only=ON_BOARD, **given)
+    said = set(told.read_text().split())
+    options = {"--device", "--baseline", "--bench", "--explain", "--min-int8-share", "--max-latency-ratio"}
+    assert code == 0 and words <= said and said & options == words & options
+    assert set((tmp_path / "config-of-ssh").read_text().split()) == set()
 
 
 def test_every_input_is_optional_where_the_settings_file_has_it() -> None:
