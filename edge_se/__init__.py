@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from edge_se.backends.machines.choice import Place
     from edge_se.cluster.ray_cluster import RayCluster as Cluster
     from edge_se.core.errors import EdgeSeError
     from edge_se.graph.source_options import SourceOptions
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from edge_se.steps.explain import explain
     from edge_se.steps.export import export
     from edge_se.steps.gate import gate
-    from edge_se.steps.gate_device import Place
     from edge_se.steps.lint import lint
     from edge_se.steps.robustness import robustness
     from edge_se.steps.sensitivity import sensitivity
@@ -41,7 +41,7 @@ _API = {  # name -> (module, attribute)
     "doctor": ("edge_se.steps.doctor", "doctor"),
     "train": ("edge_se.steps.train", "train"),
     "study": ("edge_se.studies.study", "study"),
-    "Place": ("edge_se.steps.gate_device", "Place"),
+    "Place": ("edge_se.backends.machines.choice", "Place"),
     "BenchOptions": ("edge_se.steps.bench", "Options"),
     "Budget": ("edge_se.quantization.search", "Budget"),
     "Cluster": ("edge_se.cluster.ray_cluster", "RayCluster"),

@@ -2,11 +2,11 @@
 
 import pytest
 
+from edge_se.backends.machines.choice import Place
 from edge_se.core.errors import EdgeSeError
 from edge_se.steps import gate as gate_step
 from edge_se.steps import robustness as robustness_step
 from edge_se.steps.gate import gate
-from edge_se.steps.gate_device import Place
 from edge_se.steps.robustness import robustness
 
 IMAGES = 230  # two batches and a part of one
