@@ -74,6 +74,86 @@ def modelopt(source: Path, images: np.ndarray, out: Path) -> float:
     return time.perf_counter() - started
 
 
+def modelopt_fp16(source: Path, images: np.ndarray, out: Path) -> float:
+    """modelopt.onnx.quantization.quantize in INT8 with all its defaults: floats become FP16."""
+    from modelopt.onnx.quantization import quantize
+
+    started = time.perf_counter()
+    quantize(str(source), quantize_mode="int8", calibration_data={"images": images}, output_path=str(out),
+             calibration_eps=["cpu"])
+    return time.perf_counter() - started
+
+
+def nncf_twice(source: Path, images: np.ndarray, out: Path) -> float:
+    """nncf.quantize on its own file: what happens to who does it twice."""
+    started = time.perf_counter()
+    once = out.with_name(f"once-{out.name}")
+    nncf_onnx(source, images, once)
+    nncf_onnx(once, images, out)
+    return time.perf_counter() - started
+
+
+def quark(source: Path, images: np.ndarray, out: Path) -> float:
+    """AMD Quark's INT8_CNN_DEFAULT."""
+    from onnxruntime.quantization.calibrate import CalibrationDataReader
+    from quark.onnx import ModelQuantizer
+    from quark.onnx.quantization.config import Config, get_default_config
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+        def __init__(self) -> None:
+            self.batches = iter(np.array_split(images, len(images) // BATCH))
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            batch = next(self.batches, None)
+            return None if batch is None else {"images": batch}
+
+    started = time.perf_counter()
+    quantizer = ModelQuantizer(Config(global_quant_config=get_default_config("INT8_CNN_DEFAULT")))
+    quantizer.quantize_model(str(source), str(out), Reader())
+    return time.perf_counter() - started
+
+
+def aimet(source: Path, images: np.ndarray, out: Path) -> float:
+    """Qualcomm AIMET's QuantizationSimModel with its defaults, as Q/DQ."""
+    import onnx
+    from aimet_onnx import QuantizationSimModel
+
+    started = time.perf_counter()
+    simulated = QuantizationSimModel(onnx.load(source))
+    simulated.compute_encodings([{"images": batch} for batch in np.array_split(images, len(images) // BATCH)])
+    onnx.save(simulated.to_onnx_qdq(), out)
+    return time.perf_counter() - started
+
+
+def torchao(source: Path, images: np.ndarray, out: Path) -> float:
+    """torchao's PT2E with its x86 quantizer, through torch's exporter; the net is that of the zoo, not `source`."""
+    import torch
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
+        X86InductorQuantizer,
+        get_default_x86_inductor_quantization_config,
+    )
+
+    from edge_se.core.cards import weights_of
+    from edge_se.nets.weights import load_weights
+    from edge_se.nets.zoo import build, spec_of
+
+    name = source.parent.name
+    net = build(spec_of(name)).eval()
+    load_weights(net, weights_of(name))
+    batches = [torch.from_numpy(batch) for batch in np.array_split(images, len(images) // BATCH)]
+    started = time.perf_counter()
+    program = torch.export.export(net, (batches[0],)).module()
+    prepared = prepare_pt2e(program, X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config()))
+    for batch in batches:
+        prepared(batch)
+    written = torch.onnx.export(convert_pt2e(prepared), (batches[0],), dynamo=True, input_names=["images"],
+                                external_data=False, verbose=False)
+    assert written is not None
+    written.save(str(out))
+    return time.perf_counter() - started
+
+
 def edge_se(source: Path, images: np.ndarray, out: Path) -> float:
     """edge-se with its defaults; OUT names the target: int8.cpu.onnx, int8.tensorrt.onnx, ..."""
     from edge_se.data import calibration, cifar10
@@ -102,7 +182,8 @@ def peak_memory_bytes() -> int:
     return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
 
-PEERS = {"ort": ort, "nncf-onnx": nncf_onnx, "nncf-openvino": nncf_openvino, "modelopt": modelopt, "edge-se": edge_se}
+PEERS = {"ort": ort, "nncf-onnx": nncf_onnx, "nncf-openvino": nncf_openvino, "modelopt": modelopt, "edge-se": edge_se,
+         "nncf-twice": nncf_twice, "modelopt-fp16": modelopt_fp16, "quark": quark, "aimet": aimet, "torchao": torchao}
 
 if __name__ == "__main__":
     peer, source, images, out = sys.argv[1:]

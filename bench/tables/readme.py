@@ -272,6 +272,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "simulations": runtimes.simulations_table, "precision-hints": runtimes.hints_table,
     "grouped-openvino": grouped.openvino_table, "lint-rules": lint.rules_table, "lint-kinds": lint.kinds_table,
     "time-to-verdict": verdict.verdict_table,
+    "lint-peers": lint.peers_table,
     "classifiers": classifiers.classifiers_table, "classifiers-text": classifiers.classifiers_text}
 
 

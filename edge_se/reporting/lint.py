@@ -59,8 +59,8 @@ def summary(document: dict[str, Any]) -> str:
 def repaired(fixed: dict[str, Any]) -> str:
     """What `--fix` changed, what is left, and how near the answers are."""
     changes = ", ".join(f"{name} ({count})" for name, count in fixed["changes"].items()) or "nothing"
-    same = "" if fixed["sqnr_db"] is None else f"; the same answers ({fixed['flips']} flips)"
-    return f"repaired: {changes}; still broken: {', '.join(fixed['left']) or 'nothing'}{same}"
+    left = ", ".join(fixed["left"]) or "nothing"
+    return f"repaired: {changes}; still broken: {left}; its answers are the same ({fixed['flips']} flips)"
 
 
 def _figures(sqnr_db: float | None, flips: int | None) -> list[str]:

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import onnx
+
 from edge_se.core.arguments import Names, PathLike, names_of, path_of, text_of
 from edge_se.core.errors import EdgeSeError, ModelError
 from edge_se.core.files import write_bytes
@@ -40,10 +42,10 @@ def lint(file: PathLike, *, runtimes: Names | None = None, static: bool = False,
     """
     path, out = path_of(file), path_of(fix)
     require_file(out, FIXED, "--fix", sources=(path,))
-    model = OnnxModel.read(path)
-    if not {"QuantizeLinear", "DequantizeLinear"} & {node.op_type for node in model.proto.graph.node}:
-        raise ModelError("has no QuantizeLinear and no DequantizeLinear", where=path,
-                         fix="give an INT8 file in Q/DQ form; `edge-se export --int8` makes one")
+    if static and out is not None:
+        raise EdgeSeError("runs nothing, and what is repaired is run to be compared", where="--static",
+                          fix="leave --static or --fix out")
+    model = _valid(OnnxModel.read(path), path)
     wanted = runtimes_for(names_of(runtimes) or _own_target(path, model))
     broken = broken_by(model, rules_for(wanted))
     rows = [_row(rule, findings, model) for rule, findings in broken]
@@ -56,9 +58,27 @@ def lint(file: PathLike, *, runtimes: Names | None = None, static: bool = False,
         proof = _proof(model, path, data, preprocessing, images, document, progress)
         _prove(proof, model, broken, document, progress)
     if out is not None:
+        if proof is None:
+            raise ModelError("does not run here, so what is repaired cannot be compared", where=path,
+                             fix="leave --fix out, and repair it as the rules say")
         document["fixed"] = _fixed(model, out, wanted, proof)
     document["verdict"] = "faults" if any(row["kind"] in FAULTS for row in rows) else "warnings" if rows else "clean"
     return document
+
+
+def _valid(model: OnnxModel, path: Path) -> OnnxModel:
+    """The model of a Q/DQ file; ModelError for any other, and for what is no valid graph."""
+    if not {"QuantizeLinear", "DequantizeLinear"} & {node.op_type for node in model.proto.graph.node}:
+        raise ModelError("has no QuantizeLinear and no DequantizeLinear", where=path,
+                         fix="give an INT8 file in Q/DQ form; `edge-se export --int8` makes one")
+    try:
+        onnx.checker.check_model(model.proto)
+        for tensor in model.proto.graph.initializer:
+            onnx.numpy_helper.to_array(tensor)  # the checker asks for no more bytes than a shape needs
+    except (onnx.checker.ValidationError, ValueError, TypeError) as error:
+        raise ModelError(f"not a valid ONNX graph ({str(error).splitlines()[0]})", where=path,
+                         fix="export it again") from error
+    return model
 
 
 def _own_target(path: Path, model: OnnxModel) -> list[str] | None:
@@ -77,25 +97,20 @@ def _row(rule: Rule, findings: Sequence[Finding], model: OnnxModel) -> dict[str,
 def _proof(model: OnnxModel, path: Path, data: PathLike | None, preprocessing: str | None, count: int,
            document: dict[str, Any], progress: Progress) -> Proof | None:
     """What the file answers as it is written; None where it cannot be run, which is told."""
-    from edge_se.device.agent import AgentError
     from edge_se.quantization.lint.proof import Proof
     from edge_se.steps.lint_images import images_for
 
     try:
         images = images_for(model, path, text_of(data), preprocessing, progress).first(count)
+        with progress.task("running it as it is written", 1) as advance:
+            proof = Proof(model, images)
+            advance(1)
     except ModelError as error:
         if data is not None or preprocessing is not None:
             raise
         progress.note(f"not run: {error}")
         return None
     document["images"] = {"name": images.name, "n": len(images), "sha256": images.sha256}
-    try:
-        with progress.task("running it as it is written", 1) as advance:
-            proof = Proof(model, images)
-            advance(1)
-    except AgentError as error:
-        progress.note(f"not run: {error}")
-        return None
     return proof
 
 
@@ -118,15 +133,15 @@ def _prove(proof: Proof | None, model: OnnxModel, broken: Broken, document: dict
     document["runs"] = [asdict(run) for run in runs]
 
 
-def _fixed(model: OnnxModel, out: Path, wanted: Sequence[str], proof: Proof | None) -> dict[str, Any]:
-    """Writes the repaired file and tells what changed; EdgeSeError where its numbers are others."""
+def _fixed(model: OnnxModel, out: Path, wanted: Sequence[str], proof: Proof) -> dict[str, Any]:
+    """Writes the repaired file and tells what changed; EdgeSeError where its answers are others."""
     fixed, changes = repaired(model, rules_for(wanted))
-    ran = proof.differs(fixed) if proof is not None else None
-    if ran is not None and (ran.refusal is not None or ran.flips or (ran.sqnr_db or 0) < SAME_DB):
+    ran = proof.differs(fixed)
+    if ran.refusal is not None or ran.flips or ran.sqnr_db is None or ran.sqnr_db < SAME_DB:
         raise EdgeSeError(f"repairing {', '.join(changes)} would change its answers "
                           f"({ran.refusal or f'{ran.sqnr_db} dB'})", where=f"--fix {out}",
                           fix="repair it by hand, as the rules say")
     write_bytes(out, fixed.content)
     left = [rule.name for rule, _ in broken_by(fixed, rules_for(wanted))]
-    return {"file": str(out), "sha256": fixed.sha256, "changes": changes, "left": left,
-            "sqnr_db": ran.sqnr_db if ran is not None else None, "flips": ran.flips if ran is not None else None}
+    return {"file": str(out), "sha256": fixed.sha256, "changes": changes, "left": left, "sqnr_db": ran.sqnr_db,
+            "flips": ran.flips}

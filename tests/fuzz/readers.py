@@ -55,6 +55,12 @@ def read_onnx(path, originals):
     shutil.rmtree(out)
 
 
+def read_qdq(path, originals):
+    from edge_se.steps.lint import lint
+
+    return json.dumps(lint(path, static=True), allow_nan=False)
+
+
 def read_weights(path, originals):
     import torch
 
@@ -167,6 +173,7 @@ def read_robustness_document(path, originals):
 
 KINDS = {
     "onnx": Kind(name="tiny.onnx", damage=mutations.onnx_file, read=read_onnx),
+    "qdq": Kind(name="int8.cpu.onnx", damage=mutations.onnx_file, read=read_qdq),
     "safetensors": Kind(name="weights.safetensors", damage=mutations.safetensors_file, read=read_weights),
     "recipe": Kind(name="recipe.toml", damage=mutations.toml_file, read=read_training_recipe),
     "board": Kind(name="board.toml", damage=mutations.toml_file, read=read_board_file),

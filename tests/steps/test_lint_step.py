@@ -105,13 +105,15 @@ def test_what_it_costs_where_it_is_run(wrong_gemm, tmp_path):
 
 def test_a_repaired_file_is_replaced_and_a_users_is_not(wrong_gemm, tmp_path):
     for _ in range(2):
-        lint(wrong_gemm, static=True, fix=tmp_path / "mended.onnx")
+        lint(wrong_gemm, images=2, fix=tmp_path / "mended.onnx")
     (tmp_path / "mine.onnx").write_bytes(b"mine")
     for path in (tmp_path / "mine.onnx", wrong_gemm):
         before = path.read_bytes()
         with pytest.raises(ArtifactError, match="choose another f"):
-            lint(wrong_gemm, static=True, fix=path)
+            lint(wrong_gemm, images=2, fix=path)
         assert path.read_bytes() == before
+    with pytest.raises(EdgeSeError, match="--static: runs nothing"):
+        lint(wrong_gemm, static=True, fix=tmp_path / "static.onnx")
 
 
 def test_a_repair_that_would_change_answers_is_refused(wrong_gemm, tmp_path, monkeypatch):
@@ -164,16 +166,37 @@ def test_what_is_no_image_classifier_is_linted_without_being_run(tmp_path, graph
     assert all(run["setting"].startswith("parser") for run in told["runs"])
 
 
-def test_what_onnxruntime_does_not_load_is_still_held_against_the_rules(written):
+def test_what_onnxruntime_does_not_load_is_still_held_against_the_rules(written, tmp_path):
     def newer(proto):
         proto.opset_import[0].version = 28
-    told = lint(written("cpu", change=newer))
-    assert broken(told)["opset-too-new"]["kind"] == "refused" and told["verdict"] == "faults"
+    path = written("cpu", change=newer)
+    told = lint(path)
+    assert broken(told)["opset-too-new"]["kind"] == "refused" and told["verdict"] == "faults" and not told["images"]
+    with pytest.raises(ModelError, match="does not run here, so what is repaired cannot be compared"):
+        lint(path, fix=tmp_path / "mended.onnx")
+
+
+def test_a_batch_that_is_dynamic_in_name_alone(tmp_path, graph_of):
+    """A reshape to one row takes one image at a time."""
+    proto = graph_of([("QuantizeLinear", ["x", "s", "z"], ["q"]), ("DequantizeLinear", ["q", "s", "z"], ["d"]),
+                      ("Reshape", ["d", "shape"], ["y"])],
+                     {"s": np.float32(0.02), "z": np.uint8(128), "shape": np.array([1, 192])})
+    onnx.save(proto, tmp_path / "one.onnx")
+    told = lint(tmp_path / "one.onnx", runtimes="cpu", images=3, preprocessing="cifar10")
+    assert told["images"]["n"] == 3 and [run["flips"] for run in told["runs"]][:2] == [0, 0]
+
+
+def test_a_graph_that_is_not_valid_is_refused(tmp_path, graph_of):
+    proto = graph_of([("DequantizeLinear", ["x", "s"], ["y"])], {"s": np.float32(0.02)})
+    del proto.graph.node[0].input[1:]
+    onnx.save(proto, tmp_path / "broken.onnx")
+    with pytest.raises(ModelError, match=r"broken\.onnx: not a valid ONNX graph"):
+        lint(tmp_path / "broken.onnx", static=True)
 
 
 def test_a_float_file_is_refused(tiny_onnx, tmp_path):
     (tmp_path / "fp32.onnx").write_bytes(tiny_onnx.content)
-    with pytest.raises(ModelError, match=r"fp32.onnx: has no QuantizeLinear and no DequantizeLinear"):
+    with pytest.raises(ModelError, match=r"fp32\.onnx: has no QuantizeLinear and no DequantizeLinear"):
         lint(tmp_path / "fp32.onnx")
 
 

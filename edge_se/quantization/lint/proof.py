@@ -13,7 +13,7 @@ from edge_se.backends.base import Device, Session
 from edge_se.backends.openvino import OpenVino, installed
 from edge_se.backends.tensorrt import PACKAGE, parse_check
 from edge_se.core import environment
-from edge_se.core.errors import EdgeSeError
+from edge_se.core.errors import EdgeSeError, ModelError
 from edge_se.data.images import Images
 from edge_se.data.splits import filled
 from edge_se.device.agent import AgentError, OnnxRuntimeRunner
@@ -47,11 +47,16 @@ class Proof:
     """The answers of a file as it is written, operator by operator in onnxruntime, to compare others with."""
 
     def __init__(self, model: OnnxModel, images: Images) -> None:
-        """AgentError where onnxruntime does not run the file."""
-        fixed = model.input_shape[0]
-        self._model = model
-        self._batches = [(filled(batch, fixed), len(batch)) for batch in images.batches(fixed or BATCH)]
-        self.reference = self._written(model)
+        """ModelError where onnxruntime does not run the file."""
+        self._model, fixed = model, model.input_shape[0]
+        self._batches = _batches(images, fixed, fixed or BATCH)
+        try:
+            self._reference = self._written(model)
+        except ModelError:
+            if fixed is not None:
+                raise
+            self._batches = _batches(images, 1, 1)  # a batch that is dynamic in name alone
+            self._reference = self._written(model)
 
     def runs(self) -> list[Ran]:
         """Of each runtime that is installed; what is refused says so."""
@@ -76,21 +81,32 @@ class Proof:
         return self._ran("onnxruntime", "as written", _onnxruntime(other.content, as_written=True))
 
     def _written(self, model: OnnxModel) -> Floats:
-        with _onnxruntime(model.content, as_written=True) as run:
-            return self._answers(run)
+        try:
+            with _onnxruntime(model.content, as_written=True) as run:
+                return self._answers(run)
+        except AgentError as error:
+            raise ModelError(error.what, where=model.file_name, fix=error.fix) from error
 
     def _answers(self, run: Run) -> Floats:
-        return np.concatenate([run(batch)[:count] for batch, count in self._batches])
+        try:
+            return np.concatenate([run(batch)[:count] for batch, count in self._batches])
+        except Exception as error:  # those of runtimes share no base class
+            raise ModelError(f"does not run ({str(error).splitlines()[0]})", where=self._model.file_name) from error
 
     def _ran(self, runtime: str, setting: str, opened: AbstractContextManager[Run]) -> Ran:
         version = None if setting == SIMULATED else environment.version_of(runtime)
         try:
             with opened as run:
                 own = np.nan_to_num(self._answers(run))
-        except (AgentError, EdgeSeError, RuntimeError) as error:
+        except (AgentError, EdgeSeError) as error:
             return Ran(runtime=runtime, version=version, setting=setting, refusal=str(error).splitlines()[0])
         return Ran(runtime=runtime, version=version, setting=setting,
-                   sqnr_db=round(min(EXACT_DB, sqnr_db(self.reference, own)), 1), flips=flips(own, self.reference))
+                   sqnr_db=round(min(EXACT_DB, sqnr_db(self._reference, own)), 1), flips=flips(own, self._reference))
+
+
+def _batches(images: Images, fixed: int | None, size: int) -> list[tuple[Floats, int]]:
+    """(what the graph takes, how many of it are images) for all of `images`."""
+    return [(filled(batch, fixed), len(batch)) for batch in images.batches(size)]
 
 
 def parsed(model: OnnxModel) -> Ran | None:

@@ -120,7 +120,8 @@ def _rounded(view: QdqView, kind: int) -> Iterator[tuple[Layer, Values, Values]]
             continue
         readers = view.readers_through_relu(layer.node.output[0])
         bias = view.numbers(layer.bias)
-        if bias is not None and [node.op_type for node in readers] == ["QuantizeLinear"]:
+        if (bias is not None and product.size in (1, bias.size)
+                and [node.op_type for node in readers] == ["QuantizeLinear"]):
             yield layer, bias.reshape(-1), product
 
 

@@ -24,7 +24,7 @@ def on_ties(view: QdqView) -> Iterator[Finding]:
             levels = pixel_levels(view.model, how)
             for node in view.quantizers:
                 scale = view.scale(node)
-                if node.input[0] in levels and scale is not None and scale.size == 1:
+                if node.input[0] in levels and scale is not None and scale.size == 1 and scale.all():
                     share = max(share_of_ties(float(scale.reshape(())), channel) for channel in levels[node.input[0]])
                     if share > MOST_TIES:
                         yield found(node, f"{share:.0%} of a channel's 256 pixel values are ties{words}")
