@@ -25,7 +25,7 @@ TIMM = {
     "fastvit_t8": 64, "skresnet18": 64, "resmlp_12_224": 64, "cspresnet50": 64, "rexnet_100": 64, "starnet_s1": 64,
     "pit_ti_224": 224, "selecsls42b": 64, "visformer_tiny": 224, "dpn48b": 64, "hgnetv2_b0": 64, "repvit_m0_9": 64,
     "tiny_vit_5m_224": 224, "inception_next_atto": 64, "gernet_s": 64}
-SIZED = ("mixer", "deit", "xcit", "resmlp")  # nets that take their size as an argument
+SIZED = ("mixer", "deit", "xcit", "resmlp", "coat")  # nets that take their size as an argument
 SMALL = ("alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet",
          "inception_v3", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf", "regnet_y_400mf",
          "resnet18", "resnext50_32x4d", "shufflenet_v2_x0_5", "squeezenet1_1", "swin_t", "swin_v2_t", "vgg11_bn",

@@ -19,14 +19,17 @@ from edge_se.graph.view import attribute
 
 BATCHES = (1, 2, 3)  # 1 shows sizes that are broadcast or squeezed, 2 and 3 those that grow with the batch
 SIZES = ("Shape", "Size")  # their results depend on no pixel
+ELEMENTWISE = ("Add", "Sub", "Mul", "Div")
 RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
 
 
 def resolve_shapes(model: onnx.ModelProto, path: Path) -> int:
     """Replaces values that depend on neither pixels nor batch, and targets of reshapes, by constants; returns how many.
 
-    A reshape to a computed shape gets -1 for the size that grows with the batch. `model` is changed; its height and
-    width are fixed. Nodes that nobody reads are left to onnxruntime's optimizer. ModelError when it does not run.
+    A reshape to a computed shape gets -1 for the size that grows with the batch. What is the same for each image (a
+    class token, codes of positions) becomes one constant, which elementwise nodes broadcast and others read expanded.
+    `model` is changed; its height and width are fixed. Nodes that nobody reads are left to onnxruntime's optimizer.
+    ModelError when it does not run.
     """
     batch = image_input(model).type.tensor_type.shape.dim[0].dim_value
     seen = _depending_on_pixels(model)
@@ -37,7 +40,9 @@ def resolve_shapes(model: onnx.ModelProto, path: Path) -> int:
     if not border:
         return 0
     wanted = sorted(border | {node.output[0] for node in reshapes} | {
-        node.input[0] for node in reshapes if node.op_type == "Gather" and node.input[0] in seen})
+        node.input[0] for node in reshapes if node.op_type == "Gather" and node.input[0] in seen} | {
+        name for node in model.graph.node if node.op_type in ELEMENTWISE and border.intersection(node.input)
+        for name in node.input if name in seen})
     runs = _values(model, wanted, [batch] if batch else list(BATCHES), path)
     resolved = 0
     for name in sorted(border):
@@ -54,9 +59,14 @@ def resolve_shapes(model: onnx.ModelProto, path: Path) -> int:
             node.input[1] = _constant(model, f"{node.output[0]}_resolved_shape", np.array(shape, np.int64))
             resolved += 1
     for name in sorted(_read_by(seen, model) & border):
-        sizes = _per_image([run[name] for run in runs])
-        if sizes is not None and not _is_spelled_out(name, model):
+        values = [run[name] for run in runs]
+        if (sizes := _per_image(values)) is not None and not _is_spelled_out(name, model):
             _replace_everywhere(model.graph, name, _spelled_out(model, name, *sizes))
+            resolved += 1
+        elif (axis := _repeated_along(values)) is not None:
+            constant = _constant(model, f"{name}_resolved", values[0])
+            _broadcast(model, name, constant, axis - values[0].ndim, runs)
+            _replace_everywhere(model.graph, name, _expanded(model, constant, values[0].ndim, axis))
             resolved += 1
     return resolved
 
@@ -123,6 +133,18 @@ def _per_image(values: list[Array]) -> tuple[list[int], list[int]] | None:
     return constant.tolist(), growing.tolist()
 
 
+def _repeated_along(values: list[Array]) -> int | None:
+    """The axis along which a float tensor for each of BATCHES repeats that of one image; None for anything else."""
+    if len(values) != len(BATCHES) or any(value.dtype.kind != "f" for value in values):
+        return None
+    growing = [axis for axis, sizes in enumerate(zip(*(value.shape for value in values))) if sizes == BATCHES]
+    if len(growing) != 1 or len({value.ndim for value in values}) != 1:
+        return None
+    repeats = (np.repeat(values[0], batch, growing[0]) for batch in BATCHES)
+    return growing[0] if all(value.shape == repeat.shape and np.allclose(value, repeat, rtol=1e-5, atol=0)
+                             for value, repeat in zip(values, repeats)) else None
+
+
 def _is_spelled_out(name: str, model: onnx.ModelProto) -> bool:
     maker = next(node for node in model.graph.node if name in node.output)
     return maker.op_type in ("Concat", *SIZES, "Gather")  # as short as it gets; onnx's shape inference follows it
@@ -149,6 +171,25 @@ def _spelled_out(model: onnx.ModelProto, name: str, constant: list[int], growing
     return made
 
 
+def _broadcast(model: onnx.ModelProto, name: str, constant: str, axis: int, runs: list[dict[str, Array]]) -> None:
+    """Has elementwise nodes read `constant` for `name` where their other input has all images along `axis` (< 0)."""
+    for node in model.graph.node:
+        others = [other for other in node.input if other != name] if node.op_type in ELEMENTWISE else []
+        values = [run[others[0]] for run in runs] if len(others) == 1 and others[0] in runs[0] else []
+        if values and all(value.ndim >= -axis and value.shape[axis] == batch for value, batch in zip(values, BATCHES)):
+            _replace(node, name, constant)
+
+
+def _expanded(model: onnx.ModelProto, constant: str, rank: int, axis: int) -> str:
+    """The name of `constant` (1 along `axis`) repeated for each image."""
+    made = f"{constant}_expanded"
+    batch = [int(index == axis) for index in range(rank)]
+    sizes = _spelled_out(model, made, [1 - part for part in batch], batch)
+    place = next(index for index, node in enumerate(model.graph.node) if sizes in node.output)
+    model.graph.node.insert(place + 1, helper.make_node("Expand", [constant, sizes], [made]))
+    return made
+
+
 def _constant(model: onnx.ModelProto, wished: str, value: Array) -> str:
     """The name under which `value` became an initializer of `model`."""
     taken = {initializer.name for initializer in model.graph.initializer}
@@ -162,6 +203,10 @@ def _constant(model: onnx.ModelProto, wished: str, value: Array) -> str:
 def _replace_everywhere(graph: onnx.GraphProto, old: str, new: str) -> None:
     for part in graphs_of(graph):
         for node in part.node:
-            for position, name in enumerate(node.input):
-                if name == old:
-                    node.input[position] = new
+            _replace(node, old, new)
+
+
+def _replace(node: onnx.NodeProto, old: str, new: str) -> None:
+    for position, name in enumerate(node.input):
+        if name == old:
+            node.input[position] = new

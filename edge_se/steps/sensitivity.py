@@ -70,10 +70,6 @@ def _method(build: Build, target: str) -> str:
     return own[0] if own else USUAL
 
 
-def _is_cifar10(build: Build, how: Preprocessing) -> bool:
-    return build.labels == cifar10.CLASSES and how.size == CIFAR10.size
-
-
 def _calibration_images(build: Build, named: PathLike | None, dataset: Dataset | None, how: Preprocessing) -> Images:
     """Those that are named, else those of the build where they are still what it was calibrated on."""
     cifar, told = dataset.cifar if dataset else None, build.calibration or {}
@@ -83,7 +79,7 @@ def _calibration_images(build: Build, named: PathLike | None, dataset: Dataset |
         return dataset.calibration(how)
     if told.get("name") in calibration_sets.bundled():
         return calibration_sets.load(str(told["name"]), cifar, how)
-    if not told or _is_cifar10(build, how):  # the bundled images are of the kind that it was trained on
+    if not told or (build.labels == cifar10.CLASSES and how.size == CIFAR10.size):  # trained on such images
         return calibration_sets.load(None, cifar, how)
     raise ArtifactError(f"was calibrated on '{told.get('name')}', which is not bundled", where=build.folder,
                         fix="give these or other images with --calibration")

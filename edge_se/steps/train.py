@@ -44,8 +44,8 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
     `data` is CIFAR-10 or labelled images in any layout, for which the net gets their classes and `input_size`.
 
     The card's figures are those of the fp16 weights that were written, read back; the test set is read once, here, or,
-    without `test`, not at all.
-    Of the processes that torchrun starts the first one writes and returns the card, the others just say their `rank`.
+    without `test`, not at all. Of the processes that torchrun starts the first one writes and returns the card, the
+    others just say their `rank`.
     """
     out, data = path_of(out), path_of(data)
     spec = spec_of(model)

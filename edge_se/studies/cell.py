@@ -64,7 +64,7 @@ def _test(cell: Cell, settings: dict[str, Any], folder: Path, data: Path | None,
     accuracy = test_figure(cell.model, folder, data=data, progress=progress)
     low, high = accuracy["ci95"]
     return [asdict(Figure(evaluation="test", measure="top1", value=accuracy["top1"], low=low, high=high,
-                          n=accuracy["n"], measured_by=accuracy.get("measured_by")))]
+                          n=accuracy["n"], measured_by=accuracy["measured_by"]))]
 
 
 def _graph(cell: Cell, folder: Path) -> Path:

@@ -16,8 +16,8 @@ from edge_se.core.measured_by import sound
 from edge_se.studies.collect import CONDITIONS, Figure, volatility
 from edge_se.studies.plan import Cell, Evaluations, digest
 from edge_se.studies.tables import MEASURES
+from edge_se.training.logs import LOG
 
-LOG = "log.csv"
 FIX = "delete the folder; the cell is then trained again"
 LARGEST = 1e9  # of a figure: milliseconds, points, flips; far below where a mean or a square overflows
 _FIGURES = TypeAdapter(list[Figure], config=ConfigDict(allow_inf_nan=False))

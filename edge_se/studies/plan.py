@@ -72,7 +72,7 @@ class Study(Table):
 
     @property
     def baseline_recipe_label(self) -> str | None:
-        """The name of the cell in rows."""
+        """What rows call `baseline_recipe`."""
         return None if self.baseline_recipe is None else recipe_label(self.baseline_recipe)
 
 

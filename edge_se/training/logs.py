@@ -35,9 +35,8 @@ class TensorBoard:
         except ImportError as error:
             raise UnavailableError("TensorBoard is not installed", where="--tensorboard",
                                    fix="pip install 'edge-se[tensorboard]'") from error
-        self._folder, self._make, self._writer = folder / BOARD, SummaryWriter, None
-
-    _writer: Any
+        self._folder, self._make = folder / BOARD, SummaryWriter
+        self._writer: Any = None
 
     def epoch(self, row: dict[str, float]) -> None:
         """Adds one line of the log: each figure at the epoch's number."""

@@ -90,8 +90,8 @@ def train(spec: ModelSpec, recipe: Recipe, images: Images, validation: Images, *
     run.to_the_end(watcher)
     assert run.state.best_model is not None  # the last phase always ends with an evaluated epoch
     return TrainedNet(state=run.state.best_model, best_epoch=run.state.best_epoch, history=run.state.history,
-                      seconds=run.state.seconds, amp=AMP_NAMES[run.amp],
-                      compiled=run.compiled, device=device_name(device))
+                      seconds=run.state.seconds, amp=AMP_NAMES[run.amp], compiled=run.compiled,
+                      device=device_name(device))
 
 
 class _Run:
@@ -105,6 +105,7 @@ class _Run:
         self.rows = group.rows(recipe.batch_size)
         self.losses = Losses(group, device, folder)
         self._consistent = True  # whether the net is where `state` says
+        self._order_of: int | None = None  # the epoch of `_permutation`
         self.amp = amp_type(recipe, device)
         self.labels = torch.from_numpy(images.labels.astype(np.int64)).to(device)
         self.pixels = training_pixels(images, device)
@@ -261,7 +262,7 @@ class _Run:
         return 100.0 * self.group.sums((right,), self.device)[0] / len(self.validation)
 
     def _order(self, epoch: int) -> torch.Tensor:
-        if getattr(self, "_order_of", None) != epoch:
+        if self._order_of != epoch:
             generator = torch.Generator().manual_seed(_seed(self.recipe.seed, epoch))
             self._permutation = torch.randperm(len(self.labels), generator=generator).to(self.device)
             self._order_of = epoch

@@ -45,8 +45,9 @@ class Losses:
         return self.read(state, state.step + 1, interrupts) if last or len(self._unread) >= self._most else []
 
     def read(self, state: Checkpoint, step: int, interrupts: Interrupts) -> list[float]:
-        """Reads the waiting losses up to `step` (from 1), each the mean over the processes, into
-        `state.loss_sum`. TrainingError at one that is not finite.
+        """Reads the waiting losses up to `step` (from 1), each the mean over the processes, into `state.loss_sum`.
+
+        TrainingError at one that is not finite.
         """
         unread: list[float] = torch.stack(self._unread).tolist()
         *sums, asked = self._group.sums((*unread, interrupts.asked), self._device)

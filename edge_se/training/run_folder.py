@@ -28,9 +28,8 @@ def start_run(folder: Path, spec: ModelSpec, recipe: Recipe, recipe_name: str, i
               device: torch.device, processes: int, resume: bool) -> list[str]:
     """Writes the manifest, with `images` by what they are for; a resumed run keeps its times of starting.
 
-    Raises TrainingError when it was another run.
-
     Returns the fields of ARITHMETIC in which a resumed run differs from its start: its result is then not bit-exact.
+    Raises TrainingError when it was another run.
     """
     path = folder / MANIFEST
     left = _left(path, spec, recipe) if resume and path.exists() else {}
