@@ -16,8 +16,8 @@ def measured_by(runtime: str, *, floats: str, package: str | None = None, simula
     """`measured_by` of a document, for what `runtime` computes on this processor.
 
     `floats` is the type of what is not INT8: f32, tf32, bf16 or f16, or several joined by "or" where the runtime
-    chooses. `simulation`: another runtime serves the file.
-    `instead_of`: the runtime that would have judged it, and is not installed. `package`: where it has another name.
+    chooses. `simulation`: another runtime serves the file. `instead_of`: the runtime that would have judged it, and is
+    not installed. `package`: where it has another name.
     """
     told = {"runtime": runtime, "version": environment.version_of(package or runtime),
             "device": environment.hardware()["cpu"], "floats": floats}

@@ -30,9 +30,9 @@ _Found = Records | ImageSet
 class Dataset:
     """Images at `path`; made by `open_dataset`.
 
-    `classes` name the labels in order; empty where labels are numbers. `splits` are those that `split` takes.
-    `judging` is the split that figures and verdicts are of, None where there is none. `names` are those of
-    the outputs (edge_se.data.class_names), for a model that does not tell them and for classes of other names.
+    `classes` name the labels in order; empty where labels are numbers. `splits` are those that `split` takes. `judging`
+    is the split that figures and verdicts are of, None where there is none. `names` are those of the outputs
+    (edge_se.data.class_names), for a model that does not tell them and for classes of other names.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """What may be wrong with how a model sees images or with the order of its classes: the likely alternatives.
 
-Three things vary: the value of a pixel (order of channels, range, mean and std), the way to the model's
-size, and which output a label is. Each alternative says in words what it changes, and which options tell it.
+Three things vary: the value of a pixel (order of channels, range, mean and std), the way to the model's size, and which
+output a label is. Each alternative says in words what it changes, and which options tell it.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 The pattern: a bounded function of pools alone that scales what was pooled. Which layers, activations and shapes lie
 between a pool and the bound does not matter: 1 x 1 convolutions, linear layers, Einsum, the 1-D convolution of ECA,
 pools by mean and by maximum (CBAM), of rows and of columns (coordinate attention). A competitive excitation (CMPE-SE)
-reads a pool of the tensor too that the product is added to. The spatial half of
-CBAM is not an excitation: it pools over channels.
+reads a pool of the tensor too that the product is added to. The spatial half of CBAM is not an excitation: it pools
+over channels.
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ class ExcitationValues:
 class Folding:
     """The folded excitations, which depend least on the image, and what folding cost on the images that chose them.
 
-    `excitations` has all of the model, in that order; the first `count` are folded. Accuracies are in
-    percent, None without labels; `drop` is against the model as it was trained.
+    `excitations` has all of the model, in that order; the first `count` are folded. Accuracies are in percent, None
+    without labels; `drop` is against the model as it was trained.
     """
 
     parent_sha256: str

@@ -49,8 +49,7 @@ def report(builds: Sequence[str] = (), *, bench: Sequence[Path | Mapping[str, An
 
     `bench`: files of `bench --out`, or such documents. Without, a bench.json in a build's folder is taken. Verdicts,
     drops by class and flipped images are made on labelled images: those of `data`, or CIFAR-10's for its classifiers.
-    Raises EdgeSeError for what cannot be read,
-    before anything is evaluated.
+    Raises EdgeSeError for what cannot be read, before anything is evaluated.
     """
     if not 0 <= max_drop <= 100:
         raise EdgeSeError(f"a margin of {max_drop} points is not between 0 and 100", where="--max-drop",

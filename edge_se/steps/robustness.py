@@ -45,8 +45,7 @@ def robustness(model: PathLike | None = None, *, split: str | None = None, image
     `data` is CIFAR-10 or labelled images of the user. `split` is `test` (the default where there is one) for final
     figures or `validation` to choose by; `images`: its first ones, default all. Drops are against FP32 on the same
     corrupted images, whose strengths are those published for the nearest size. Images are evaluated in shards on
-    `cluster`, where there is one.
-    Raises EdgeSeError before anything is evaluated.
+    `cluster`, where there is one. Raises EdgeSeError before anything is evaluated.
     """
     conditions, data = _conditions(names_of(corruptions), severities), path_of(data)
     _require_sensible(split, images, seed)

@@ -34,8 +34,8 @@ class Target:
     """Rules for one form of file; weights are always int8, symmetric, per output channel.
 
     `rules` say what runs it; `edge_se.device.agent.fits` reads them and explains each key. `oldest` names the runtimes
-    whose version matters and the oldest one that is promised. `order` sorts lists. Of several files that run
-    on a device, the one of the largest `preference` is taken.
+    whose version matters and the oldest one that is promised. `order` sorts lists. Of several files that run on a
+    device, the one of the largest `preference` is taken.
     """
 
     name: str
