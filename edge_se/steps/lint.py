@@ -103,7 +103,7 @@ def _proof(model: OnnxModel, path: Path, data: PathLike | None, preprocessing: s
     try:
         images = images_for(model, path, text_of(data), preprocessing, progress).first(count)
         with progress.task("running it as it is written", 1) as advance:
-            proof = Proof(model, images)
+            proof = Proof(model, path, images)
             advance(1)
     except ModelError as error:
         if data is not None or preprocessing is not None:

@@ -49,6 +49,8 @@ REFUSED = {
     "report: a document": ("report", "built", "--out", "data.json"),
     "report: what it reads": ("report", "built", "--bench", "bench.json", "--out", "bench.json"),
     "bench: what it reads": ("bench", "--model", "built", "--against", "bench.json", "--out", "bench.json"),
+    "lint": ("lint", "built/int8.cpu.onnx", "--static", "--out", "data.json"),
+    "lint: a model": ("lint", "built/int8.cpu.onnx", "--fix", "model.onnx"),
     "gate: a document": ("gate", "--model", "built", "--out", "data.json"),
     "gate: a plan": ("gate", "--plan", "--out", "data.json"),
     "gate: XML": ("gate", "--model", "built", "--junit", "notes.txt"),

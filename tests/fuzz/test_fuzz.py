@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 USUAL = 150  # cases of a kind: the seeds are always the same, so that more would only make CI longer
 CASES = {  # the slow ones
-    "onnx": 60, "qdq": 50, "safetensors": 100, "manifest": 100, "report-bench": 75, "report-sensitivity": 75,
+    "onnx": 60, "qdq": 40, "safetensors": 100, "manifest": 100, "report-bench": 75, "report-sensitivity": 75,
     **dict.fromkeys(("data-csv", "data-jsonl", "data-npz", "data-tar", "data-parquet", "data-idx"), 50),
     "data-idx-labels": 40}
 KINDS = ("onnx", "qdq", "safetensors", "recipe", "board", "manifest", "indices", "cifar10", "table", "images", "layers",

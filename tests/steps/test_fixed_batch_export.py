@@ -21,6 +21,7 @@ from edge_se.steps.gate import gate
 from edge_se.steps.lint import lint
 from edge_se.steps.verify import verify
 
+pytestmark = pytest.mark.slow
 BATCH = 3
 TARGETS = ["cpu", "openvino", "tensorrt"]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_se.backends.base import Device, Session
+from edge_se.backends.base import Device
 from edge_se.backends.openvino import OpenVino, installed
 from edge_se.backends.tensorrt import PACKAGE, parse_check
 from edge_se.core import environment
@@ -46,9 +47,9 @@ class Ran:
 class Proof:
     """The answers of a file as it is written, operator by operator in onnxruntime, to compare others with."""
 
-    def __init__(self, model: OnnxModel, images: Images) -> None:
-        """ModelError where onnxruntime does not run the file."""
-        self._model, fixed = model, model.input_shape[0]
+    def __init__(self, model: OnnxModel, path: Path, images: Images) -> None:
+        """ModelError, which names `path`, where onnxruntime does not run the file."""
+        self._model, self._path, fixed = model, path, model.input_shape[0]
         self._batches = _batches(images, fixed, fixed or BATCH)
         try:
             self._reference = self._written(model)
@@ -85,13 +86,13 @@ class Proof:
             with _onnxruntime(model.content, as_written=True) as run:
                 return self._answers(run)
         except AgentError as error:
-            raise ModelError(error.what, where=model.file_name, fix=error.fix) from error
+            raise ModelError(error.what, where=self._path, fix=error.fix) from error
 
     def _answers(self, run: Run) -> Floats:
         try:
             return np.concatenate([run(batch)[:count] for batch, count in self._batches])
         except Exception as error:  # those of runtimes share no base class
-            raise ModelError(f"does not run ({str(error).splitlines()[0]})", where=self._model.file_name) from error
+            raise ModelError(f"does not run ({str(error).splitlines()[0]})", where=self._path) from error
 
     def _ran(self, runtime: str, setting: str, opened: AbstractContextManager[Run]) -> Ran:
         version = None if setting == SIMULATED else environment.version_of(runtime)
@@ -125,6 +126,5 @@ def _onnxruntime(content: bytes, *, as_written: bool = False, without: Sequence[
 
 @contextmanager
 def _openvino(model: OnnxModel, hint: str | None) -> Iterator[Run]:
-    session: Session
     with OpenVino(hint).open(model, Device()) as session:
         yield session.run

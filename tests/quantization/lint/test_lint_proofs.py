@@ -284,6 +284,7 @@ def test_opencv_keeps_a_convolution_with_a_relu_in_float(files, of):
     assert "Conv2Int8" not in layers(broken) and "Conv2Int8" in layers(repaired("relu-in-front", broken))
 
 
+@pytest.mark.slow
 def test_torchs_exporter_loses_a_narrowed_range(of):
     torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'edge-se[torch]'")
 
