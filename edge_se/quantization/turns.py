@@ -139,7 +139,8 @@ class Race:
     def _timed(self, track: Track, rows: dict[str, Candidate],
                keep: Callable[[dict[str, Candidate]], None]) -> dict[str, Candidate]:
         conditions = track.conditions()
-        rows = {sha256: row if row.timed_on == conditions else row.untimed() for sha256, row in rows.items()}
+        rows = {sha256: row if row.timed_on == conditions and row.refused is None else row.untimed()
+                for sha256, row in rows.items()}  # what was refused for want of memory may run now
         left = sorted((row for row in rows.values() if row.timed_on is None),
                       key=lambda row: (not row.within_budget, row.flips))
         with self._progress.task(f"timing {len(left)} placements for {self._target.name} on {conditions}",

@@ -186,13 +186,16 @@ def test_times_of_another_power_mode_are_taken_anew(tiny_onnx, statistics, rando
                for row in searched(tiny_onnx, statistics, images, log=log)[1])  # nothing is timed there
 
 
-def test_a_candidate_that_a_device_refuses_is_left_out(tiny_onnx, statistics, random_images):
-    images = random_images(32, "validation")
+def test_a_candidate_that_a_device_refuses_is_left_out(tiny_onnx, statistics, random_images, tmp_path):
+    images, log = random_images(32, "validation"), tmp_path / "candidates.json"
     place = Stopwatch(2.0, {0: EdgeSeError("no implementation for conv1"), 1: EdgeSeError("out of memory")})
-    _, rows = searched(tiny_onnx, statistics, images, where=place)
+    _, rows = searched(tiny_onnx, statistics, images, where=place, log=log)
     refused = [row for row in rows if row.refused]
     assert {row.refused for row in refused} == {"no implementation for conv1", "out of memory"}
     assert not any(row.chosen or row.on_front or row.ratio for row in refused)
+    again = Stopwatch(2.0)  # it has memory now
+    assert all(row.ratio for row in searched(tiny_onnx, statistics, images, where=again, log=log)[1])
+    assert again.opened == 2
     nothing = Stopwatch(2.0, {position: EdgeSeError("no INT8 here") for position in range(9)})
     with pytest.raises(CalibrationError, match="none of its placements runs on Orin: no INT8 here"):
         searched(tiny_onnx, statistics, images, where=nothing)
