@@ -72,26 +72,14 @@ class RayCluster:
     def workers(self) -> int:
         """How many there are at most; the first to ask joins the cluster."""
         if self._make is None:
-            self._stack.enter_context(joined(self._ray, self._address, self._processors, "--cluster"))
-            self._stack.callback(self._end)
-            variables = thread_variables(self.threads)
-            if not self._address:  # other machines have their own installation
-                variables["PYTHONPATH"] = path_for_workers()
-            self._make = self._ray.remote(num_cpus=self.threads, runtime_env={"env_vars": variables})(_Worker).remote
-            self._count = sum(int(node["Resources"].get("CPU", 0)) // self.threads for node in self._ray.nodes()
-                              if node["Alive"])
-            if not self._count:
-                raise UnavailableError(f"no machine of the cluster has {self.threads} processors",
-                                       where=self._address or "--cluster", fix="give more --workers: each takes fewer")
-            self._fill()
+            self._join()
         return max(1, self._count)
 
     def run(self, work: Work, parts: Iterable[Part]) -> Generator[tuple[int, Any], None, None]:
         """(position of a part, its result), as `Cluster` says."""
-        assert self.workers
-        self._fill()
+        self._gather()
         turn, opening = next(self._turns), self._ray.put(work)
-        again, fresh, patient = deque[_Task](), self._sent(parts), True
+        again, fresh = deque[_Task](), self._sent(parts)
         task = next(fresh, None)
         try:
             while task or self._running:
@@ -100,36 +88,62 @@ class RayCluster:
                     self._running[worker.do.remote(turn, [opening], task.content)] = worker, task
                     task = again.popleft() if again else next(fresh, None)  # read while the others compute
                     continue
-                if not self._running and not self._starting:
-                    raise self._nobody()
-                done, _ = self._ray.wait([*self._running, *self._starting], num_returns=1,
-                                         timeout=PATIENCE_SECONDS if patient and not self._running else None)
-                if not done:
-                    self._note("no worker has started yet: the cluster is busy, or lacks processors (`ray status`)")
-                    patient = False
-                elif done[0] in self._starting:
-                    self._greet(done[0])
-                else:
-                    worker, ended = self._running.pop(done[0])
-                    try:
-                        result = self._ray.get(done[0])
-                    except self._ray.exceptions.RayTaskError:  # a bug of the work
-                        self._free.append(worker)
-                        raise
-                    except self._ray.exceptions.RayError as error:  # killed, out of memory, its machine gone
-                        self._ray.kill(worker)  # one that only does not answer would go on
-                        again.append(_next_attempt(ended, error))
-                        task = task or again.popleft()
-                        self._fill()
-                        continue
-                    self._free.append(worker)
-                    if isinstance(result, EdgeSeError):
-                        raise result
-                    yield ended.position, result
+                done = self._next_done()
+                if done in self._starting:
+                    self._greet(done)
+                    continue
+                worker, ended = self._running.pop(done)
+                try:
+                    result = self._ray.get(done)
+                except self._ray.exceptions.RayTaskError:  # a bug of the work
+                    raise
+                except self._ray.exceptions.RayError as error:  # killed, out of memory, its machine gone
+                    self._ray.kill(worker)  # one that only does not answer would go on
+                    again.append(_next_attempt(ended, error))
+                    task = task or again.popleft()
+                    self._fill()
+                    continue
+                self._free.append(worker)
+                if isinstance(result, EdgeSeError):
+                    raise result
+                yield ended.position, result
         finally:
             for worker, _ in self._running.values():
                 self._ray.kill(worker)
             self._running.clear()
+
+    def _join(self) -> None:
+        self._stack.enter_context(joined(self._ray, self._address, self._processors, "--cluster"))
+        self._stack.callback(self._end)
+        variables = thread_variables(self.threads)
+        if not self._address:  # other machines have their own installation
+            variables["PYTHONPATH"] = path_for_workers()
+        self._make = self._ray.remote(num_cpus=self.threads, runtime_env={"env_vars": variables})(_Worker).remote
+        self._count = sum(int(node["Resources"].get("CPU", 0)) // self.threads for node in self._ray.nodes()
+                          if node["Alive"])
+        if not self._count:
+            raise UnavailableError(f"no machine of the cluster has {self.threads} processors",
+                                   where=self._address or "--cluster", fix="give more --workers: each takes fewer")
+        self._fill()
+
+    def _gather(self) -> None:
+        """Greets those again that were free: their machine may have gone since."""
+        if self._make is None:
+            self._join()
+        self._starting |= {worker.about.remote(): worker for worker in self._free}
+        self._free.clear()
+        self._fill()
+
+    def _next_done(self) -> Any:
+        """The next reference of `_running` or `_starting` that can be read."""
+        if not self._running and not self._starting:
+            raise self._nobody()
+        waiting = [*self._running, *self._starting]
+        done, _ = self._ray.wait(waiting, num_returns=1, timeout=None if self._running else PATIENCE_SECONDS)
+        if not done:
+            self._note("no worker has started yet: the cluster is busy, or lacks processors (`ray status`)")
+            done, _ = self._ray.wait(waiting, num_returns=1)
+        return done[0]
 
     def _sent(self, parts: Iterable[Part]) -> Generator[_Task, None, None]:
         for position, part in enumerate(parts):
@@ -143,7 +157,7 @@ class RayCluster:
             self._starting[worker.about.remote()] = worker
 
     def _greet(self, about: Any) -> None:
-        """Takes a worker that has started, or leaves it out."""
+        """Takes a worker that says what it is, or leaves it out."""
         worker = self._starting.pop(about)
         try:
             machine, own = self._ray.get(about)
@@ -151,7 +165,7 @@ class RayCluster:
             why = next((f"{machine} has {name} {own[name]}, and this machine {here[name]}" for name in here
                         if own[name] != here[name]), None)
         except self._ray.exceptions.RayError as error:
-            why = f"a worker did not start ({str(error).strip().splitlines()[-1]})"
+            why = f"a worker does not answer ({str(error).strip().splitlines()[-1]})"
         if why is None:
             self._free.append(worker)
             return
