@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -54,8 +54,9 @@ def sharded(cluster: Cluster, model: OnnxModel, images: Images, judge: Backend, 
                 f"{environment.cpu_count()} in the last bits", where=f"--cluster, {machine}",
                 fix="give --workers 1, so that a worker has all threads of its machine, or leave --cluster out")
 
+    # The model travels as bytes: a fresh value has not been parsed yet.
     with ThreadPoolExecutor(1) as here, closing(cluster.run(
-            _File(model=model, judge=judge), _parts(images, starts, shard))) as results:
+            _File(model=replace(model), judge=judge), _parts(images, starts, shard))) as results:
         for position, (machine, logits) in results:
             done[position] = logits
             advance(len(logits))
