@@ -1,10 +1,10 @@
 """What a second worker of `--cluster` brings: python bench/cluster.py [--images N] [--rounds N]
 
-se_resnet18 in FP32 on CIFAR-10's test images, in onnxruntime and in OpenVINO, and on JPEG files of 256 pixels that
+slim_se in FP32 on CIFAR-10's test images, in onnxruntime and in OpenVINO, and on JPEG files of 256 pixels that
 workers decode. Each row is this process alone on all processors, a local Ray cluster with one worker of one thread, and
 one with a worker of one thread for each processor, in turns; medians over the rounds. A cluster's time is that of a
 file, its sessions' start included, the cluster's own start apart (`start_s`). Every result is compared with that of
-this process alone, bit by bit. Needs Ray and CIFAR-10, and a quiet machine; about five minutes on two cores. Writes
+this process alone, bit by bit. Needs Ray and CIFAR-10, and a quiet machine; about four minutes on two cores. Writes
 bench/results/cluster.json.
 """
 
@@ -39,12 +39,12 @@ from edge_se.graph.source import load_source
 from edge_se.reporting.console import print_table
 
 RESULTS = Path(__file__).parent / "results"
-MODEL, SIDE = "se_resnet18", 256
+MODEL, SIDE = "slim_se", 256
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--images", type=int, default=1000, help="of each row")
+    parser.add_argument("--images", type=int, default=2000, help="of each row")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     model, processors = load_source(MODEL, None).model, environment.cpu_count()
@@ -99,7 +99,7 @@ def on_workers(count: int, model: OnnxModel, cases: dict[tuple[str, str], Images
         with RayCluster(count) as cluster:
             start = time.perf_counter()
             first = next(iter(cases))
-            sharded(cluster, model, cases[first].first(200), JUDGES[first[0]], lambda images: None)
+            sharded(cluster, model, cases[first].first(100), JUDGES[first[0]], lambda images: None)
             seconds: dict[Any, float] = {"start": time.perf_counter() - start}
             for case, images in cases.items():
                 start = time.perf_counter()
