@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from edge_se.backends.base import Backend, whole_machine
 from edge_se.cluster.parts import Cluster, Part
-from edge_se.core import environment
 from edge_se.core.errors import UnavailableError
 from edge_se.data.images import Images
 from edge_se.evaluation.accuracy import Advance, Compute, answers, batch_of, computed, require_shape
@@ -49,10 +48,9 @@ def sharded(cluster: Cluster, model: OnnxModel, images: Images, judge: Backend, 
     def check(machine: str, start: int, logits: Logits) -> None:
         batch = images.take(np.arange(start, min(start + size, len(images))))
         if computed(model, batch, judge, lambda images: None).tobytes() != logits[:size].tobytes():
-            raise UnavailableError(
-                f"its answers of {model.file_name}, on {cluster.threads} threads, differ from this machine's on "
-                f"{environment.cpu_count()} in the last bits", where=f"--cluster, {machine}",
-                fix="give --workers 1, so that a worker has all threads of its machine, or leave --cluster out")
+            raise UnavailableError(f"its answers of {model.file_name} are not those of this machine to the bit",
+                                   where=f"--cluster, {machine}",
+                                   fix="take that machine out of the cluster, or leave --cluster out")
 
     # The model travels as bytes: a fresh value has not been parsed yet.
     with ThreadPoolExecutor(1) as here, closing(cluster.run(
