@@ -4,12 +4,13 @@ import pytest
 
 from edge_se.backends.machines.choice import Place
 from edge_se.core.errors import EdgeSeError
+from edge_se.evaluation.accuracy import BATCH
 from edge_se.steps import gate as gate_step
 from edge_se.steps import robustness as robustness_step
 from edge_se.steps.gate import gate
 from edge_se.steps.robustness import robustness
 
-IMAGES = 230  # two batches and a part of one
+IMAGES = 230
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,8 @@ def test_a_gate_gives_the_same_document(build, instead_of_cifar10, in_process, a
     alone = gate(build, config=tmp_path / "gate.toml")
     afresh(2)
     assert gate(build, config=tmp_path / "gate.toml", cluster=in_process) == alone
-    looked = len(alone["looks"])
-    assert in_process.opened == 3 * 3 * looked and len(in_process.parts) == (3 * looked if sequential else 9)
+    looked, seen = len(alone["looks"]), IMAGES // 10 if sequential else IMAGES
+    assert in_process.opened == 3 * 3 * looked and len(in_process.parts) == 3 * looked * -(-seen // BATCH)
 
 
 def test_robustness_gives_the_same_document(build, instead_of_cifar10, in_process, afresh):
@@ -42,7 +43,8 @@ def test_robustness_gives_the_same_document(build, instead_of_cifar10, in_proces
         afresh(number)
         said.append(robustness(build, corruptions=["shot_noise"], severities=[1, 4], seed=7, cluster=cluster))
     assert said[0] == said[1]
-    assert in_process.opened == 3 * 3 * 3 and len(in_process.parts) == 3 * 3 * 3  # conditions, files, shards
+    evaluated = 3 * 3  # conditions, files
+    assert in_process.opened == 3 * evaluated and len(in_process.parts) == evaluated * -(-IMAGES // BATCH)
 
 
 def test_a_device_judges_its_own_files(build, in_process):
