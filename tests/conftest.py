@@ -233,6 +233,21 @@ def graph_of():
 
 
 @pytest.fixture(scope="session")
+def small_net(graph_of):
+    """Two convolutions and a classifier of ten outputs, whose answers differ from image to image; needs no torch."""
+    random = np.random.default_rng(1)
+    constants = {"a": random.normal(0, 0.3, (16, 3, 3, 3)), "b": random.normal(0, 0.2, (16, 16, 3, 3)),
+                 "c": random.normal(0, 3, (16, 10)), "d": random.normal(0, 0.1, 10)}
+    stride = {"strides": [2, 2], "pads": [1, 1, 1, 1]}
+    return OnnxModel.of(graph_of(
+        [("Conv", ["x", "a"], ["1"], stride), ("Relu", ["1"], ["2"]), ("Conv", ["2", "b"], ["3"], stride),
+         ("Relu", ["3"], ["4"]), ("GlobalAveragePool", ["4"], ["5"]), ("Flatten", ["5"], ["6"]),
+         ("Gemm", ["6", "c", "d"], ["y"])],
+        {name: value.astype(np.float32) for name, value in constants.items()}, x=("batch", 3, 32, 32),
+        shape=("batch", 10)))
+
+
+@pytest.fixture(scope="session")
 def run_onnx():
     """(ModelProto or OnnxModel, images) -> outputs, straight through onnxruntime."""
     import onnxruntime
@@ -302,7 +317,7 @@ def tiny_build(tiny_onnx, calibration_npz, tmp_path_factory):
 class InProcess:
     """A cluster in this process: what it is given travels as to another, and the last part of a few ends first."""
 
-    threads, workers = 1, 3
+    workers = 3
 
     def __init__(self):
         self.opened, self.parts = 0, []

@@ -25,9 +25,7 @@ class Part:
 
 
 class Cluster(Protocol):
-    """Processes that each do one part at a time, on `threads` processors."""
-
-    threads: int
+    """Processes that each do one part at a time."""
 
     @property
     def workers(self) -> int:

@@ -26,21 +26,6 @@ def _small_batches(monkeypatch, tmp_path):
     monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.fixture(scope="module")
-def net(graph_of):
-    """Two convolutions and a classifier of ten outputs, whose answers differ from image to image."""
-    random = np.random.default_rng(1)
-    constants = {"a": random.normal(0, 0.3, (16, 3, 3, 3)), "b": random.normal(0, 0.2, (16, 16, 3, 3)),
-                 "c": random.normal(0, 3, (16, 10)), "d": random.normal(0, 0.1, 10)}
-    stride = {"strides": [2, 2], "pads": [1, 1, 1, 1]}
-    return OnnxModel.of(graph_of(
-        [("Conv", ["x", "a"], ["1"], stride), ("Relu", ["1"], ["2"]), ("Conv", ["2", "b"], ["3"], stride),
-         ("Relu", ["3"], ["4"]), ("GlobalAveragePool", ["4"], ["5"]), ("Flatten", ["5"], ["6"]),
-         ("Gemm", ["6", "c", "d"], ["y"])],
-        {name: value.astype(np.float32) for name, value in constants.items()}, x=("batch", 3, 32, 32),
-        shape=("batch", 10)))
-
-
 @pytest.fixture
 def folder(tmp_path):
     """Ten classes of three JPEG images of several sizes, all `test`."""
@@ -59,28 +44,28 @@ def images_in(folder):
 
 @pytest.mark.parametrize("count", [1, 3, 4, 16, 37])
 @pytest.mark.parametrize("judge", [OnnxRuntime(), OpenVino("f32")], ids=lambda judge: judge.name)
-def test_shards_of_pixels_give_the_same_bits(net, random_images, in_process, judge, count):
+def test_shards_of_pixels_give_the_same_bits(small_net, random_images, in_process, judge, count):
     if why := judge.missing():
         pytest.skip(why)
     images, heard = random_images(count, "test"), []
-    alone = computed(net, images, judge, heard.append)
+    alone = computed(small_net, images, judge, heard.append)
     assert sum(heard) == count
     heard.clear()
-    np.testing.assert_array_equal(compute_on(in_process)(net, images, judge, heard.append), alone)
+    np.testing.assert_array_equal(compute_on(in_process)(small_net, images, judge, heard.append), alone)
     assert sum(heard) == count and in_process.opened == 3
     assert len(in_process.parts) == -(-count // 4) and in_process.parts[0].startswith("images 0 to")
 
 
-def test_files_are_decoded_and_corrupted_by_the_workers(net, folder, in_process, monkeypatch):
+def test_files_are_decoded_and_corrupted_by_the_workers(small_net, folder, in_process):
     images = images_in(folder)
     for shown in (images, corrupted(images, "shot_noise", 3, seed=2).take([5, 4, 29, 0, 17, 8])):
-        alone = computed(net, shown, OnnxRuntime(), lambda images: None)
+        alone = computed(small_net, shown, OnnxRuntime(), lambda images: None)
         np.testing.assert_array_equal(
-            compute_on(in_process)(net, shown, OnnxRuntime(), lambda images: None), alone)
+            compute_on(in_process)(small_net, shown, OnnxRuntime(), lambda images: None), alone)
 
 
-def test_a_fixed_batch_is_filled_at_the_end_alone(net, random_images, in_process):
-    proto = net.copy()
+def test_a_fixed_batch_is_filled_at_the_end_alone(small_net, random_images, in_process):
+    proto = small_net.copy()
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 6
     fixed, images = OnnxModel.of(proto), random_images(20, "test")
@@ -90,14 +75,14 @@ def test_a_fixed_batch_is_filled_at_the_end_alone(net, random_images, in_process
     assert in_process.parts == [f"images {start} to {min(start + 5, 19)} of random-test" for start in (0, 6, 12, 18)]
 
 
-def test_both_ways_share_the_cache(net, random_images, in_process):
+def test_both_ways_share_the_cache(small_net, random_images, in_process):
     images, others = random_images(9, "test"), random_images(9, "test", seed=1)
-    first = logits_of(net, images)
-    np.testing.assert_array_equal(logits_of(net, images, compute=compute_on(in_process)), first)
+    first = logits_of(small_net, images)
+    np.testing.assert_array_equal(logits_of(small_net, images, compute=compute_on(in_process)), first)
     assert not in_process.parts
-    sharded = logits_of(net, others, compute=compute_on(in_process))
+    sharded = logits_of(small_net, others, compute=compute_on(in_process))
     assert len(in_process.parts) == 3
-    np.testing.assert_array_equal(logits_of(net, others, compute=lambda *_: pytest.fail("computed")), sharded)
+    np.testing.assert_array_equal(logits_of(small_net, others, compute=lambda *_: pytest.fail("computed")), sharded)
 
 
 class _Shaky(Session):
@@ -127,41 +112,41 @@ class Elsewhere(OnnxRuntime):
             yield _Shaky(session) if self.travelled and place in self.shaky else session
 
 
-def test_other_bits_are_refused_and_not_kept(net, random_images, in_process, tmp_path):
+def test_other_bits_are_refused_and_not_kept(small_net, random_images, in_process, tmp_path):
     images = random_images(9, "test")
     with pytest.raises(UnavailableError, match=r"answers of fp32\.onnx are not those of this machine to the bit; take"):
-        logits_of(net, images, judge=Elsewhere((0, 1, 2)), compute=compute_on(in_process))
+        logits_of(small_net, images, judge=Elsewhere((0, 1, 2)), compute=compute_on(in_process))
     assert not list((tmp_path / "cache").rglob("*.npy"))
 
 
 @pytest.mark.parametrize("machines", [["a", "b", "a"], ["a", "b", "c"]])
-def test_every_machine_is_checked(net, random_images, in_process, monkeypatch, machines):
+def test_every_machine_is_checked(small_net, random_images, in_process, monkeypatch, machines):
     monkeypatch.setattr(on_cluster.socket, "gethostname", iter(machines).__next__)
     with pytest.raises(UnavailableError, match=r"--cluster, b: its answers of fp32\.onnx"):
-        compute_on(in_process)(net, random_images(50, "test"), Elsewhere((1,)), lambda images: None)
+        compute_on(in_process)(small_net, random_images(50, "test"), Elsewhere((1,)), lambda images: None)
 
 
-def test_a_broken_image_is_named_by_the_worker_as_here(net, folder, in_process):
+def test_a_broken_image_is_named_by_the_worker_as_here(small_net, folder, in_process):
     (folder / "test" / "j" / "29.jpg").write_bytes(b"\xff\xd8 no image")
     images = images_in(folder)
     said = []
     for cluster in (None, in_process):
         with pytest.raises(DataError, match=r"29\.jpg") as refused:
-            compute_on(cluster)(net, images, OnnxRuntime(), lambda images: None)
+            compute_on(cluster)(small_net, images, OnnxRuntime(), lambda images: None)
         said.append(str(refused.value))
     assert said[0] == said[1]
 
 
-def test_a_file_that_goes_meanwhile_is_named(net, folder, in_process):
+def test_a_file_that_goes_meanwhile_is_named(small_net, folder, in_process):
     images = images_in(folder)
     (folder / "test" / "j" / "29.jpg").unlink()
     with pytest.raises(DataError, match=r"29\.jpg: cannot be read \(No such file"):
-        compute_on(in_process)(net, images, OnnxRuntime(), lambda images: None)
+        compute_on(in_process)(small_net, images, OnnxRuntime(), lambda images: None)
 
 
-def test_images_of_another_size_are_refused_before_anything_travels(net, random_images, in_process):
+def test_images_of_another_size_are_refused_before_anything_travels(small_net, random_images, in_process):
     with pytest.raises(ModelError, match="takes images of"):
-        compute_on(in_process)(net, random_images(9, size=16), OnnxRuntime(), lambda images: None)
+        compute_on(in_process)(small_net, random_images(9, size=16), OnnxRuntime(), lambda images: None)
     assert not in_process.opened
 
 

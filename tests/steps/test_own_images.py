@@ -25,25 +25,11 @@ from edge_se.steps.gate import gate
 NAMES = tuple("abcdefghij")
 
 
-@pytest.fixture(scope="module")
-def net(graph_of):
-    """Two convolutions and a classifier of ten outputs, whose answers differ from image to image."""
-    random = np.random.default_rng(1)
-    constants = {"a": random.normal(0, 0.3, (16, 3, 3, 3)), "b": random.normal(0, 0.2, (16, 16, 3, 3)),
-                 "c": random.normal(0, 3, (16, 10)), "d": random.normal(0, 0.1, 10)}
-    stride = {"strides": [2, 2], "pads": [1, 1, 1, 1]}
-    return graph_of([("Conv", ["x", "a"], ["1"], stride), ("Relu", ["1"], ["2"]), ("Conv", ["2", "b"], ["3"], stride),
-                     ("Relu", ["3"], ["4"]), ("GlobalAveragePool", ["4"], ["5"]), ("Flatten", ["5"], ["6"]),
-                     ("Gemm", ["6", "c", "d"], ["y"])],
-                    {name: value.astype(np.float32) for name, value in constants.items()}, x=("batch", 3, 32, 32),
-                    shape=("batch", 10))
-
-
 @pytest.fixture
-def model(tmp_path, net):
+def model(tmp_path, small_net):
     """(names of its outputs) -> the net as a file."""
     def make(labels=()):
-        proto = OnnxModel.of(net).copy()
+        proto = small_net.copy()
         write_metadata(proto, ModelMetadata(model="mine", preprocessing=replace(CIFAR10, labels=labels)))
         (tmp_path / "mine.onnx").write_bytes(OnnxModel.of(proto).content)
         return tmp_path / "mine.onnx"
