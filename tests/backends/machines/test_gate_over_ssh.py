@@ -8,6 +8,7 @@ from edge_se.core.errors import EdgeSeError
 from edge_se.steps import gate as step
 from edge_se.steps.gate import gate
 
+pytestmark = pytest.mark.slow  # half a minute in all
 N = 400
 SAME = ("verdict", "n", "broken", "fixed", "drop_pp", "ci_pp", "top1")
 

@@ -82,6 +82,7 @@ def test_a_connection_cut_in_the_middle_of_a_shard_goes_on_at_that_shard(box, an
     assert {path.parent.name for path in box.left()} == {"images"}
 
 
+@pytest.mark.slow
 def test_a_connection_cut_while_it_answers_asks_again_and_sends_nothing_twice(box, answered, sent, notes):
     sent.before[10] = box.cut  # the answer of the second shard
     np.testing.assert_array_equal(answered(), answered.here)
@@ -124,6 +125,7 @@ def test_a_disk_without_room_for_images_is_one_message(disk, answered, tiny_onnx
     assert not [path for path in place.rglob("*") if path.is_file() and path.name != "lock"]
 
 
+@pytest.mark.slow
 def test_a_disk_with_room_for_some_images_keeps_the_latest(disk, answered, sent, tiny_onnx, notes):
     place = disk(1400, tiny_onnx)
     for _ in range(2):
