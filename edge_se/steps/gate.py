@@ -64,6 +64,8 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
     build = read_build(locate_build(model))
     fp32, candidates = _files(build)
     beside = _limits(fp32, candidates, settings, bench)
+    if update_baseline and baseline is not None and not baseline.is_dir():  # a folder's file has the board's name
+        require_file(baseline, document("gate-baseline"), "--baseline")
     dataset = require_dataset(data, names=names_in(str(labels)) if labels else (), split=split, skip_broken=skip_broken)
     with judging(place, build, candidates, progress) as (groups, device):  # before images are read, which may take long
         board = baselines.board_of(device)
