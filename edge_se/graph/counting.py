@@ -13,6 +13,7 @@ import onnx
 
 from edge_se.core.errors import ModelError
 from edge_se.graph.parameters import parameters_of
+from edge_se.graph.shapes import without_weights
 from edge_se.graph.view import GraphView, attribute, node_label
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
@@ -58,27 +59,25 @@ def shapes_of(model: onnx.ModelProto) -> dict[str, list[int]]:
 
     Constants are included. With the batch set, onnx infers what a reshape or a window makes of it.
     """
-    inferred = onnx.shape_inference.infer_shapes(with_batch(model), data_prop=True)
-    values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
+    found = onnx.shape_inference.infer_shapes(_with_batch(without_weights(model)), data_prop=True)
+    values = (*found.graph.input, *found.graph.value_info, *found.graph.output)
     shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values
               if value.type.tensor_type.HasField("shape")}
-    return shapes | {constant.name: list(constant.dims) for constant in inferred.graph.initializer}
+    return shapes | {constant.name: list(constant.dims) for constant in found.graph.initializer}
 
 
-def with_batch(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of `model` whose input's batch is 1 if it was dynamic, without the shapes that were inferred before."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    constants = {initializer.name for initializer in copy.graph.initializer}
-    for value in copy.graph.input:
+def _with_batch(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model`, changed: its input's batch is 1 if it was dynamic, and shapes that were inferred before are gone."""
+    constants = {initializer.name for initializer in model.graph.initializer}
+    for value in model.graph.input:
         dims = value.type.tensor_type.shape.dim
         if value.name not in constants and len(dims) and dims[0].dim_value <= 0:
             dims[0].Clear()
             dims[0].dim_value = 1
-    del copy.graph.value_info[:]
-    for value in copy.graph.output:
+    del model.graph.value_info[:]
+    for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
-    return copy
+    return model
 
 
 def fixed_batch(model: onnx.ModelProto) -> int:

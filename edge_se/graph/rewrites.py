@@ -8,6 +8,7 @@ from onnx import helper
 
 from edge_se.core.errors import ModelError
 from edge_se.graph.onnx_model import opset_of
+from edge_se.graph.shapes import inferred
 from edge_se.graph.squeezes import spelled_out_squeezes
 from edge_se.graph.targets.base import OPSET
 from edge_se.graph.view import GraphView, attribute
@@ -28,11 +29,14 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
 def checked(model: onnx.ModelProto) -> onnx.ModelProto:
     """`model` with inferred shapes, after onnx's full check; ModelError when it does not hold."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-        onnx.checker.check_model(inferred, full_check=True)
+        shaped = inferred(model, check_type=True, strict_mode=True, data_prop=True).graph
+        for field, values in ((model.graph.value_info, shaped.value_info), (model.graph.output, shaped.output)):
+            del field[:]
+            field.extend(values)
+        onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ModelError(f"not a valid ONNX graph ({str(error).splitlines()[0]})") from error
-    return inferred
+    return model
 
 
 def strip_traces(model: onnx.ModelProto) -> None:
@@ -130,8 +134,8 @@ def sort_topologically(proto: onnx.ModelProto) -> None:
 
 
 def _ranks(model: onnx.ModelProto) -> dict[str, int]:
-    inferred = onnx.shape_inference.infer_shapes(model)
-    values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
+    shaped = inferred(model).graph
+    values = (*shaped.input, *shaped.value_info, *shaped.output)
     return {value.name: len(value.type.tensor_type.shape.dim) for value in values
             if value.type.tensor_type.HasField("shape")}
 

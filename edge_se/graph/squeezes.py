@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from edge_se.graph.shapes import inferred
 from edge_se.graph.view import GraphView, attribute
 
 Shapes = dict[str, list[int]]  # unknown sizes are 0
@@ -81,7 +82,7 @@ def _axes(node: onnx.NodeProto, view: GraphView, rank: int) -> list[int]:
 
 
 def _shapes(model: onnx.ModelProto) -> Shapes:
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
+    shaped = inferred(model, data_prop=True).graph
+    values = (*shaped.input, *shaped.value_info, *shaped.output)
     return {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values
             if value.type.tensor_type.HasField("shape")}

@@ -16,6 +16,7 @@ from edge_se.core.errors import ModelError
 from edge_se.graph.image_input import fix_size
 from edge_se.graph.onnx_model import image_input, opset_of
 from edge_se.graph.rewrites import hide_constants
+from edge_se.graph.shapes import inferred
 from edge_se.graph.trial import alike, outputs_of, random_images, session_of
 
 CONVERTIBLE_OPSET = 7  # onnx's version converter knows no adapters below
@@ -97,10 +98,10 @@ def with_full_floats(proto: onnx.ModelProto) -> bool:
 
 def _drop_casts(proto: onnx.ModelProto) -> None:
     """Turns casts from float32 to float32, which former half floats leave, into identities that onnxruntime removes."""
-    inferred = onnx.shape_inference.infer_shapes(proto).graph
-    floats = {value.name for value in (*inferred.input, *inferred.value_info)
+    shaped = inferred(proto).graph
+    floats = {value.name for value in (*shaped.input, *shaped.value_info)
               if value.type.tensor_type.elem_type == TensorProto.FLOAT}
-    floats |= {constant.name for constant in inferred.initializer if constant.data_type == TensorProto.FLOAT}
+    floats |= {constant.name for constant in shaped.initializer if constant.data_type == TensorProto.FLOAT}
     for node in proto.graph.node:
         if node.op_type == "Cast" and node.input[0] in floats and node.attribute[0].i == TensorProto.FLOAT:
             node.op_type = "Identity"
