@@ -43,7 +43,7 @@ class Histogram:
         if limit == 0.0:
             histogram.counts[BINS // 2] = counted.size
         elif math.isfinite(limit):
-            counts = _binned(counted.ravel(), limit)
+            counts = _binned(counted.ravel(), limit, signed=low < 0)
             histogram.at_limit = int(counts[BINS])
             histogram.counts = counts[:BINS]
             histogram.counts[-1] += histogram.at_limit
@@ -113,9 +113,13 @@ def _limit_of(largest: float) -> float:
     return max(SMALLEST_LIMIT, math.ldexp(1.0, exponent - (mantissa == 0.5)))
 
 
-def _binned(values: NDArray[np.float32], limit: float) -> NDArray[np.int64]:
-    """(BINS + 1,) counts of `values` within [-limit, limit]; the last one is of those that are `limit`."""
+def _binned(values: NDArray[np.float32], limit: float, *, signed: bool) -> NDArray[np.int64]:
+    """(BINS + 1,) counts of `values` within [-limit, limit]; the last one is of those that are `limit`.
+
+    Where none is below zero (not `signed`), as behind a ReLU, converting to integers rounds down by itself.
+    """
     counts = np.zeros(BINS + 1, np.int64)
+    filled = counts if signed else counts[BINS // 2 :]
     size = min(_BLOCK, values.size)
     floats, places = np.empty(size, np.float32), np.empty(size, np.intp)
     scale, middle = np.float32(BINS / 2 / limit), np.float32(BINS / 2)
@@ -123,8 +127,9 @@ def _binned(values: NDArray[np.float32], limit: float) -> NDArray[np.int64]:
         block = values[start : start + _BLOCK]
         own = floats[: block.size]
         np.multiply(block, scale, out=own)  # exact: a power of two
-        np.floor(own, out=own)
-        np.add(own, middle, out=own)
+        if signed:
+            np.floor(own, out=own)
+            np.add(own, middle, out=own)
         np.copyto(places[: block.size], own, casting="unsafe")
-        counts += np.bincount(places[: block.size], minlength=BINS + 1)
+        filled += np.bincount(places[: block.size], minlength=len(filled))
     return counts
