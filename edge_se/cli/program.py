@@ -17,6 +17,7 @@ from edge_se.cli.everywhere import Everywhere
 from edge_se.cli.lazy import Command, Entry, LazyGroup, add, parser, program
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.interrupts import follows_an_interrupt
+from edge_se.core.memory import one_heap
 
 USER_ERROR, INTERRUPTED = 2, 130
 COMPLETE = "_EDGE_SE_COMPLETE"  # set by the shell after Tab
@@ -208,6 +209,7 @@ def application(*, whole: bool) -> typer.Typer:
 
 def main(arguments: Optional[list[str]] = None) -> None:
     """Runs the command line and exits with its code."""
+    one_heap()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job that is killed cleans up as after Ctrl-C
     if COMPLETE in os.environ:
         sys.modules["rich"] = None  # type: ignore[assignment]  # to typer it is not installed: plain words, at once
