@@ -28,7 +28,7 @@ from edge_se.quantization.targets import WEIGHTED, Target
 from edge_se.quantization.units import Unit, only, units_of
 
 ROUNDS = 7
-PLAN = TimingPlan(min_duration=0.0, min_runs=15, warmup=0.01)
+PLAN = TimingPlan(min_duration=0.01, min_runs=5, warmup=0.01)
 
 
 @dataclass(frozen=True, kw_only=True)
