@@ -3,10 +3,11 @@
     python bench/dataset_speed.py            # about eight minutes on two cores; needs a quiet machine
 
 Every row is a process of its own, on all processors that this one may use. `ranges` and `nncf` are the calls, decoding
-included; `export` is a whole `edge-se export --int8 --target openvino`, start and agreement included, with an empty
-cache. `evaluation` decodes a folder of files for a session as `gate` does, `inference` gives it a batch that is
-there already, in turns. Memory with few and with many files is that of evaluating a small net, whose inference is
-short: hard links to the same few files. Weights are random: what is measured depends on shapes.
+included, both for OpenVINO's files alone; `export` is a whole `edge-se export --int8 --target openvino`, start and
+agreement included, with an empty cache. `evaluation` decodes a folder of files for a session as `gate` does,
+`inference` gives it a batch that is there already, in turns. Memory with few and with many files is that of evaluating
+a small net, whose inference is short: hard links to the same few files. Weights are random: what is measured depends on
+shapes.
 
 NNCF's environment is made once (bench/peers/run.py), unless --nncf names the Python of one that has nncf and openvino.
 Writes bench/results/dataset_speed.json; `docs/quantization.md` quotes it.
@@ -51,6 +52,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.one:
         row, folder, count = arguments.one
+        if row != "nncf":
+            from edge_se.core.memory import one_heap
+
+            one_heap()  # as `edge-se` starts
         found = ONE[row](Path(folder), int(count))
         print(json.dumps({"peak_memory_bytes": peak_memory_bytes()} | found))  # `export` tells that of its own process
         return
@@ -92,25 +97,32 @@ def medians(rounds: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def sentence(document: dict[str, Any]) -> str:
-    """What docs/quantization.md says of the figures."""
-    side, judged = document["side_by_side"], document["evaluation"]
-    rows, more = side["rows"], ""
+    """What docs/quantization.md says of the figures that are there."""
+    told = []
+    if "side_by_side" in document:
+        side, cores = document["side_by_side"], document["environment"]["hardware"]["cores"]
+        rows = side["rows"]
+
+        def shown(row: str) -> str:
+            own = rows[row]
+            return f"{own['seconds']:.0f} s ({own['cpu_s']:.0f} s of processor time) and " \
+                   f"{own['peak_memory_bytes'] / 2**30:.2f} GiB"
+        told.append(
+            f"ResNet-50 at {SIDE} pixels, {side['images']} JPEG files, {cores} core{'s' * (cores != 1)}: collecting "
+            f"ranges takes {shown('ranges')}, the whole export for `openvino`, agreement included, {shown('export')}; "
+            f"`nncf.quantize` on OpenVINO takes {shown('nncf')} with the same files. The ratios to NNCF are "
+            f"{rows['ranges']['of_nncf']:.2f} and {rows['export']['of_nncf']:.2f} of wall time, "
+            f"{rows['ranges']['cpu_of_nncf']:.2f} and {rows['export']['cpu_of_nncf']:.2f} of processor time.")
+    if "evaluation" in document:
+        judged = document["evaluation"]
+        told.append(f"Evaluating {judged['images']} files takes {judged['ratio']:.2f} times the inference alone, "
+                    f"{judged['cpu_ratio']:.2f} times its processor time.")
     if "memory" in document:
         few, many = document["memory"]
         grown = many["peak_memory_bytes"] / few["peak_memory_bytes"] - 1
-        more = (f" {many['images']:,} files instead of {few['images']:,} change the peak memory of an evaluation by "
-                f"{100 * grown:+.0f} %.")
-
-    def shown(row: str) -> str:
-        return f"{rows[row]['cpu_s']:.0f} s and {rows[row]['peak_memory_bytes'] / 2**30:.2f} GiB"
-    cores = document["environment"]["hardware"]["cores"]
-    return (f"ResNet-50 at {SIDE} pixels, {side['images']} JPEG files, {cores} core{'s' * (cores != 1)}, "
-            f"in seconds of processor time and peak memory: collecting ranges takes {shown('ranges')}, the "
-            f"whole export for `openvino`, agreement included, {shown('export')}; `nncf.quantize` on OpenVINO takes "
-            f"{shown('nncf')} with the same files. The ratios to NNCF are {rows['ranges']['cpu_of_nncf']:.2f} and "
-            f"{rows['export']['cpu_of_nncf']:.2f} of processor time, {rows['ranges']['of_nncf']:.2f} and "
-            f"{rows['export']['of_nncf']:.2f} of wall time. Evaluating {judged['images']} files takes "
-            f"{judged['cpu_ratio']:.2f} times the processor time of the inference alone.{more}")
+        told.append(f"{many['images']:,} files instead of {few['images']:,} change the peak memory of an evaluation by "
+                    f"{100 * grown:+.0f} %.")
+    return " ".join(told)
 
 
 def run(row: str, folder: Path, count: int, python: Path | None = None) -> dict[str, Any]:
@@ -157,11 +169,12 @@ def ranges(folder: Path, count: int) -> dict[str, Any]:
     from edge_se.data import calibration
     from edge_se.graph.source import load_source
     from edge_se.quantization.ranges import collect
+    from edge_se.quantization.targets import target_of
 
     model = load_source(str(folder / MODEL), None).model
     started, worked = time.perf_counter(), processor_seconds()
     images = calibration.load(str(split_of(folder, "calibrated", count)), None, preprocessing())
-    collect(model, images)
+    collect(model, images, targets=[target_of("openvino")])
     return {"seconds": time.perf_counter() - started, "cpu_s": processor_seconds() - worked}
 
 

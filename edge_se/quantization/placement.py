@@ -22,6 +22,7 @@ PLACEMENTS = {
     "conv-only": "convolutions and linear layers only, excitations in float",
 }
 
+CONV_ONLY = (*WEIGHTED, "Relu", "Clip")
 ENDS_MAC_SHARE = 0.01  # ends that hold more of the MACs than this cost time that their accuracy may not be worth
 NORMS = ("LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization", "GroupNormalization",
          "InstanceNormalization")  # of what they see; batch norm is folded
@@ -69,7 +70,7 @@ def place(model: onnx.ModelProto, target: Target, name: str | None = None) -> Pl
         beside, convolutions = narrow_layers(model)
         spared, narrow = [*spared, *(name for name in beside if name not in convolutions)], [*narrow, *convolutions]
     narrow = [name for name in dict.fromkeys(narrow) if name not in spared]
-    operators = target.operators if name != "conv-only" else (*WEIGHTED, "Relu", "Clip")
+    operators = target.operators if name != "conv-only" else CONV_ONLY
     residual = () if not target.quantized_residuals or name == "conv-only" else tuple(residual_inputs(model))
     return Placement(name=name, operators=operators if target.quantized_outputs else WEIGHTED,
                      float_nodes=(*spared, *narrow), residual_inputs=residual, narrow_groups=tuple(narrow))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -17,7 +17,7 @@ from edge_se.data.splits import filled
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.histograms import Histogram, of_images
 from edge_se.quantization.methods import METHODS
-from edge_se.quantization.targets import Activations, is_symmetric
+from edge_se.quantization.targets import TARGETS, Activations, Target, is_symmetric
 from edge_se.quantization.watching import Watch, quantizable, require_finite
 
 
@@ -33,7 +33,7 @@ class Ranges:
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """A histogram of each activation that some target quantizes, and what it was collected from.
+    """A histogram of each activation that the targets quantize, and what it was collected from.
 
     `logits` are the graph's answers (N, classes) in the order of the images; None when nobody collected them.
     """
@@ -56,9 +56,16 @@ class Statistics:
                       bounds={name: METHODS[method](histogram, is_symmetric(activations, histogram.low))
                               for name, histogram in self.histograms.items()})
 
+    def lacks(self, model: OnnxModel, targets: Iterable[Target]) -> list[str]:
+        """The activations of `model` that `targets` quantize and that were not collected."""
+        return [name for name in quantizable(model.proto, targets) if name not in self.histograms]
 
-def collect(model: OnnxModel, images: Images, advance: Callable[[int], None] = lambda images: None) -> Statistics:
+
+def collect(model: OnnxModel, images: Images, advance: Callable[[int], None] = lambda images: None, *,
+            targets: Iterable[Target] = tuple(TARGETS.values())) -> Statistics:
     """Runs `images` through the FP32 graph in one pass, in several threads; `advance` hears of each batch.
+
+    What none of `targets` quantizes is not watched: it costs time, and keeps layers from being fused.
 
     Memory does not grow with the number of images, unlike with onnxruntime's entropy and percentile calibrators
     (microsoft/onnxruntime#10503). Raises CalibrationError for images that must not or cannot be used.
@@ -66,7 +73,7 @@ def collect(model: OnnxModel, images: Images, advance: Callable[[int], None] = l
     if images.split in ("test", "validation"):
         raise CalibrationError(f"images of the {images.split} split must not set ranges", where=images.name,
                                fix="calibrate on training images")
-    watch = Watch(model, images, quantizable(model.proto))
+    watch = Watch(model, images, quantizable(model.proto, targets))
     histograms = {name: Histogram() for name in (model.input_name, *watch.names)}
     logits, lock = dict[int, NDArray[np.float32]](), Lock()
     answer = model.proto.graph.output[0].name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -17,8 +17,10 @@ from edge_se.core.errors import CalibrationError
 from edge_se.data.images import Images
 from edge_se.data.splits import filled
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.shapes import inferred
 from edge_se.graph.view import GraphView
-from edge_se.quantization.targets import TARGETS
+from edge_se.quantization.placement import CONV_ONLY, residual_inputs
+from edge_se.quantization.targets import TARGETS, WEIGHTED, Target
 
 FLOATS_PER_RUN = 16 * 2**20  # 64 MiB of activations: more images at once are no faster
 FLOATS_AT_ONCE = 64 * 2**20  # 256 MiB of activations in all threads, for every net and number of images
@@ -105,23 +107,38 @@ def require_finite(name: str, low: float, high: float) -> None:
                                fix="the model overflows: check its weights and the normalisation")
 
 
-def quantizable(proto: onnx.ModelProto) -> list[str]:
-    """The float activations that some target quantizes, and the outputs, in graph order.
+def quantizable(proto: onnx.ModelProto, targets: Iterable[Target] = tuple(TARGETS.values())) -> list[str]:
+    """The float activations that one of `targets` quantizes in some placement, and the outputs, in graph order.
 
     What only a Relu or Clip reads is left out, which keeps both fused with the layer before them: its range is that of
     what they make of it (`with_clipped`).
     """
-    operators = {operator for target in TARGETS.values() for operator in target.operators}
-    inferred = _inferred(proto)
-    floats = {value.name for value in (*inferred.graph.value_info, *inferred.graph.output)
+    shaped = inferred(proto)
+    floats = {value.name for value in (*shaped.graph.value_info, *shaped.graph.output)
               if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
     view, names = GraphView(proto), []
+    wanted = _quantized(proto, tuple(targets)).union(view.outputs)
     for node in proto.graph.node:
         for name in node.output:
-            near = [node, *view.consumers.get(name, ())]
-            if name in floats and (name in view.outputs or any(item.op_type in operators for item in near)) \
-                    and _clip_of(name, view) is None:
-                names.append(name)
+            if name in wanted and name in floats:
+                if (reader := _clip_of(name, view)) is None:
+                    names.append(name)
+                else:
+                    wanted.add(reader.output[0])
+    return names
+
+
+def _quantized(proto: onnx.ModelProto, targets: Sequence[Target]) -> set[str]:
+    """What layers read, what operators read and make where a target quantizes outputs, and shortcuts where one does."""
+    near = {operator for target in targets if target.quantized_outputs for operator in (*target.operators, *CONV_ONLY)}
+    names = set[str]()
+    if any(target.quantized_residuals for target in targets):
+        names.update(shortcut for _, shortcut in residual_inputs(proto))
+    for node in proto.graph.node:
+        if node.op_type in near or (targets and node.op_type in WEIGHTED):
+            names.update(node.input)
+        if node.op_type in near:
+            names.update(node.output)
     return names
 
 
@@ -151,21 +168,7 @@ def _clip_of(name: str, view: GraphView) -> onnx.NodeProto | None:
 def _floats_of_an_image(model: OnnxModel) -> int:
     weights = {tensor.name for tensor in model.proto.graph.initializer}  # exporters tell their shapes, too
     return sum(math.prod(dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim)
-               for value in _inferred(model.proto).graph.value_info if value.name not in weights)
-
-
-def _inferred(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with the shapes of its tensors; weights, which take memory and tell no shapes, have no values there."""
-    light = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import, functions=proto.functions)
-    for field, value in proto.graph.ListFields():
-        if field.name != "initializer":
-            light.graph.MergeFrom(onnx.GraphProto(**{field.name: value}))
-    for tensor in proto.graph.initializer:
-        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1:
-            light.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-        else:
-            light.graph.initializer.append(tensor)
-    return onnx.shape_inference.infer_shapes(light)
+               for value in inferred(model.proto).graph.value_info if value.name not in weights)
 
 
 def _require_shape(model: OnnxModel, images: Images) -> None:

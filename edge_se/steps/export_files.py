@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_se.backends.machines.choice import Place
 from edge_se.backends.machines.machine import Here
-from edge_se.core.errors import EdgeSeError, ModelError
+from edge_se.core.errors import CalibrationError, EdgeSeError, ModelError
 from edge_se.core.memory import give_back
 from edge_se.core.progress import Progress
 from edge_se.data.calibration import bundled
@@ -95,11 +95,16 @@ class Quantizing:
 
     def statistics(self, images: Images, table: Path | None, progress: Progress) -> Statistics:
         """Statistics of the calibration images, or those that an earlier run saved in `table`."""
+        targets = [target for target, _, _ in self._chosen]
         if table:
-            return read_table(table, self._model, images.preprocessing)
+            saved = read_table(table, self._model, images.preprocessing)
+            if lacking := saved.lacks(self._model, targets):
+                raise CalibrationError(f"was collected for other targets: it knows nothing of '{lacking[0]}'",
+                                       where=table, fix="calibrate with images, for all targets at once")
+            return saved
         started = time.monotonic()
         with progress.task(f"calibrating on {images.name}", len(images)) as advance:
-            collected = collect(self._model, images, advance)
+            collected = collect(self._model, images, advance, targets=targets)
         if images.name not in bundled():
             collected = replace(collected, contents=contents_of(images))
         if collected.logits is not None:  # agreement needs no second pass

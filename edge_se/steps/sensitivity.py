@@ -22,7 +22,7 @@ from edge_se.quantization.ranges import Statistics, collect
 from edge_se.quantization.sensitivity import sensitivity as measure_units
 from edge_se.quantization.table import FILE as TABLE
 from edge_se.quantization.table import read_table
-from edge_se.quantization.targets import target_of
+from edge_se.quantization.targets import Target, target_of
 from edge_se.steps.export_images import outputs_of
 
 SCHEMA = "edge-se/sensitivity/1"
@@ -50,7 +50,7 @@ def sensitivity(model: PathLike | None = None, *, target: str = "cpu", method: s
     is_judged = dataset is not None and calibration is None and dataset.judges(replace(how, labels=build.labels))
     held_out = dataset.held_out(how, outputs_of(loaded)) if dataset and is_judged else None
     judged = (held_out or _calibration_images(build, calibration, dataset, how)).sample(images)
-    statistics = _statistics(build, loaded, calibration, dataset, how, progress)
+    statistics = _statistics(build, loaded, rules, calibration, dataset, how, progress)
     runs_here = OnnxModel(content=loaded.content, precision="int8", target=target)
     backend, reasons = first_that_runs(runs_here, Device())
     if backend is None:
@@ -85,12 +85,12 @@ def _calibration_images(build: Build, named: PathLike | None, dataset: Dataset |
                         fix="give these or other images with --calibration")
 
 
-def _statistics(build: Build, model: OnnxModel, named: PathLike | None, dataset: Dataset | None,
+def _statistics(build: Build, model: OnnxModel, target: Target, named: PathLike | None, dataset: Dataset | None,
                 how: Preprocessing, progress: Progress) -> Statistics:
-    """What the export saved, else collected now."""
+    """What the export saved, else, or where it was for targets that quantize less, collected now."""
     table = build.folder / TABLE
-    if table.is_file():
-        return read_table(table, model, how)
+    if table.is_file() and not (saved := read_table(table, model, how)).lacks(model, [target]):
+        return saved
     images = _calibration_images(build, named, dataset, how)
     with progress.task(f"calibrating on {images.name}", len(images)) as advance:
-        return collect(model, images, advance)
+        return collect(model, images, advance, targets=[target])

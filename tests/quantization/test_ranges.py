@@ -1,5 +1,7 @@
 """Ranges are those of the true activations over all calibration images, and never of forbidden ones."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -107,17 +109,39 @@ def test_what_only_a_relu_or_clip_reads_is_not_watched(graph_of):
 
 @pytest.mark.parametrize("target", ["cpu", "openvino", "tensorrt"])
 def test_what_is_not_watched_changes_no_file(tiny_onnx, images, monkeypatch, target):
-    few = collect(tiny_onnx, images)
+    rules = TARGETS[target]
+    own, few = collect(tiny_onnx, images, targets=[rules]), collect(tiny_onnx, images)
     monkeypatch.setattr(watching, "_clip_of", lambda name, view: None)
     every = collect(tiny_onnx, images)
-    assert few.histograms.keys() < every.histograms.keys()
-    rules = TARGETS[target]
-    files = []
-    for statistics in (every, few):
-        files.append(quantize(tiny_onnx, statistics.ranges("mse", rules.activations), rules,
-                              place(tiny_onnx.proto, rules, "all")).content)
-        monkeypatch.undo()
-    assert files[0] == files[1]
+    monkeypatch.undo()
+    assert own.histograms.keys() <= few.histograms.keys() < every.histograms.keys()
+    for placement, watched in (("all", (every, few, own)), ("conv-only", (few, own))):
+        files = {quantize(tiny_onnx, statistics.ranges("mse", rules.activations), rules,
+                          place(tiny_onnx.proto, rules, placement)).sha256 for statistics in watched}
+        assert len(files) == 1, placement
+
+
+def test_each_target_is_watched_where_it_quantizes(graph_of):
+    proto = graph_of([("Conv", ["x", "w"], ["a"]), ("Relu", ["a"], ["b"]), ("Conv", ["b", "v"], ["c"]),
+                      ("Conv", ["b", "v"], ["d"]), ("Conv", ["d", "v"], ["e"]), ("Add", ["e", "c"], ["f"]),
+                      ("MaxPool", ["f"], ["g"], {"kernel_shape": [2, 2]}), ("Softmax", ["g"], ["y"])],
+                     {"w": np.ones((4, 3, 1, 1), np.float32), "v": np.ones((4, 4, 1, 1), np.float32)})
+
+    def watched(*names):
+        return quantizable(proto, [TARGETS[name] for name in names])
+    assert watched() == ["y"]
+    assert watched("openvino") == ["b", "d", "y"]
+    assert watched("tensorrt") == ["b", "c", "d", "y"]  # and the shortcut
+    assert watched("cpu") == watched("openvino", "cpu") == quantizable(proto) == ["b", "c", "d", "e", "f", "g", "y"]
+    convolutions = replace(TARGETS["cpu"], operators=("Conv",))
+    assert quantizable(proto, [convolutions]) == ["b", "c", "d", "e", "y"]  # in `conv-only` its Relus are, too
+
+
+def test_what_was_not_collected_is_told(tiny_onnx, images):
+    own = collect(tiny_onnx, images, targets=[TARGETS["openvino"]])
+    assert own.lacks(tiny_onnx, [TARGETS["openvino"]]) == []
+    lacking = own.lacks(tiny_onnx, [TARGETS["cpu"], TARGETS["openvino"]])
+    assert lacking and set(lacking).isdisjoint(own.histograms)
 
 
 def test_a_sample_of_the_values_is_as_good(tiny_onnx, images, monkeypatch, run_onnx):

@@ -127,6 +127,21 @@ def test_a_calibration_table_of_another_graph_is_refused(tiny, tiny_plain_onnx, 
         export(str(other), int8=True, calibration=str(tmp_path / "a" / "calibration.npz"), out=tmp_path / "b")
 
 
+def test_a_calibration_table_serves_targets_that_quantize_no_more(tiny, calibration_npz, tmp_path) -> None:
+    whole = export(str(tiny), int8=True, targets=["cpu", "openvino"], calibration=str(calibration_npz),
+                   out=tmp_path / "a", effort="quick")
+    table = tmp_path / "a" / "calibration.npz"
+    few = export(str(tiny), int8=True, targets=["openvino"], calibration=str(calibration_npz), out=tmp_path / "b",
+                 effort="quick")
+    again = export(str(tiny), int8=True, targets=["openvino"], calibration=str(table), out=tmp_path / "c",
+                   effort="quick")
+    own = [build.find("int8", "openvino").sha256 for build in (whole, few, again)]
+    assert own == [own[0]] * 3
+    with pytest.raises(CalibrationError, match="collected for other targets"):
+        export(str(tiny), int8=True, targets=["openvino", "cpu"], calibration=str(tmp_path / "b" / "calibration.npz"),
+               out=tmp_path / "d")
+
+
 @pytest.mark.parametrize("options", [{"targets": ["foo"]}, {"targets": ["cpu", "tensort"]}, {"placement": "se_float"},
                                      {"method": "maxmin"}, {"effort": "best"}])
 def test_a_wrong_name_is_refused_before_the_model_is_read(options, tmp_path) -> None:

@@ -50,6 +50,17 @@ def test_the_method_is_the_builds(built, asked):
     assert asked.method == "entropy"
 
 
+def test_a_target_that_the_build_was_not_made_for_is_calibrated_again(built, asked):
+    folder = built(32, effort="quick")
+    step.sensitivity(folder, target="openvino", calibration="own.npz", images=7)
+    made_for_cpu = asked.statistics
+    assert made_for_cpu.logits is None  # those of the build's table
+    export("net.onnx", int8=True, targets=["openvino"], calibration="own.npz", out=folder, accuracy=False,
+           effort="quick")
+    step.sensitivity(folder, target="cpu", calibration="own.npz", images=7)
+    assert asked.statistics.logits is not None and asked.statistics.histograms.keys() == made_for_cpu.histograms.keys()
+
+
 @pytest.mark.parametrize("size", [32, 64])
 def test_images_are_of_the_builds_size_and_prepared_as_it_says(built, asked, size):
     folder = built(size)
