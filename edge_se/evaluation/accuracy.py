@@ -40,11 +40,14 @@ def computed(model: OnnxModel, images: Images, judge: Backend, advance: Advance)
 def answers(session: Session, model: OnnxModel, images: Images, advance: Advance,
             batch: int | None = None) -> NDArray[np.float32]:
     """(N, classes) of an open session; a graph that takes any batch gets `batch` or else `batch_of` images at once."""
-    fixed, parts = model.input_shape[0], list[NDArray[np.float32]]()
+    fixed, found, answered = model.input_shape[0], np.empty((0, 0), np.float32), 0
     for logits in session.logits(images, fixed or batch or batch_of(images), fixed is not None):
-        parts.append(logits)
+        if not answered:  # one array: small ones that stay would break up the memory that batches need in turn
+            found = np.empty((len(images), *logits.shape[1:]), np.float32)
+        found[answered:][: len(logits)] = logits
+        answered += len(logits)
         advance(len(logits))
-    return np.concatenate(parts)
+    return found
 
 
 def batch_of(images: Images) -> int:

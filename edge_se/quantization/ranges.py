@@ -75,12 +75,16 @@ def collect(model: OnnxModel, images: Images, advance: Callable[[int], None] = l
                                fix="calibrate on training images")
     watch = Watch(model, images, quantizable(model.proto, targets))
     histograms = {name: Histogram() for name in (model.input_name, *watch.names)}
-    logits, lock = dict[int, NDArray[np.float32]](), Lock()
+    logits, lock = list[NDArray[np.float32]](), Lock()
     answer = model.proto.graph.output[0].name
 
     def count(first: int, batch: NDArray[Any], values: dict[str, NDArray[np.float32]]) -> None:
         if answer in values:
-            logits[first] = values[answer][:len(batch)]
+            own_logits = values[answer][:len(batch)]
+            with lock:
+                if not logits:  # one array: small ones that stay would break up the memory that batches need in turn
+                    logits.append(np.empty((len(images), *own_logits.shape[1:]), np.float32))
+            logits[0][first:][: len(own_logits)] = own_logits
         values[model.input_name] = filled(np.asarray(batch, np.float32), watch.fixed)
         while values:  # each is freed when it is counted
             name, value = values.popitem()
@@ -91,7 +95,7 @@ def collect(model: OnnxModel, images: Images, advance: Callable[[int], None] = l
                 histograms[name].merge(own)
 
     watch.each(count, advance)
-    whole = np.concatenate([logits[first] for first in sorted(logits)]) if logits else None
+    whole = logits[0] if logits else None
     return Statistics(model_sha256=model.sha256, calibration=images.name, calibration_sha256=images.sha256,
                       images=len(images), split=images.split, preprocessing=images.preprocessing,
                       histograms=histograms, logits=whole if whole is not None and whole.ndim == 2 else None)
