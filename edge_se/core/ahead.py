@@ -9,7 +9,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-WAITING = 4  # results for each thread that are made before they are taken
+WAITING = 2  # results for each thread that are made before they are taken; of a batch of large images each is 5 MB
 
 
 def ahead(job: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
