@@ -71,16 +71,18 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     make(folder, arguments)
     path = HERE / "results" / "dataset_speed.json"
     document = json.loads(path.read_text()) if arguments.only and path.is_file() else {}
-    document |= {"schema": "edge-se/dataset-speed/1", "side": SIDE, "environment": {
-        "versions": environment.versions(), "hardware": environment.hardware(), "commit": environment.commit()}}
+    here = {"versions": environment.versions(), "hardware": environment.hardware(), "commit": environment.commit()}
+    document |= {"schema": "edge-se/dataset-speed/1", "side": SIDE}
     if arguments.only in (None, "side-by-side"):
+        document["environment"] = here
         python = arguments.nncf or peers_python()
         rounds = [{row: run(row, folder, arguments.images, python) for row in ROWS} for _ in range(arguments.rounds)]
         document["side_by_side"] = {"images": arguments.images, "rounds": rounds, **medians(rounds)}
     if arguments.only in (None, "evaluation"):
-        document["evaluation"] = run("evaluation", folder, arguments.evaluated)
+        document["evaluation"] = run("evaluation", folder, arguments.evaluated) | {"environment": here}
     if arguments.only in (None, "memory"):
-        document["memory"] = [run("memory", folder, count) for count in (arguments.few, arguments.many)]
+        document["memory"] = [run("memory", folder, count) | {"environment": here}
+                              for count in (arguments.few, arguments.many)]
     write_json(path, document)
     print(sentence(document))
 
