@@ -99,33 +99,37 @@ def medians(rounds: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def sentence(document: dict[str, Any]) -> str:
-    """What docs/quantization.md says of the figures that are there."""
+    """What docs/quantization.md says of the parts that are there."""
     told = []
     if "side_by_side" in document:
-        side, cores = document["side_by_side"], document["environment"]["hardware"]["cores"]
+        side, where = document["side_by_side"], cores(document["environment"])
         rows = side["rows"]
-
-        def shown(row: str) -> str:
-            own = rows[row]
-            return f"{own['seconds']:.0f} s ({own['cpu_s']:.0f} s of processor time) and " \
-                   f"{own['peak_memory_bytes'] / 2**30:.2f} GiB"
+        nncf, ranges, export = (f"{rows[row]['seconds']:.0f} s ({rows[row]['cpu_s']:.0f} s of processor time) and "
+                                f"{rows[row]['peak_memory_bytes'] / 2**30:.2f} GiB" for row in ROWS)
         told.append(
-            f"ResNet-50 at {SIDE} pixels, {side['images']} JPEG files, {cores} core{'s' * (cores != 1)}: collecting "
-            f"ranges takes {shown('ranges')}, the whole export for `openvino`, agreement included, {shown('export')}; "
-            f"`nncf.quantize` on OpenVINO takes {shown('nncf')} with the same files. The ratios to NNCF are "
-            f"{rows['ranges']['of_nncf']:.2f} and {rows['export']['of_nncf']:.2f} of wall time, "
-            f"{rows['ranges']['cpu_of_nncf']:.2f} and {rows['export']['cpu_of_nncf']:.2f} of processor time.")
+            f"ResNet-50 at {SIDE} pixels, {side['images']} JPEG files, {where}: collecting ranges takes {ranges}, the "
+            f"whole export for `openvino`, agreement included, {export}; `nncf.quantize` on OpenVINO takes {nncf} with "
+            f"the same files. The ratios to NNCF are {rows['ranges']['of_nncf']:.2f} and "
+            f"{rows['export']['of_nncf']:.2f} of wall time, {rows['ranges']['cpu_of_nncf']:.2f} and "
+            f"{rows['export']['cpu_of_nncf']:.2f} of processor time.")
     if "evaluation" in document:
         judged = document["evaluation"]
         alone = statistics.median(one["inference_cpu_s"] for one in judged["rounds"]) / judged["images"]
-        told.append(f"Evaluating {judged['images']} files takes {judged['ratio']:.2f} times the inference alone and "
-                    f"{judged['cpu_ratio']:.2f} times its processor time, {alone:.3f} s an image in FP32.")
+        told.append(
+            f"Evaluating {judged['images']} files on {cores(judged['environment'])} takes {judged['ratio']:.2f} times "
+            f"the inference alone and {judged['cpu_ratio']:.2f} times its processor time, {alone:.3f} s an image in "
+            "FP32.")
     if "memory" in document:
         few, many = document["memory"]
         grown = many["peak_memory_bytes"] / few["peak_memory_bytes"] - 1
         told.append(f"{many['images']:,} files instead of {few['images']:,} change the peak memory of an evaluation by "
                     f"{100 * grown:+.0f} %.")
     return " ".join(told)
+
+
+def cores(environment: dict[str, Any]) -> str:
+    count = environment["hardware"]["cores"]
+    return f"{count} core{'s' * (count != 1)}"
 
 
 def run(row: str, folder: Path, count: int, python: Path | None = None) -> dict[str, Any]:
