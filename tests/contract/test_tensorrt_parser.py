@@ -74,7 +74,7 @@ def test_layers_of_a_float_engine_break_the_promise_of_the_int8_file(int8, tiny_
     layers = layers_in("\n".join(tensorrt.layers))
     assert len(layers) > 8 and all(layer["Inputs"] or layer["LayerType"] == "kgen" for layer in layers)
     promise = promise_of(int8.proto, engine_of(layers, None))
-    assert promise.share == 0.0 and {item.runs for item in promise.broken} == {"fp32"}
+    assert promise.share == 0.0 and {item.runs for item in promise.broken if "Conv" in item.node} == {"fp32"}
 
 
 @pytest.mark.parametrize("batch", [1, 32])
