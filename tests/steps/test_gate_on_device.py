@@ -88,7 +88,7 @@ def test_words_and_outputs_tell_of_the_device(built, known, capsys, tmp_path):
 
 @pytest.mark.parametrize(("place", "told"), [
     (Place(device="jetsn"), "did you mean 'jetson'"), (Place(host="orin"), "names a Jetson, and the device is 'cpu'"),
-    (Place(python="/usr/bin/python3"), "is for a device behind an agent")])
+    (Place(python="/usr/bin/python3"), "is for a device with an agent in Python")])
 def test_places_that_are_none(built, known, place, told):
     with pytest.raises(EdgeSeError, match=told):
         gate(built, place=place)
