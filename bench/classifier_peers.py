@@ -1,7 +1,4 @@
-"""The peers of `bench/classifiers.py` with their defaults: logits of their INT8 file, each in its own runtime.
-
-With `symmetric` activations are int8 with zero point 0, the one form that TensorRT takes.
-"""
+"""The peers of `bench/classifiers.py` with their defaults: logits of their INT8 file, each in its own runtime."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import contextlib
 import io
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +15,7 @@ Images = NDArray[np.float32]
 Peer = Callable[[Path, Images, Images], NDArray[np.float32]]
 
 
-def ort(source: Path, calibration: Images, evaluation: Images, symmetric: bool = False) -> NDArray[np.float32]:
+def ort(source: Path, calibration: Images, evaluation: Images) -> NDArray[np.float32]:
     """onnxruntime's `quantize_static` after `quant_pre_process`, as its documents advise, in onnxruntime."""
     import onnxruntime
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
@@ -41,30 +37,25 @@ def ort(source: Path, calibration: Images, evaluation: Images, symmetric: bool =
         except Exception:  # its symbolic shape inference does not know every graph
             quant_pre_process(source, prepared, skip_symbolic_shape=True)
         name = onnxruntime.InferenceSession(prepared, options, providers=["CPUExecutionProvider"]).get_inputs()[0].name
-        quantize_static(prepared, out, Reader(name), extra_options={"ActivationSymmetric": symmetric})
+        quantize_static(prepared, out, Reader(name))
         session = onnxruntime.InferenceSession(out, options, providers=["CPUExecutionProvider"])
         return np.concatenate([session.run(None, {name: image[None]})[0] for image in evaluation])
 
 
-def nncf(source: Path, calibration: Images, evaluation: Images, symmetric: bool = False) -> NDArray[np.float32]:
+def nncf(source: Path, calibration: Images, evaluation: Images) -> NDArray[np.float32]:
     """`nncf.quantize` on OpenVINO's own representation, in OpenVINO."""
     import openvino
 
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         import nncf as peer
-        from nncf.common.quantization.structs import QuantizationScheme
-        from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, QuantizationParameters
 
-        form = QuantizationParameters(mode=QuantizationScheme.SYMMETRIC, signedness_to_force=True)
-        advanced = AdvancedQuantizationParameters(activations_quantization_params=form) if symmetric else None
         model = openvino.Core().read_model(source)
         model.reshape([1, *calibration.shape[1:]])
         quantized = peer.quantize(model, peer.Dataset([image[None] for image in calibration]),
-                                  subset_size=len(calibration), advanced_parameters=advanced)
+                                  subset_size=len(calibration))
     settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     request = openvino.Core().compile_model(quantized, "CPU", settings).create_infer_request()
     return np.concatenate([np.array(request.infer({0: image[None]})[0]) for image in evaluation])
 
 
 PEERS: dict[str, Peer] = {"onnxruntime": ort, "nncf": nncf}
-SYMMETRIC: dict[str, Peer] = {"onnxruntime": partial(ort, symmetric=True), "nncf": partial(nncf, symmetric=True)}

@@ -4,7 +4,7 @@ Each net gets random weights and batch norms that have seen CIFAR-10 images ($ED
 torch.onnx (TorchScript and dynamo; dynamic and static batch), and goes through `edge-se export --int8`, onnxruntime's
 `quantize_static` and `nncf.quantize`, all with the same calibration images. SQNR is that of the logits of the
 evaluation images against the exported file in onnxruntime; the `tensorrt` file runs there as a simulation. Where that
-is below a peer, peers are measured in its form, too.
+is below a peer, the same file is measured with free zero points, which tells what its form costs.
 
 Needs timm and the packages of bench/peers/requirements-nncf.txt. Each net leaves a small file under build/classifiers;
 nets that have one are not measured again (`--again NAME` does). `--through CMD` puts a command before each process,
@@ -26,6 +26,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from PIL import Image
 from torch import nn
 
 from bench.classifier_nets import LARGEST, Net, nets, warm
-from bench.classifier_peers import PEERS, SYMMETRIC
+from bench.classifier_peers import PEERS
 from bench.tables import readme
 from bench.tables.classifiers import is_below
 from edge_se.backends.base import Backend, Device, Session
@@ -49,9 +50,16 @@ from edge_se.core.progress import SilentProgress
 from edge_se.data import cifar10, splits
 from edge_se.data.layouts.pixel_archive import write_archive
 from edge_se.data.preprocessing import assumed, tensor
+from edge_se.data.splits import ImageSet
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.source import SourceOptions, load_source
 from edge_se.measure.timing import TimingPlan
+from edge_se.quantization.effort import EFFORTS
+from edge_se.quantization.placement import place
+from edge_se.quantization.ranges import collect as collect_ranges
 from edge_se.quantization.sensitivity import sqnr_db
+from edge_se.quantization.static import quantize
+from edge_se.quantization.targets import target_of
 from edge_se.reporting.console import ConsoleProgress
 from edge_se.steps.export import export
 
@@ -177,23 +185,29 @@ def measure(net: Net, combinations: Sequence[tuple[str, str]]) -> None:
 
 
 def measure_forms(chosen: Sequence[Net]) -> None:
-    """Adds to the part of each net what the peers have with symmetric int8, as TensorRT takes it."""
+    """Adds to the part of each net the SQNR of its `tensorrt` file with uint8 activations, as the peers write them."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     for net in chosen:
         path, (made, images) = PARTS / f"{net.name}.json", warmed(net)
         with inside_a_folder() as folder:
-            source, reference = exported(made, net, net.combinations[0], images, folder)
-            peers = {name: peer_row(peer, source, images, reference) for name, peer in SYMMETRIC.items()}
-        write_json(path, read_json(path) | {"symmetric": peers})
-        print(net.name, peers, flush=True)
+            file, reference = exported(made, net, net.combinations[0], images, folder)
+            source = load_source(str(file), None, SourceOptions())
+        calibration = ImageSet(name="calibration", split="calibration", pixels=images.calibration, labels=None,
+                               preprocessing=source.metadata.preprocessing)
+        target = replace(target_of("tensorrt"), activations="uint8")
+        ranges = collect_ranges(source.model, calibration).ranges(EFFORTS["default"].method, target.activations)
+        free = quantize(source.model, ranges, target, place(source.model.proto, target))
+        db = target_row(source.model, free, reference, images.evaluation, False)["sqnr_db"]
+        write_json(path, read_json(path) | {"free_zero_points_db": db})
+        print(net.name, db, flush=True)
 
 
 def lacks_form(net: Net) -> bool:
-    """Whether a `tensorrt` file of `net` is below peers that were not measured in its form."""
+    """Whether a `tensorrt` file of `net` is below a peer and was not measured with free zero points."""
     path = PARTS / f"{net.name}.json"
-    part = read_json(path) if path.is_file() else {"rows": [], "symmetric": {}}
-    return "symmetric" not in part and any("tensorrt" in row["targets"] and is_below(part, row, "tensorrt")
+    part = read_json(path) if path.is_file() else {"rows": []}
+    return "free_zero_points_db" not in part and any("tensorrt" in row["targets"] and is_below(part, row, "tensorrt")
                                            for row in part["rows"])
 
 

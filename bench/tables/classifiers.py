@@ -40,13 +40,13 @@ def classifiers_text() -> str:
     made = [(net, row) for net, row in tried if row["why_not"] is None]
     files = [(net, row, target) for net, row in made for target in TARGETS if target in row["targets"]]
     behind = [(net, row, target) for net, row, target in files if is_below(net, row, target)]
-    in_form = [each for each in behind if not is_of_form(*each)]
+    of_form = sum(is_of_form(net, target) for net, _, target in behind)
     slow = [(net, row, target) for net, row, target in files if is_slow(row, target)]
     untold = [each for each in slow if not is_told(*each[1:])]
     ran = [net for net in nets if not net["why_not"]]
     text = (f"{len(ran)} of {len(nets) + len(document['left'])} nets are measured: {len(made)} exports, {len(files)} "
             f"INT8 files. More than {BELOW_DB:g} dB below the better of the two peers: {len(behind)}, of which "
-            f"{len(behind) - len(in_form)} are `tensorrt` files whose peers have no more in symmetric int8. More than "
+            f"{of_form} are `tensorrt` files that would not be with free zero points. More than "
             f"{100 * (SLOWER - 1):.0f} % slower than FP32 in their runtime: {len(slow)}, of which `export` told "
             f"{len(slow) - len(untold)}.\n\n"
             f"SQNR in dB of {document['evaluation']} images, calibrated on {document['calibration']}, all of them "
@@ -63,7 +63,7 @@ def classifiers_text() -> str:
     lines += [f"`{net['net']}`, {how(row)}: {row['why_not']}" for net, row in tried if row["why_not"]]
     lines += [f"`{net['net']}`, {how(row)}: refused. {row['refused']}" for net, row in made if row["refused"]]
     lines += [f"`{net['net']}`, {how(row)}, `{target}`: {row['targets'][target]['sqnr_db']:.1f} dB, the better peer "
-              f"{better(net):.1f}{in_symmetric_int8(net, target)}" for net, row, target in behind]
+              f"{better(net):.1f}{with_free_zero_points(net, target)}" for net, row, target in behind]
     lines += [f"`{net['net']}`, {how(row)}, `{target}`: {speed(row, target):.2f} times FP32's speed, "
               f"{'told' if is_told(row, target) else 'not told'}" for net, row, target in slow]
     return text + ("\n" + "\n".join(f"- {' '.join(line.split())}" for line in lines) + "\n" if lines else "")
@@ -85,22 +85,15 @@ def is_below(net: dict[str, Any], row: dict[str, Any], target: str) -> bool:
     return bool(row["targets"][target]["sqnr_db"] < better(net) - BELOW_DB)
 
 
-def symmetric(net: dict[str, Any]) -> float | None:
-    """SQNR of the better peer in the form that TensorRT takes; None where it was not measured."""
-    return max((row["sqnr_db"] for row in net.get("symmetric", {}).values() if row["sqnr_db"] is not None),
-               default=None)
+def is_of_form(net: dict[str, Any], target: str) -> bool:
+    """Whether a file is below its peers for its form alone: with free zero points, as they have, it is not."""
+    return target == "tensorrt" and bool(net.get("free_zero_points_db", float("-inf")) >= better(net) - BELOW_DB)
 
 
-def is_of_form(net: dict[str, Any], row: dict[str, Any], target: str) -> bool:
-    """Whether a file is below its peers for its form alone: in that one they are not clearly better."""
-    best = symmetric(net) if target == "tensorrt" else None
-    return best is not None and row["targets"][target]["sqnr_db"] >= best - BELOW_DB
-
-
-def in_symmetric_int8(net: dict[str, Any], target: str) -> str:
-    """What the better peer has in the form of a `tensorrt` file, as the end of a sentence."""
-    best = symmetric(net) if target == "tensorrt" else None
-    return "" if best is None else f", in symmetric int8 {best:.1f}"
+def with_free_zero_points(net: dict[str, Any], target: str) -> str:
+    """What a `tensorrt` file has without its form, as the end of a sentence."""
+    db = net.get("free_zero_points_db") if target == "tensorrt" else None
+    return "" if db is None else f", with free zero points {db:.1f}"
 
 
 def speed(row: dict[str, Any], target: str) -> float | None:

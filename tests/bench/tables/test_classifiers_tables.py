@@ -50,14 +50,14 @@ def test_a_file_is_below_when_the_better_peer_has_more_than_one_db_more(text_of,
     assert ("- `net`, TorchScript, dynamic batch, `cpu`: " in text) == bool(below)
 
 
-@pytest.mark.parametrize(("symmetric", "target", "of_form", "told"), [
-    ({"onnxruntime": 27.0, "nncf": 28.9}, "tensorrt", 1, ", in symmetric int8 28.9"),
-    ({"onnxruntime": 29.1, "nncf": None}, "tensorrt", 0, ", in symmetric int8 29.1"),
-    ({"onnxruntime": None, "nncf": None}, "tensorrt", 0, ""), ({"onnxruntime": 20.0, "nncf": 20.0}, "cpu", 0, "")])
-def test_a_tensorrt_file_is_held_against_peers_in_its_own_form(text_of, symmetric, target, of_form, told):
+@pytest.mark.parametrize(("free", "target", "of_form", "told"), [
+    ({"free_zero_points_db": 29.6}, "tensorrt", 1, ", with free zero points 29.6"),
+    ({"free_zero_points_db": 29.4}, "tensorrt", 0, ", with free zero points 29.4"),
+    ({}, "tensorrt", 0, ""), ({"free_zero_points_db": 40.0}, "cpu", 0, "")])
+def test_a_tensorrt_file_is_told_what_its_form_costs(text_of, free, target, of_form, told):
     one = row()
     one["targets"][target]["sqnr_db"] = 28.0
-    text = text_of(net(rows=[one], symmetric={name: {"sqnr_db": db} for name, db in symmetric.items()}))
+    text = text_of(net(rows=[one], **free))
     assert f"two peers: 1, of which {of_form} are `tensorrt` files" in text
     assert f"- `net`, TorchScript, dynamic batch, `{target}`: 28.0 dB, the better peer 30.5{told}\n" in text
 
