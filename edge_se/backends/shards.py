@@ -18,7 +18,7 @@ from edge_se.core.files import write_json
 from edge_se.data.images import Images
 
 SHARD_BYTES = 4 << 20  # what a dropped connection costs at most
-WHOLE = 100  # images: a shard holds a multiple of it where so many fit, so that its batches are those of the host
+WHOLE = 16  # images: a shard holds a multiple of it where so many fit, so that its batches are those of the host
 
 
 @dataclass(frozen=True, kw_only=True)
