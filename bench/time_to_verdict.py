@@ -5,7 +5,8 @@
 
 Both sides run in turns on this machine, with the same packages and empty caches: `export --int8 --target
 cpu,openvino,tensorrt` of `se_resnet18`, the evaluation of each file in a process of its own, and `gate`, which finds
-their answers in the cache. Their sum is the time to a verdict. The earlier commit is unpacked from git's history. With
+their answers in the cache. The sum of these processes is the time to a verdict; of a file the evaluation alone is told,
+too, without the start of Python. The earlier commit is unpacked from git's history. With
 --seconds nothing more is begun after so long; the same command goes on where it stopped, as long as code and machine
 are the same. --alone counts the predictions that differ from those at batch 1 in the same runtime.
 
@@ -40,7 +41,7 @@ FILES = {"fp32.onnx": "any", "int8.cpu.onnx": "cpu", "int8.openvino.onnx": "open
 PARTS = ("export", *FILES, "gate")
 # Runs on either side: what both have had since the earlier commit.
 EVALUATE = """
-import json, sys
+import json, sys, time
 from pathlib import Path
 from edge_se.data import cifar10, splits
 from edge_se.evaluation import accuracy
@@ -48,8 +49,10 @@ from edge_se.graph.onnx_model import OnnxModel
 build, file, target, images = sys.argv[1:5]
 model = OnnxModel.read(Path(build, file), precision=file.split(".")[0], target=target)
 test = splits.load("test", cifar10.require(None)).first(int(images))
+wall, processor = time.perf_counter(), time.process_time()
 logits = accuracy.logits_of(model, test)
-found = {"top1": accuracy.top1(logits, test.labels)}
+found = {"evaluation_s": time.perf_counter() - wall, "evaluation_cpu_s": time.process_time() - processor,
+         "top1": accuracy.top1(logits, test.labels)}
 if len(sys.argv) > 5:
     accuracy.BATCH = 1
     found["flips"] = accuracy.flips(logits, accuracy.logits_of(model, test))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -9,9 +10,10 @@ from bench.tables.measured import measured_if_any
 from edge_se.core.environment import PACKAGES
 from edge_se.reporting.tables import markdown
 
-PARTS = {"export": "`export`, without accuracy", "fp32.onnx": "`fp32.onnx`", "int8.cpu.onnx": "`int8.cpu.onnx`",
-         "int8.openvino.onnx": "`int8.openvino.onnx`", "int8.tensorrt.onnx": "`int8.tensorrt.onnx`",
+FILES = ("fp32.onnx", "int8.cpu.onnx", "int8.openvino.onnx", "int8.tensorrt.onnx")
+PARTS = {"export": "`export`, without accuracy", **{file: f"evaluation of `{file}`" for file in FILES},
          "gate": "`gate`, answers from the cache"}
+Repeat = dict[tuple[str, str], dict[str, Any]]  # (side, part) -> row
 
 
 def verdict_table() -> str:
@@ -20,10 +22,8 @@ def verdict_table() -> str:
     if document is None:
         return "Not measured yet.\n"
     repeats = _whole_repeats(document)
-    rows = [_row(name, [{side: [own[side, part]] for side in ("before", "now")} for own in repeats])
-            for part, name in PARTS.items() if all((("now", part) in own) for own in repeats)]
-    rows.append(_row("**together**", [{side: [row for (of, _), row in own.items() if of == side]
-                                       for side in ("before", "now")} for own in repeats]))
+    rows = [_row(name, repeats, [part]) for part, name in PARTS.items() if ("now", part) in repeats[0]]
+    rows += [_row("**evaluation of all files**", repeats, FILES), _row("**whole processes**", repeats, list(PARTS))]
     hardware, versions = (document["environment"][key] for key in ("hardware", "versions"))
     told = ", ".join(f"{name} {versions[name]}" for name in PACKAGES if name in ("onnxruntime", "openvino"))
     many = f"medians of {len(repeats)} repeats" if len(repeats) > 1 else "one repeat"
@@ -33,23 +33,26 @@ def verdict_table() -> str:
             f"{', '.join(hardware['flags'])}).{_alone(document)}\n")
 
 
-def _whole_repeats(document: dict[str, Any]) -> list[dict[tuple[str, str], dict[str, Any]]]:
-    """(side, part) -> row, of each repeat that has as many rows as the first."""
-    made: dict[int, dict[tuple[str, str], dict[str, Any]]] = {}
+def _whole_repeats(document: dict[str, Any]) -> list[Repeat]:
+    """Those that have as many rows as the first."""
+    made: dict[int, Repeat] = {}
     for row in document["rows"]:
         made.setdefault(row["repeat"], {})[row["side"], row["part"]] = row
     return [own for own in made.values() if len(own) == len(made[0])]
 
 
-def _row(name: str, repeats: list[dict[str, list[dict[str, Any]]]]) -> list[str]:
+def _row(name: str, repeats: Sequence[Repeat], parts: Sequence[str]) -> list[str]:
+    """The sum of those parts that both sides have: of files the evaluation alone, else whole processes."""
+    alone = set(parts) <= set(FILES)
+    seconds, worked = ("evaluation_s", "evaluation_cpu_s") if alone else ("seconds", "cpu_s")
+
     def sums(side: str, what: str) -> list[float]:
-        return [sum(row[what] for row in own[side]) for own in repeats]
+        return [sum(own[side, part][what] for part in parts if ("now", part) in own) for own in repeats]
 
     def ratio(what: str) -> str:
         return f"{median(old / new for old, new in zip(sums('before', what), sums('now', what))):.2f}"
 
-    return [name, *(f"{median(sums(side, 'seconds')):.1f}" for side in ("before", "now")), ratio("seconds"),
-            ratio("cpu_s")]
+    return [name, *(f"{median(sums(side, seconds)):.1f}" for side in ("before", "now")), ratio(seconds), ratio(worked)]
 
 
 def _alone(document: dict[str, Any]) -> str:

@@ -13,7 +13,8 @@ SECONDS = {"export": (20.0, 10.0), "fp32.onnx": (100.0, 50.0), "int8.cpu.onnx": 
 
 @pytest.fixture
 def document():
-    rows = [{"repeat": repeat, "part": part, "side": side, "seconds": factor * seconds, "cpu_s": 2 * seconds}
+    rows = [{"repeat": repeat, "part": part, "side": side, "seconds": factor * seconds, "cpu_s": 2 * seconds,
+             "evaluation_s": factor * (seconds - 2), "evaluation_cpu_s": seconds - 2}
             for repeat, factor in ((0, 1), (1, 3)) for part, both in SECONDS.items()
             for side, seconds in zip(("before", "now"), both)]
     return {"model": "net", "earlier": "abc", "images": 10_000, "rows": rows, "flips_against_batch_1": {"fp32.onnx": 1},
@@ -33,8 +34,9 @@ def table(monkeypatch, document):
 
 def test_each_part_and_their_sum(table):
     rows, told = table()
-    assert rows["`int8.openvino.onnx`"] == ["120.0", "20.0", "6.00", "6.00"]
-    assert rows["**together**"] == ["608.0", "202.0", "3.01", "3.01"]
+    assert rows["evaluation of `int8.openvino.onnx`"] == ["116.0", "16.0", "7.25", "7.25"]
+    assert rows["**evaluation of all files**"] == ["544.0", "158.0", "3.44", "3.44"]
+    assert rows["**whole processes**"] == ["608.0", "202.0", "3.01", "3.01"]
     assert "medians of 2 repeats" in told and "2 cores, avx2" in told and "onnxruntime 1, openvino 2," in told
     assert told.endswith("in the same runtime: 1 of `fp32.onnx`.")
 
@@ -42,13 +44,19 @@ def test_each_part_and_their_sum(table):
 def test_a_repeat_that_was_stopped_does_not_count(table, document):
     del document["rows"][-1]
     rows, told = table()
-    assert rows["**together**"][:2] == ["304.0", "101.0"] and "one repeat" in told
+    assert rows["**whole processes**"][:2] == ["304.0", "101.0"] and "one repeat" in told
+
+
+def test_a_part_of_one_side_alone_does_not_count(table, document):
+    document["rows"] = document["rows"][:5]  # stopped between the two sides of the third part
+    rows, _ = table()
+    assert rows["**whole processes**"][:2] == ["120.0", "60.0"] and not any("cpu" in name for name in rows)
 
 
 def test_a_short_form_has_no_gate(table, document):
     document["rows"] = [row for row in document["rows"] if row["part"] != "gate"]
     rows, _ = table()
-    assert rows["**together**"][:2] == ["600.0", "194.0"] and not any("gate" in name for name in rows)
+    assert rows["**whole processes**"][:2] == ["600.0", "194.0"] and not any("gate" in name for name in rows)
 
 
 @pytest.mark.parametrize(("changed", "goes_on"), [({}, True), ({"images": 5}, False), ({"earlier": "b"}, False),
