@@ -207,8 +207,8 @@ def lacks_form(net: Net) -> bool:
     """Whether a `tensorrt` file of `net` is below a peer and was not measured with free zero points."""
     path = PARTS / f"{net.name}.json"
     part = read_json(path) if path.is_file() else {"rows": []}
-    return "free_zero_points_db" not in part and any("tensorrt" in row["targets"] and is_below(part, row, "tensorrt")
-                                           for row in part["rows"])
+    return "free_zero_points_db" not in part and any(
+        "tensorrt" in row["targets"] and is_below(part, row, "tensorrt") for row in part["rows"])
 
 
 def warmed(net: Net) -> tuple[nn.Module, Images]:

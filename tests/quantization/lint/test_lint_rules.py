@@ -247,6 +247,38 @@ def test_no_image_no_pixels(of):
     assert not findings("pixels-on-ties", proto)
 
 
+@pytest.mark.parametrize("operator", ["Conv", "Gemm"])
+@pytest.mark.parametrize(("constant", "broken"), [(0.0, 0), (0.25, 1)])
+def test_an_empty_channel_without_a_bias_lost_nothing(of, operator, constant, broken):
+    integers = np.ones((8, 3, 3, 3) if operator == "Conv" else (8, 192), np.int8)
+    integers[5] = 0
+    proto = of.layer(operator, bias="int32", integers=integers, step=np.where(np.arange(8) == 5, 1, 0.001),
+                     bias_value=np.where(np.arange(8) == 5, constant, 1.0))
+    assert len(findings("empty-channel-bias", proto)) == broken
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.3])
+def test_empty_channels_of_our_own_files_break_no_rule(graph_of, random_images, constant):
+    """A class that no image has, and a pruned channel, with a bias and without."""
+    from edge_se.quantization.placement import place
+    from edge_se.quantization.ranges import collect
+    from edge_se.quantization.static import quantize
+    from edge_se.quantization.targets import TARGETS
+
+    random = np.random.default_rng(0)
+    constants = {"w": 0.003 * random.normal(size=(8, 3, 3, 3)), "b": np.full(8, 0.5),
+                 "f": 0.003 * random.normal(size=(5, 8)), "g": np.full(5, 0.1)}
+    constants["w"][2], constants["b"][2], constants["f"][4], constants["g"][4] = 0, constant, 0, constant
+    model = OnnxModel.of(graph_of([
+        ("Conv", ["x", "w", "b"], ["1"]), ("Relu", ["1"], ["2"]), ("GlobalAveragePool", ["2"], ["3"]),
+        ("Flatten", ["3"], ["4"]), ("Gemm", ["4", "f", "g"], ["y"], {"transB": 1})],
+        {name: value.astype(np.float32) for name, value in constants.items()}, x=("batch", 3, 32, 32)))
+    own = TARGETS["cpu"]
+    int8 = quantize(model, collect(model, random_images(8)).ranges("minmax", own.activations), own,
+                    place(model.proto, own, "all"))
+    assert not findings("empty-channel-bias", int8.proto)
+
+
 @pytest.mark.parametrize("target", ["cpu", "cpu-avx2", "arm", "openvino", "tensorrt", "tensorrt-fp16"])
 def test_files_of_edge_se_break_no_rule_of_their_runtime(target, tiny_onnx, random_images):
     from edge_se.quantization.placement import place

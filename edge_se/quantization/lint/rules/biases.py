@@ -126,13 +126,17 @@ def _rounded(view: QdqView, kind: int) -> Iterator[tuple[Layer, Values, Values]]
 
 
 def of_empty_channels(view: QdqView) -> Iterator[Finding]:
-    """Biases of channels without weights, in steps that are far coarser than those of the others."""
+    """Biases of channels without weights, in steps that are far coarser than those of the others.
+
+    A bias of 0 lost nothing: a class that no image has, and a channel that was pruned whole, have such.
+    """
     for layer in view.layers:
         bias = view.int32_bias(layer)
         scale = view.scale(bias) if bias is not None else None
-        if bias is None or scale is None or scale.size < 2:
+        value = view.constant(bias.input[0]) if bias is not None else None
+        if scale is None or value is None or scale.size < 2 or scale.size != value.size:
             continue
-        coarse = np.flatnonzero(scale.reshape(-1) > COARSE * scale.min())
+        coarse = np.flatnonzero((scale.reshape(-1) > COARSE * scale.min()) & (value.reshape(-1) != 0))
         weights = view.constant(layer.weights.input[0]) if len(coarse) else None
         if weights is None or len(weights) != scale.size:
             continue
