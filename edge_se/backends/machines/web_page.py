@@ -70,7 +70,7 @@ class WebPage(ABC):
 
     @abstractmethod
     def why_ended(self, code: int, said: str, printed: str = "", spoke: bool = False) -> EdgeSeError:
-        """The error for a page that is gone; none of the arguments tells anything about pages."""
+        """The error for a page that is gone; `spoke`: after it had joined."""
 
     @abstractmethod
     def why_silent(self, seconds: float) -> EdgeSeError:
@@ -147,8 +147,9 @@ class InNode(WebPage):
         return "node"
 
     def why_ended(self, code: int, said: str, printed: str = "", spoke: bool = False) -> EdgeSeError:
-        """With its own last words."""
-        return UnavailableError(f"it ended{self._last_words()}", where=self.shown, fix=_NODE)
+        """With its own last words. One that did not even start is too old, most likely."""
+        fix = "look for what ended it (out of memory?) and run it again" if spoke else _NODE
+        return UnavailableError(f"it ended{self._last_words()}", where=self.shown, fix=fix)
 
     def why_silent(self, seconds: float) -> EdgeSeError:
         """Nothing but a machine that is overloaded makes it that slow."""

@@ -213,5 +213,5 @@ def test_node_that_ends_is_told(node, runtime, tiny_onnx):
           machine.backends["onnxruntime-web"].open(tiny_onnx, machine.device) as session):
         session.run(np.zeros((1, 3, 32, 32), np.float32))
         threading.Timer(0.2, machine._link._transport._node.kill).start()
-        with pytest.raises(EdgeSeError, match=r"^node: it ended"):
+        with pytest.raises(EdgeSeError, match=r"^node: it ended; look for what ended it"):
             session.time(np.zeros((1, 3, 32, 32), np.float32), TimingPlan(min_duration=30.0))
