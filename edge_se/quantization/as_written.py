@@ -26,6 +26,7 @@ from edge_se.quantization.sensitivity import sqnr_db
 
 IMAGES = 4      # tell whether there may be a gap
 CONFIRMED = 32  # images tell whether there is one; the node is looked for on the first ones
+REFERENCES = (IMAGES, CONFIRMED)  # of how many first images FP32's logits are asked for
 BOUND_DB = 1.0  # rounding of ties alone moves the SQNR of a few images by some tenths
 EXACT_DB = 60.0  # noise this small is float arithmetic, not a lost bit
 Floats = NDArray[np.float32]

@@ -22,7 +22,8 @@ from edge_se.graph.metadata import write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source import Source
 from edge_se.graph.targets.base import Target
-from edge_se.quantization.effort import AUTO, EFFORTS, best_method, best_placement
+from edge_se.quantization.as_written import REFERENCES
+from edge_se.quantization.effort import AUTO, EFFORTS, PLACED_ON, best_method, best_placement
 from edge_se.quantization.folding import fold_excitations
 from edge_se.quantization.placement import Placement, narrow_groups, place
 from edge_se.quantization.ranges import Statistics, collect
@@ -107,8 +108,10 @@ class Quantizing:
             collected = collect(self._model, images, advance, targets=targets)
         if images.name not in bundled():
             collected = replace(collected, contents=contents_of(images))
-        if collected.logits is not None:  # agreement needs no second pass
+        if collected.logits is not None:  # agreement and comparisons need no second pass
             remember(self._model, images, collected.logits)
+            for count in (*REFERENCES, PLACED_ON):
+                remember(self._model, images.first(count), collected.logits[:count])
         give_back()
         self._share = (time.monotonic() - started) / len(self._chosen)
         return collected

@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from onnx import TensorProto, helper, numpy_helper
 
+from edge_se.backends.onnxruntime import OnnxRuntime
 from edge_se.core.artifacts import read_build
 from edge_se.core.progress import SilentProgress
 from edge_se.data.layouts.pixel_archive import write_archive
@@ -76,3 +77,16 @@ def test_without_a_gap_figures_alone(exported, tiny_onnx, tmp_path):
 def test_quick_compares_nothing(exported, attention_file):
     build, said = exported(attention_file, targets="cpu", placement="conv-only", effort="quick")
     assert build.find("int8", "cpu").sqnr_db is None and "does not compute" not in said
+
+
+@pytest.mark.parametrize("count", [3, 20, 40])
+def test_fp32_answers_while_ranges_are_collected(attention_file, random_images, tmp_path, monkeypatch, count):
+    """No other session of onnxruntime computes what files are compared with."""
+    pytest.importorskip("openvino")
+    opened = []
+    monkeypatch.setattr(OnnxRuntime, "open", lambda self, model, device: opened.append(model.file_name))
+    monkeypatch.delenv("EDGE_SE_DATA", raising=False)
+    write_archive(tmp_path / "some.npz", random_images(count).pixels)
+    build = export(attention_file, int8=True, targets=["openvino"], calibration=tmp_path / "some.npz",
+                   out=tmp_path / "out")
+    assert build.find("int8", "openvino").sqnr_db > 20 and opened == []
