@@ -11,7 +11,8 @@ from edge_se.reporting.tables import DASH, Rows
 def placement_rows(search: dict[str, Any]) -> Rows:
     """One row per candidate, the fastest first; those on the Pareto front of flips and latency are marked."""
     timed = search["timed_on"] is not None
-    columns = ["placement", "front", "drop, points", "flips", "SQNR dB"]
+    columns = ["placement", "front", "drop, points" if search["labelled"] else "drop at most, points", "flips",
+               "SQNR dB"]
     columns += ["ms", f"x {search['reference'].upper()}'s time", "INT8 in the engine"] if timed else []
     rows = []
     for row in sorted(search["candidates"], key=lambda row: (row["ratio"] is None, row["ratio"] or 0.0, row["flips"])):
@@ -38,15 +39,15 @@ def chosen_words(search: dict[str, Any]) -> str:
     """The choice with its intervals, where it was timed, and what makes it worth less."""
     row = next(row for row in search["candidates"] if row["chosen"])
     low, high = row["ci_pp"]
-    lost = "loses" if search["labelled"] else "flips at most, and so loses no more than,"
-    words = (f"{search['target']}: {row['name']} {lost} {row['drop_pp']:+.2f} points ({low:+.2f} to {high:+.2f}) on "
-             f"{row['n']:,} images of {search['dataset']}")
+    lost = (f"loses {row['drop_pp']:+.2f} points ({low:+.2f} to {high:+.2f})" if search["labelled"] else
+            f"flips {row['drop_pp']:.2f} % of the answers ({low:.2f} to {high:.2f}), the most that it can lose,")
+    words = f"{search['target']}: {row['name']} {lost} on {row['n']:,} images of {search['dataset']}"
     if row["ratio"] is None:
         return f"{words}; not timed, since nothing here runs its files (--device names a machine that does)"
     name = search["reference"].upper()
     words = f"{words} and takes {_ratio(row)} of {name}'s time, {milliseconds(row['p50_ms'])} ms, on {row['timed_on']}"
     if row["ratio_ci"][1] >= 1:
         words += f"; that it is faster than {name} is not sure"
-    if (row["int8_mac_share_engine"] or 1) < 1:
+    if row["int8_mac_share_engine"] is not None and row["int8_mac_share_engine"] < 1:
         words += "; not all of its INT8 runs in INT8 there: `edge-se bench --explain` names the layers"
     return words
