@@ -119,6 +119,9 @@ def sentence(document: dict[str, Any]) -> str:
             f"Evaluating {judged['images']} files on {cores(judged['environment'])} takes {judged['ratio']:.2f} times "
             f"the inference alone and {judged['cpu_ratio']:.2f} times its processor time, {alone:.3f} s an image in "
             "FP32.")
+        if "side_by_side" in document:
+            share = alone * side["images"] / rows["nncf"]["cpu_s"]
+            told.append(f"Such inference of the {side['images']} files is {share:.2f} of NNCF's processor time.")
     if "memory" in document:
         few, many = document["memory"]
         grown = many["peak_memory_bytes"] / few["peak_memory_bytes"] - 1
