@@ -69,7 +69,8 @@ def layer(operator="Conv", *, kind=np.uint8, point=128, scale=0.02, step=0.01, i
     if operator == "Gemm":
         data = own.pair(own.add("Flatten", [data], "flat"), scale, point, kind)
     shape = (8, 3, 3, 3) if operator == "Conv" else (8, 192)
-    integers = own.random.integers(-127, 128, shape).astype(np.int8) if integers is None else integers
+    # Within seven bits: processors without VNNI add two products in 16 bits.
+    integers = own.random.integers(-63, 64, shape).astype(np.int8) if integers is None else integers
     inputs = [data, own.weights("w", integers, np.broadcast_to(step, len(integers)), weights_point)]
     value = own.random.normal(size=len(integers)) * 2 if bias_value is None else np.asarray(bias_value)
     if bias == "float":
