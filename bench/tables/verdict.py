@@ -21,38 +21,39 @@ def verdict_table() -> str:
     document = measured_if_any("time_to_verdict")
     if document is None:
         return "Not measured yet.\n"
-    repeats = _whole_repeats(document)
-    rows = [_row(name, repeats, [part]) for part, name in PARTS.items() if ("now", part) in repeats[0]]
-    rows += [_row("**evaluation of all files**", repeats, FILES), _row("**whole processes**", repeats, list(PARTS))]
+    repeats = _repeats(document)
+    there = [part for part in PARTS if any(("now", part) in own for own in repeats)]
+    rows = [_row(PARTS[part], repeats, [part]) for part in there]
+    rows += [_row("**evaluation of all files**", repeats, FILES), _row("**whole processes**", repeats, there)]
     hardware, versions = (document["environment"][key] for key in ("hardware", "versions"))
     told = ", ".join(f"{name} {versions[name]}" for name in PACKAGES if name in ("onnxruntime", "openvino"))
-    many = f"medians of {len(repeats)} repeats" if len(repeats) > 1 else "one repeat"
-    table = markdown(["part", "before, s", "now, s", "ratio", "ratio of processor times"], rows)
-    return (f"{table}\n`{document['model']}`, {document['images']:,} test images, {many}, in turns with commit "
-            f"{document['earlier']}; {told}, on {hardware['cpu']} ({hardware['cores']} cores, "
+    table = markdown(["part", "before, s", "now, s", "ratio", "ratio of processor times", "repeats"], rows)
+    return (f"{table}\n`{document['model']}`, {document['images']:,} test images, in turns with commit "
+            f"{document['earlier']}, medians of the repeats; {told}, on {hardware['cpu']} ({hardware['cores']} cores, "
             f"{', '.join(hardware['flags'])}).{_alone(document)}\n")
 
 
-def _whole_repeats(document: dict[str, Any]) -> list[Repeat]:
-    """Those that have as many rows as the first."""
+def _repeats(document: dict[str, Any]) -> list[Repeat]:
     made: dict[int, Repeat] = {}
     for row in document["rows"]:
         made.setdefault(row["repeat"], {})[row["side"], row["part"]] = row
-    return [own for own in made.values() if len(own) == len(made[0])]
+    return list(made.values())
 
 
 def _row(name: str, repeats: Sequence[Repeat], parts: Sequence[str]) -> list[str]:
-    """The sum of those parts that both sides have: of files the evaluation alone, else whole processes."""
+    """The sum of some parts, in the repeats that have all of them: of files the evaluation alone, else processes."""
+    whole = [own for own in repeats if all(("now", part) in own for part in parts)]
     alone = set(parts) <= set(FILES)
     seconds, worked = ("evaluation_s", "evaluation_cpu_s") if alone else ("seconds", "cpu_s")
 
     def sums(side: str, what: str) -> list[float]:
-        return [sum(own[side, part][what] for part in parts if ("now", part) in own) for own in repeats]
+        return [sum(own[side, part][what] for part in parts) for own in whole]
 
     def ratio(what: str) -> str:
         return f"{median(old / new for old, new in zip(sums('before', what), sums('now', what))):.2f}"
 
-    return [name, *(f"{median(sums(side, seconds)):.1f}" for side in ("before", "now")), ratio(seconds), ratio(worked)]
+    return [name, *(f"{median(sums(side, seconds)):.1f}" for side in ("before", "now")), ratio(seconds), ratio(worked),
+            str(len(whole))]
 
 
 def _alone(document: dict[str, Any]) -> str:
