@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
@@ -20,14 +22,18 @@ Workers = Annotated[Optional[int], typer.Option(
 Address = Annotated[Optional[str], typer.Option(help="--cluster: address of a running cluster.")]
 
 
+@contextmanager
 def cluster_of(wanted: bool, workers: Optional[int], address: Optional[str],
-               progress: ConsoleProgress) -> AbstractContextManager[Optional[Cluster]]:
+               progress: ConsoleProgress) -> Iterator[Optional[Cluster]]:
     """What `--cluster` asks for, ended with the block; None without it."""
     if not wanted:
         for option, value in (("--workers", workers), ("--address", address)):
             if value is not None:
                 raise EdgeSeError("is for --cluster", where=option, fix=f"give --cluster, too, or leave {option} out")
-        return nullcontext()
+        yield None
+        return
     from edge_se.cluster.ray_cluster import RayCluster
 
-    return RayCluster(workers, address, progress.note)
+    # Ray tells of a killed worker on stdout, which is the command's result alone.
+    with redirect_stdout(sys.stderr), RayCluster(workers, address, progress.note) as cluster:
+        yield cluster

@@ -5,6 +5,7 @@ Every node must see the runs folder at the same path, because results of jobs li
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
@@ -34,6 +35,7 @@ class RayExecutor:
     def run(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
         """An outcome per job, in the order in which they end."""
         with ExitStack() as stack:
+            stack.enter_context(redirect_stdout(sys.stderr))  # Ray tells of a killed worker on stdout
             stack.enter_context(joined(self._ray, self._address, self.workers * self.threads, "--executor ray"))
             task = self._ray.remote(
                 num_cpus=self.threads, num_gpus=self._gpus, max_retries=0,

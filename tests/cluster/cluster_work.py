@@ -22,7 +22,7 @@ class Squares:
 
     @contextmanager
     def opened(self):
-        (Path(self.marks) / f"opened-{os.getpid()}").touch()
+        (Path(self.marks) / f"opened-{os.getpid()}-{time.time_ns()}").touch()
 
         def square(number):
             tried = len(list(Path(self.marks).glob(f"{number}-*")))

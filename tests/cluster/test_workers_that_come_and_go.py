@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from edge_se.cli.cluster import cluster_of
 from edge_se.cluster.parts import Part
 from edge_se.cluster.ray_cluster import RayCluster
 from edge_se.core import environment
 from edge_se.core.errors import UnavailableError
+from edge_se.reporting.console import ConsoleProgress
 
 
 class RayError(Exception):
@@ -142,6 +144,16 @@ def test_a_busy_cluster_is_told_and_waited_for(ray):
     with RayCluster(note=notes.append) as cluster, pytest.raises(pytest.fail.Exception, match="for ever"):
         list(cluster.run(Doubles(), parts(1)))
     assert len(notes) == 1 and "no worker has started yet: the cluster is busy" in notes[0]
+
+
+def test_what_ray_says_is_no_result(ray, capsys):
+    ray(2)
+    with cluster_of(True, None, None, ConsoleProgress(True)) as cluster:
+        print("A worker died")
+        assert dict(cluster.run(Doubles(), parts(1))) == {0: 2}
+    print("the document")
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("the document\n", "A worker died\n")
 
 
 def test_a_cluster_without_so_many_processors_is_told(ray):
