@@ -248,6 +248,20 @@ def small_net(graph_of):
 
 
 @pytest.fixture(scope="session")
+def small_build(small_net, calibration_npz, tmp_path_factory):
+    """The folder of FP32 and INT8 for `cpu` of that net, as a classifier of CIFAR-10's classes."""
+    from edge_se.graph.metadata import ModelMetadata, write_metadata
+    from edge_se.steps.export import export
+
+    folder, proto = tmp_path_factory.mktemp("small"), small_net.copy()
+    write_metadata(proto, ModelMetadata(model="small"))
+    (folder / "small.onnx").write_bytes(OnnxModel.of(proto).content)
+    export(str(folder / "small.onnx"), int8=True, targets=["cpu"], calibration=str(calibration_npz), effort="quick",
+           out=folder / "built", accuracy=False)
+    return str(folder / "built")
+
+
+@pytest.fixture(scope="session")
 def run_onnx():
     """(ModelProto or OnnxModel, images) -> outputs, straight through onnxruntime."""
     import onnxruntime

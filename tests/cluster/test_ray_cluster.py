@@ -123,7 +123,7 @@ def test_workers_unlike_this_machine_are_left_out(cluster, monkeypatch, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_logits_are_those_of_one_machine_to_the_bit(cluster, tiny_onnx, random_images, tmp_path):
+def test_logits_are_those_of_one_machine_to_the_bit(cluster, small_net, random_images, tmp_path):
     from cluster_work import Mortal
 
     images = random_images(1030, "test")
@@ -131,8 +131,8 @@ def test_logits_are_those_of_one_machine_to_the_bit(cluster, tiny_onnx, random_i
         if judge.missing():
             continue
         heard = []
-        sharded = compute_on(cluster)(tiny_onnx, images, judge, heard.append)
-        np.testing.assert_array_equal(sharded, computed(tiny_onnx, images, judge, lambda images: None))
+        sharded = compute_on(cluster)(small_net, images, judge, heard.append)
+        np.testing.assert_array_equal(sharded, computed(small_net, images, judge, lambda images: None))
         assert sum(heard) == 1030 and len(heard) > 10
     assert (tmp_path / "ended").exists()  # a worker of the first was killed in the middle
 
@@ -140,13 +140,12 @@ def test_logits_are_those_of_one_machine_to_the_bit(cluster, tiny_onnx, random_i
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_the_gate_says_the_same_with_and_without_it(
-        cluster, tiny_build, instead_of_cifar10, tmp_path, monkeypatch, capsys):
+        cluster, small_build, instead_of_cifar10, tmp_path, monkeypatch, capsys):
     cluster._end()  # the command's own workers need its processors
-    build = str(tiny_build("built", targets=["cpu"], effort="quick").folder)
     instead_of_cifar10(gate_step, 230)
     said = []
     for extra in ([], ["--cluster", "--workers", "2"]):
         monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path / f"cache-{len(extra)}"))
-        code = run("gate", "--sequential", "--model", build, "--json", "--quiet", *extra)
+        code = run("gate", "--model", small_build, "--json", "--quiet", *extra)
         said.append((code, json.loads(capsys.readouterr().out)))
     assert said[0] == said[1]

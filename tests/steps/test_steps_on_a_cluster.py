@@ -5,26 +5,12 @@ import pytest
 from edge_se.backends.machines.choice import Place
 from edge_se.core.errors import EdgeSeError
 from edge_se.evaluation.accuracy import BATCH
-from edge_se.graph.metadata import ModelMetadata, write_metadata
-from edge_se.graph.onnx_model import OnnxModel
 from edge_se.steps import gate as gate_step
 from edge_se.steps import robustness as robustness_step
-from edge_se.steps.export import export
 from edge_se.steps.gate import gate
 from edge_se.steps.robustness import robustness
 
 IMAGES = 230
-
-
-@pytest.fixture(scope="module")
-def build(small_net, calibration_npz, tmp_path_factory):
-    """FP32 and an INT8 file of a classifier of CIFAR-10's classes."""
-    folder, proto = tmp_path_factory.mktemp("small"), small_net.copy()
-    write_metadata(proto, ModelMetadata(model="small"))
-    (folder / "small.onnx").write_bytes(OnnxModel.of(proto).content)
-    export(str(folder / "small.onnx"), int8=True, targets=["cpu"], calibration=str(calibration_npz),
-           effort="quick", out=folder / "built", accuracy=False)
-    return str(folder / "built")
 
 
 @pytest.fixture
@@ -34,29 +20,29 @@ def afresh(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("sequential", [False, True])
-def test_a_gate_gives_the_same_document(build, instead_of_cifar10, in_process, afresh, tmp_path, sequential):
+def test_a_gate_gives_the_same_document(small_build, instead_of_cifar10, in_process, afresh, tmp_path, sequential):
     (tmp_path / "gate.toml").write_text(f"sequential = {str(sequential).lower()}\nmax_drop = 90.0\n")
     instead_of_cifar10(gate_step, IMAGES)
     afresh(1)
-    alone = gate(build, config=tmp_path / "gate.toml")
+    alone = gate(small_build, config=tmp_path / "gate.toml")
     afresh(2)
-    assert gate(build, config=tmp_path / "gate.toml", cluster=in_process) == alone
+    assert gate(small_build, config=tmp_path / "gate.toml", cluster=in_process) == alone
     looked, seen = len(alone["looks"]), IMAGES // 10 if sequential else IMAGES
     evaluated = 2 * looked  # files
     assert in_process.opened == 3 * evaluated and len(in_process.parts) == evaluated * -(-seen // BATCH)
 
 
-def test_robustness_gives_the_same_document(build, instead_of_cifar10, in_process, afresh):
+def test_robustness_gives_the_same_document(small_build, instead_of_cifar10, in_process, afresh):
     instead_of_cifar10(robustness_step, IMAGES)
     said = []
     for number, cluster in enumerate((None, in_process)):
         afresh(number)
-        said.append(robustness(build, corruptions=["shot_noise"], severities=[4], seed=7, cluster=cluster))
+        said.append(robustness(small_build, corruptions=["shot_noise"], severities=[4], seed=7, cluster=cluster))
     assert said[0] == said[1]
     evaluated = 2 * 2  # conditions, files
     assert in_process.opened == 3 * evaluated and len(in_process.parts) == evaluated * -(-IMAGES // BATCH)
 
 
-def test_a_device_judges_its_own_files(build, in_process):
+def test_a_device_judges_its_own_files(small_build, in_process):
     with pytest.raises(EdgeSeError, match="--cluster: a device judges its files itself; leave --cluster or --device"):
-        gate(build, cluster=in_process, place=Place(device="ssh://me@board"))
+        gate(small_build, cluster=in_process, place=Place(device="ssh://me@board"))
