@@ -106,8 +106,8 @@ def test_engines_take_turns_with_fp16_and_a_cut_loses_nothing(gpu_of, tiny_onnx,
     assert any("trying again (1 of 3)" in note for note in cutting.notes)
     assert any(note.startswith(f"timing {len(rows)} placements for tensorrt-fp16 on ") and "Orin, tensorrt 10.3.0, "
                in note for note in cutting.notes)
-    fastest = min(rows, key=lambda row: row.ratio)
-    assert {row.reference for row in rows} == {"fp16"} and fastest.name == "all"
+    fastest = {row.name for row in rows if row.ratio == min(other.ratio for other in rows)}
+    assert {row.reference for row in rows} == {"fp16"} and "all" in fastest and len(fastest) < len(rows)
     for row in rows:  # every call takes a microsecond, whatever the machine does
         assert row.ratio == pytest.approx(row.p50_ms / row.reference_ms) and row.ratio < 1
         assert row.ratio_ci == pytest.approx((row.ratio, row.ratio))
@@ -117,7 +117,7 @@ def test_engines_take_turns_with_fp16_and_a_cut_loses_nothing(gpu_of, tiny_onnx,
     assert any(note.startswith("timing 0 placements") for note in again.notes)
     document = described_search(target, images, budget, rows)
     columns, table = placement_rows(document)
-    assert columns[-2:] == ["x FP16's time", "INT8 in the engine"] and table[0][0].startswith("all")
+    assert columns[-2:] == ["x FP16's time", "INT8 in the engine"] and table[0][0].split()[0] in fastest
     assert f"tensorrt-fp16: {placement.name} loses" in chosen_words(document)
     assert "of FP16's time" in chosen_words(document) and "Orin, tensorrt 10.3.0" in chosen_words(document)
 
