@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.tables.measured import measured
+from edge_se.measure.timing import noise_in_words
 from edge_se.reporting.tables import markdown
 
 
@@ -19,17 +20,17 @@ def over_ssh_table() -> str:
 
 def web_table() -> str:
     """Answers and times of onnxruntime-web, in node and in a browser."""
-    rows = [[row["place"], f"`{row['model']}`", f"`{row['file']}`", f"{row['p50_ms']:.3f}",
-             f"{row['time_of_fp32']:.2f}",
-             f"{row['flips']} of {row['images']:,}", f"{row['peak_memory_bytes'] / 2**20:.0f}"]
-            for row in measured("web")["rows"]]
-    places = {row["place"]: row["device"]["browser"]["user_agent"] for row in measured("web")["rows"]}
-    first = measured("web")["rows"][0]
-    columns = ["place", "model", "file", "p50 ms", "of FP32's", "other answers than native", "MiB"]
+    measurements = measured("web")["rows"]
+    rows = [[row["place"], f"`{row['model']}`", f"`{row['file']}`", f"{row['time_of_fp32']:.2f}",
+             f"{row['flips']} of {row['images']:,}", f"{row['peak_memory_bytes'] / 2**20:.0f}"] for row in measurements]
+    places = {row["place"]: row["device"]["browser"]["user_agent"] for row in measurements}
+    first, noise = measurements[0], noise_in_words([row["cv"] for row in measurements])
+    columns = ["place", "model", "file", "time over FP32's", "other answers than native", "MiB"]
     return (f"{markdown(columns, rows, left=3)}\nonnxruntime-web "
             f"{first['device']['runtimes']['onnxruntime-web']['version']} against onnxruntime "
             f"{first['versions']['onnxruntime']}, {first['threads']} thread, batch 1, on {first['hardware']['cpu']}; "
-            f"{'; '.join(f'{place}: {agent}' for place, agent in places.items())}.\n")
+            f"{'; '.join(f'{place}: {agent}' for place, agent in places.items())}."
+            f"{f' {noise}.' if noise else ''}\n")
 
 
 def arm64_table() -> str:

@@ -43,7 +43,7 @@ from edge_se.reporting.verdict import explain
 MODELS = BUNDLED
 DOCUMENTS = ("README.md", "docs/benchmarking.md", "docs/estimates.md", "docs/gate.md", "docs/jetson.md",
              "docs/lint.md", "docs/models.md", "docs/peers.md", "docs/quantization.md", "docs/se.md",
-             "docs/training.md")
+             "docs/training.md", "docs/web.md")
 TARGETS_SHOWN = ("cpu", "openvino", "tensorrt")
 PLACE = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end figures -->)", re.DOTALL)
 

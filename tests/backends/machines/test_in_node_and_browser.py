@@ -46,7 +46,7 @@ def runtime():
 
 @pytest.fixture(scope="module")
 def build(tiny_build):
-    return tiny_build("tiny", target="cpu")
+    return tiny_build("tiny", targets="cpu")
 
 
 class Opener:
