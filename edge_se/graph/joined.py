@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
 from edge_se.graph.view import GraphView
+
+SHIFT = 128  # from int8 to uint8
 
 # What OpenVINO moves a quantization through, or folds away, when only one of the inputs is computed.
 PASSED = ("Add", "BatchNormalization", "Cast", "Div", "Dropout", "Flatten", "Identity", "MaxPool", "Mul", "Pad",
@@ -20,3 +29,32 @@ def is_joined(name: str, view: GraphView) -> bool:
         inputs = view.data_inputs(node)
         node = view.producer.get(inputs[0]) if len(inputs) == 1 else None
     return node is not None and node.op_type == "Concat"
+
+
+def with_unsigned_joins(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` with what a Concat makes as uint8 with zero point 128 where it was symmetric int8: the very same numbers.
+
+    It is a copy where anything changes.
+    """
+    view = GraphView(model)
+    points = {node.output[0]: np.full_like(point, SHIFT, np.uint8) for node in model.graph.node
+              if node.op_type == "QuantizeLinear" and len(node.input) == 3
+              and _is_symmetric_int8(point := view.constant(node.input[2])) and is_joined(node.input[0], view)
+              and all(reader.op_type == "DequantizeLinear" for reader in view.consumers[node.output[0]])}
+    if not points:
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for node in copy.graph.node:
+        name = node.output[0] if node.op_type == "QuantizeLinear" else node.input[0] if node.input else ""
+        if name in points:
+            node.input[:] = [*node.input[:2], f"{name}_unsigned"]
+    copy.graph.initializer.extend(numpy_helper.from_array(point, f"{name}_unsigned") for name, point in points.items())
+    told = [value for value in copy.graph.value_info if value.name not in points]  # else as int8
+    del copy.graph.value_info[:]
+    copy.graph.value_info.extend(told)
+    return copy
+
+
+def _is_symmetric_int8(zero_point: NDArray[Any] | None) -> bool:
+    return zero_point is not None and zero_point.dtype == np.int8 and not zero_point.any()

@@ -1,0 +1,74 @@
+"""What a Concat makes is given to OpenVINO as uint8 where a file is simulated there: the very same numbers."""
+
+import numpy as np
+import onnx
+import pytest
+
+from edge_se.backends import openvino
+from edge_se.backends.base import Device
+from edge_se.backends.openvino import OpenVino
+from edge_se.device.agent import OnnxRuntimeRunner
+from edge_se.graph.joined import with_unsigned_joins
+from edge_se.graph.onnx_model import OnnxModel
+
+RANDOM = np.random.default_rng(1)
+CONSTANTS = {"a": RANDOM.normal(0, 0.3, (8, 3, 3, 3)).astype(np.float32), "scales": np.full(4, 0.003, np.float32),
+             "b": RANDOM.normal(0, 0.3, (8, 3, 3, 3)).astype(np.float32), "step": np.float32(0.02),
+             "w": RANDOM.integers(-127, 128, (4, 16, 3, 3)).astype(np.int8), "zeros": np.zeros(4, np.int8),
+             "half": np.float32(0.5)}
+IMAGES = RANDOM.normal(size=(2, 3, 8, 8)).astype(np.float32)
+BRANCHES = [("Conv", ["x", "a"], ["1"]), ("Conv", ["x", "b"], ["2"])]
+WEIGHTS = ("DequantizeLinear", ["w", "scales", "zeros"], ["wd"], {"axis": 0})
+JOINED = {
+    "alone": [("Concat", ["1", "2"], ["j"], {"axis": 1})],
+    "moved and scaled": [("Concat", ["1", "2"], ["k"], {"axis": 1}),
+                         ("MaxPool", ["k"], ["m"], {"kernel_shape": [2, 2]}), ("Mul", ["m", "half"], ["j"])],
+    "nested": [("Concat", ["1", "1"], ["k"], {"axis": 1}), ("Slice", ["k", "from", "to", "axis"], ["l"]),
+               ("Concat", ["l", "2"], ["j"], {"axis": 1})]}
+NOT_JOINED = {"added": [("Concat", ["1", "2"], ["k"], {"axis": 1}), ("Add", ["k", "k"], ["j"])]}
+SIGNED = np.int8(0)
+SLICED = {"from": np.array([0]), "to": np.array([8]), "axis": np.array([1])}
+
+
+@pytest.fixture
+def net(graph_of):
+    """(nodes that join the branches, zero point) -> a pair behind them and an INT8 convolution that reads it."""
+    def make(join, zero=SIGNED):
+        return graph_of(
+            [*BRANCHES, *join, ("QuantizeLinear", ["j", "step", "zero"], ["q"]),
+             ("DequantizeLinear", ["q", "step", "zero"], ["d"]), WEIGHTS, ("Conv", ["d", "wd"], ["y"])],
+            CONSTANTS | SLICED | {"zero": zero}, opset=17)
+    return make
+
+
+def types(model):
+    return {value.name: value.type.tensor_type.elem_type
+            for value in onnx.shape_inference.infer_shapes(model).graph.value_info}
+
+
+@pytest.mark.parametrize("join", JOINED.values(), ids=JOINED)
+def test_the_numbers_stay_to_the_bit(net, run_onnx, join):
+    model = net(join)
+    changed = with_unsigned_joins(model)
+    onnx.checker.check_model(changed, full_check=True)
+    assert (types(model)["q"], types(changed)["q"]) == (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
+    for one, other in zip(run_onnx(model, IMAGES), run_onnx(changed, IMAGES)):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("join", "zero"), [
+    (NOT_JOINED["added"], np.int8(0)), (JOINED["alone"], np.int8(3)), (JOINED["alone"], np.uint8(128))])
+def test_other_pairs_are_left_alone(net, join, zero):
+    model = net(join, zero)
+    assert with_unsigned_joins(model) is model
+
+
+@pytest.mark.skipif(not openvino.installed(), reason=f"openvino is missing: {openvino.INSTALL}")
+@pytest.mark.parametrize("join", JOINED.values(), ids=JOINED)
+def test_a_simulation_computes_what_the_file_says(net, join):
+    content = net(join).SerializeToString()
+    model = OnnxModel(content=content, precision="int8", target="tensorrt")
+    with OpenVino().open(model, Device(threads=1)) as session:
+        got = session.run(IMAGES)
+    said = OnnxRuntimeRunner(content, 1, as_written=True).run(IMAGES)
+    assert np.abs(got - said).max() < 0.1 * np.abs(said).max()  # an edge between two steps may go to either
