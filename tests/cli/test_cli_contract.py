@@ -275,7 +275,9 @@ def test_auto_placement_without_cifar10_says_what_it_judges_by(build, tmp_path, 
     told = capsys.readouterr().err
     assert "placements are judged by their flips on" in told
     manifest = json.loads((tmp_path / "auto" / "manifest.json").read_text())
+    validate(manifest, "export-1")
     assert manifest["calibration"]["over_budget"] == ["tensorrt"]
+    assert [(item["target"], item["timed_on"]) for item in manifest["placements"]] == [("tensorrt", None)]
     log = json.loads((tmp_path / "auto" / "candidates.tensorrt.json").read_text())
     assert sum(row["chosen"] for row in log["candidates"]) == 1
 
