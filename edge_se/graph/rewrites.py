@@ -57,9 +57,16 @@ def hide_constants(model: onnx.ModelProto) -> None:
 
 
 def lower_opset(model: onnx.ModelProto, opset: int = OPSET) -> onnx.ModelProto:
-    """`model` at `opset`, so that older TensorRT versions read it."""
-    lowered = onnx.version_converter.convert_version(model, opset)
-    lowered.ir_version = IR_VERSION
+    """`model` at `opset`, so that older TensorRT versions read it.
+
+    It keeps its own where onnx's converter knows no way back, as for the Split of opset 18.
+    """
+    try:
+        lowered = onnx.version_converter.convert_version(model, opset)
+        lowered.ir_version = IR_VERSION
+    except RuntimeError:  # "No Adapter From Version ..."
+        lowered = model
+        lowered.ir_version = onnx.helper.find_min_ir_version_for(list(model.opset_import))
     return lowered
 
 
