@@ -246,7 +246,7 @@ class Run:
                 for position, timer in enumerate(timers):
                     gpu = opened[position][0].backend.gpu
                     # The other models' turns pushed this one out of the caches.
-                    own = replace(plan, min_runs=GPU_RUNS // ROUNDS if gpu else plan.min_runs,
+                    own = replace(plan, min_runs=-(-GPU_RUNS // ROUNDS) if gpu else plan.min_runs,
                                   warmup=plan.warmup if turn == 0 else min(plan.warmup, 0.05))
                     parts[position].append(timer(own))
                     advance(1)
