@@ -57,6 +57,12 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest refuses the second, and only where it collects both."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert not {name for name in names if names.count(name) > 1}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_down(path: Path) -> None:
     own = package_of(path)

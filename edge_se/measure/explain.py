@@ -77,7 +77,7 @@ def explain(recorded: Engine | Mapping[str, Any], *, latency_ms: float | None = 
 
 def _engine(recorded: Engine | Mapping[str, Any], where: str) -> Engine:
     if not isinstance(recorded, Engine):
-        recorded = engine_of(recorded.get("layers"), recorded.get("profile"), where_layers=f"layers of {where}",
+        recorded = engine_of(recorded.get("layers"), recorded.get("profile") or [], where_layers=f"layers of {where}",
                              where_profile=f"profile of {where}")
     if not recorded.milliseconds:
         raise EdgeSeError("no layer takes any time", where=f"profile of {where}", fix="profile more runs")

@@ -41,7 +41,7 @@ def set_beside(document: dict[str, Any], earlier: Mapping[str, Any], progress: P
 
 def _set_accuracy_beside(row: dict[str, Any], before: Mapping[str, Any], progress: Progress) -> None:
     try:
-        if None in (row["top1"], before.get("top1")) or any(
+        if None in (row.get("top1"), before.get("top1")) or any(
                 row["measured_by"][key] != before["measured_by"][key] for key in ("runtime", "device")):
             return
         if not 0 <= before["top1"] <= 100:

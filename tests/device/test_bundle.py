@@ -93,9 +93,10 @@ def test_calibration_evaluation_and_bundle_see_the_same_bits(bundle, build, phot
     here = load(str(photographs), None, model.metadata.preprocessing)
     there = np.concatenate([opened.read_image(str(path)) for path in paths])
     np.testing.assert_array_equal(np.concatenate(list(here.batches(4))), there)
-    given, run = [], _Session.run
+    given, answers = [], _Session.answers
     monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(_Session, "run", lambda self, batch: given.append(batch) or run(self, batch))
+    monkeypatch.setattr(_Session, "answers", lambda self, batches: answers(
+        self, (given.append(batch) or batch for batch in batches)))
     judged = logits_of(model, here)
     np.testing.assert_array_equal(np.concatenate(given), there)
     np.testing.assert_allclose(np.concatenate([opened.run(one[None]) for one in there]), judged, atol=1e-5)

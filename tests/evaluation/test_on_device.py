@@ -8,6 +8,7 @@ import pytest
 
 from edge_se.backends.base import Backend, Device, Session
 from edge_se.backends.remote import RemoteRuntime
+from edge_se.evaluation.accuracy import BATCH
 from edge_se.evaluation.on_device import Answers, OnDevice, compared
 from edge_se.evaluation.sequential import looks, parts
 from edge_se.graph.onnx_model import OnnxModel
@@ -79,7 +80,7 @@ class First(Session):
         return super().logits(images, batch, fixed)
 
 
-@pytest.mark.parametrize(("gpu", "batch"), [(True, 1), (False, 100)])
+@pytest.mark.parametrize(("gpu", "batch"), [(True, 1), (False, BATCH)])
 def test_all_images_go_in_the_parts_of_a_sequential_gate_and_one_session_answers_all(tiny_onnx, random_images, gpu,
                                                                                      batch):
     images, backend = random_images(95), Recorded(asked=[], gpu=gpu)

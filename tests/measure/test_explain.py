@@ -290,8 +290,10 @@ def test_documents_fit_their_schema(change):
 def test_what_cannot_be_explained_is_refused():
     with pytest.raises(EdgeSeError, match="profile of the INT8 engine: no layer takes any time"):
         explain({"layers": ["a"], "profile": [{"name": "a", "averageMs": 0}]})
-    with pytest.raises(EdgeSeError, match="profile of the baseline: expected a list"):
+    with pytest.raises(EdgeSeError, match="profile of the baseline: holds no layer"):
         explain(int8_engine(), baseline={"layers": ["a"], "profile": None})
+    with pytest.raises(EdgeSeError, match="profile of the baseline: expected a list"):
+        explain(int8_engine(), baseline={"layers": ["a"], "profile": {"a": 1}})
     for latency in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(EdgeSeError, match=r"--latency-ms: .* is no latency"):
             explain(int8_engine(), latency_ms=latency)
