@@ -25,6 +25,8 @@ function facts() {
 }
 
 let key = null;
-const agent = new Agent({facts, spawn, runtime: `${pathToFileURL(folder)}/`, state: () => ({hidden: false})});
+// One thread: with two onnxruntime-web 1.30 does not load in node ("fetch failed").
+const agent = new Agent({facts, spawn, threads: 1, runtime: `${pathToFileURL(folder)}/`,
+  state: () => ({hidden: false})});
 await talk(origin, pathname.slice(1), agent, {get: () => key, set: given => { key = given; }}, () => {});
 process.exit(0); // workers of threads would keep it alive
