@@ -86,8 +86,9 @@ def headline() -> str:
     speed = next(row["speedup"] for row in document["rows"] if (row["model"], row["backend"], row["target"]) == (
         model, "onnxruntime", target))
     assert fp32 is not None and int8 is not None
-    return (f"In INT8 `{model}` runs {speed:.1f} times as fast as in FP32 (onnxruntime, one thread of a CPU with "
-            f"VNNI), its file has {int8.bytes / 2**20:.1f} MiB instead of {fp32.bytes / 2**20:.1f}, and it classifies "
+    processor = document["environment"]["hardware"]["cpu"]
+    return (f"In INT8 `{model}` runs {speed:.1f} times as fast as in FP32 (onnxruntime, one thread of an {processor}), "
+            f"its file has {int8.bytes / 2**20:.1f} MiB instead of {fp32.bytes / 2**20:.1f}, and it classifies "
             f"{int8.top1:.2f} % of the test images correctly, where FP32 has {fp32.top1:.2f} % "
             f"({in_words(int8.measured_by)}).\n")
 

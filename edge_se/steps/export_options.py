@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_se.backends.machines.choice import Place
+from edge_se.backends.machines.choice import Place, way_to
 from edge_se.core.artifacts import MANIFEST
 from edge_se.core.errors import ArtifactError, EdgeSeError, UnavailableError
 from edge_se.core.outputs import document, require_file, require_folder
@@ -49,10 +49,11 @@ def require_batch(batch: int | None) -> None:
 
 
 def require_search(where: Place, placement: str | None) -> None:
-    """Refuses a device that nothing is timed on."""
+    """Refuses a device that is not known or that nothing is timed on, before anything takes time."""
     if not where.here and placement != AUTO:
         raise EdgeSeError("says where placements are timed, and none are", where="--device",
                           fix="add --placement auto, or measure the files with `edge-se bench --device`")
+    way_to(where.device, where.host)
 
 
 def targets_there(where: Place, model: OnnxModel, named: Sequence[Target] | None, progress: Progress) -> list[Target]:
