@@ -152,8 +152,7 @@ const OPERATIONS = {
   },
 
   async open(header) {
-    const all = this.place.threads ?? (threads() ? navigator.hardwareConcurrency : 1);
-    const count = header.threads || all; // 0: all that it may have
+    const count = header.threads || (threads() ? navigator.hardwareConcurrency : 1); // 0: all that it may have
     if (count > 1 && !threads()) throw new Refusal("runtime", NO_THREADS, SECURE);
     const worker = new Worker(this.place.spawn());
     this.sessions.get(header.session)?.started.terminate();

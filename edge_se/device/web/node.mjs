@@ -25,8 +25,6 @@ function facts() {
 }
 
 let key = null;
-// One thread: with two onnxruntime-web 1.30 does not load in node ("fetch failed").
-const agent = new Agent({facts, spawn, threads: 1, runtime: `${pathToFileURL(folder)}/`,
-  state: () => ({hidden: false})});
+const agent = new Agent({facts, spawn, runtime: `${pathToFileURL(folder)}/`, state: () => ({hidden: false})});
 await talk(origin, pathname.slice(1), agent, {get: () => key, set: given => { key = given; }}, () => {});
 process.exit(0); // workers of threads would keep it alive

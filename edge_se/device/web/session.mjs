@@ -3,7 +3,8 @@
 
 import {resolution, runsOfASample, sampled, TICKS, warmedUp} from "./clock.mjs";
 
-const port = typeof self === "undefined" ? (await import("node:worker_threads")).parentPort : self;
+const inNode = typeof self === "undefined";
+const port = inNode ? (await import("node:worker_threads")).parentPort : self;
 const memories = [];
 WebAssembly.Memory = new Proxy(WebAssembly.Memory, {
   construct(made, given) {
@@ -13,7 +14,8 @@ WebAssembly.Memory = new Proxy(WebAssembly.Memory, {
   },
 });
 const PROVIDERS = {
-  wasm: "ort.wasm.bundle.min.mjs",
+  // With threads, the build for browsers fetches a script, and fetch of node reads no files.
+  wasm: inNode ? "ort.node.min.mjs" : "ort.wasm.bundle.min.mjs",
   webgpu: "ort.webgpu.bundle.min.mjs",
 };
 const TYPES = {"<f4": ["float32", Float32Array], "|u1": ["uint8", Uint8Array]};
@@ -24,8 +26,18 @@ function refusal(kind, what, fix) {
   return Object.assign(new Error(what), {kind, fix});
 }
 
+/** The refusal where the library itself does not load, whatever the model. */
+function broken(error) {
+  return refusal("runtime", `onnxruntime-web does not start (${error.message ?? error})`,
+    "run it again; if it stays so, `npm install onnxruntime-web` anew");
+}
+
 async function open({runtime, provider, threads, content, asWritten}) {
-  ort = await import(runtime + PROVIDERS[provider]);
+  try {
+    ort = await import(runtime + PROVIDERS[provider]);
+  } catch (error) {
+    throw broken(error);
+  }
   ort.env.wasm.numThreads = threads;
   ort.env.logLevel = "error";
   const settings = {intra_op: {allow_spinning: threads === 1 ? "1" : "0"}};
@@ -35,8 +47,10 @@ async function open({runtime, provider, threads, content, asWritten}) {
       executionProviders: [provider], graphOptimizationLevel: asWritten ? "disabled" : "all", logSeverityLevel: 3,
       extra: {session: settings}});
   } catch (error) {
+    const why = error.message ?? String(error);
+    if (provider === "wasm" && why.startsWith("no available backend")) throw broken(error);
     const fix = provider === "wasm" ? "export again" : "use --backend onnxruntime-web";
-    throw refusal("model", `onnxruntime-web cannot load it with ${provider} alone (${error.message ?? error})`, fix);
+    throw refusal("model", `onnxruntime-web cannot load it with ${provider} alone (${why})`, fix);
   }
   if (ort.env.wasm.numThreads !== threads)
     throw refusal("runtime", `onnxruntime-web runs on ${ort.env.wasm.numThreads} threads, not on ${threads}`,

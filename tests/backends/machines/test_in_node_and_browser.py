@@ -11,19 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_se.backends.machines.choice import Web, machine_of
-from edge_se.backends.machines.web_files import SCRIPTS, find_runtime
+from edge_se.backends.machines.choice import Place, Web, machine_of
+from edge_se.backends.machines.web_files import SCRIPTS, VARIABLE, find_runtime
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.progress import SILENT
 from edge_se.device.agent.preprocess import Preprocessing, tensor
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.timing import TimingPlan
+from edge_se.steps import gate as gate_step
 from edge_se.steps.bench import Options, bench
 
 BROWSER = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
            "--disable-background-networking", "--disable-component-update")
 PLAN = TimingPlan(min_duration=0.05, min_runs=5, warmup=0.0)
+WASM = "onnxruntime-web/ort-wasm-simd-threaded.wasm"
 INSTALLED = Path(__file__).parents[2] / "web" / "node_modules" / "onnxruntime-web"
 
 
@@ -148,6 +150,31 @@ def test_a_build_is_measured_in_node(node, runtime, build):
 
 
 @pytest.mark.slow
+def test_a_session_has_the_threads_that_it_is_asked_for(node, runtime, tiny_onnx):
+    images = np.ones((2, 3, 32, 32), np.float32)
+    with machine_of("web", web=Web(runtime=runtime)) as machine:
+        backend, answers = machine.backends["onnxruntime-web"], []
+        for threads, had in ((0, machine.facts["cores"]), (1, 1), (3, 3)):
+            with backend.open(tiny_onnx, replace(machine.device, threads=threads)) as session:
+                answers.append(session.run(images))
+                assert session.tells()["threads"] == had
+    for other in answers[1:]:
+        np.testing.assert_allclose(answers[0], other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_gate_in_node_gives_the_verdict_of_this_machine(node, runtime, build, own_answers, monkeypatch):
+    monkeypatch.setenv(VARIABLE, str(runtime))
+    own_answers(gate_step, 200)
+    here, there = (gate_step.gate(build.out, max_drop=50, place=Place(device=name))["targets"][0]
+                   for name in ("cpu", "web"))
+    assert [there[key] for key in ("verdict", "n", "top1")] == [here[key] for key in ("verdict", "n", "top1")]
+    assert there["n"] == 200 and there["measured_by"]["runtime"] == "onnxruntime-web"
+    told = there["on_device"]
+    assert told["runtime_flips"]["flips"] == told["fp32"]["runtime_flips"]["flips"] == 0
+
+
+@pytest.mark.slow
 def test_a_build_is_measured_in_a_browser_that_opens_the_address(browser, runtime, build):
     options = Options(min_duration=0.05, accuracy=False, threads=(2,), web=Web(serve=True, runtime=runtime))
     device = checked(bench("web", model=build.out, options=options, progress=browser), threads=2)
@@ -205,6 +232,23 @@ def test_what_a_page_refuses_is_a_message(node, runtime, tiny_onnx):
         with (machine.backends["onnxruntime-web"].open(OnnxModel.of(graph), machine.device) as session,
               pytest.raises(EdgeSeError, match=r"^node: onnxruntime-web cannot load it with wasm alone")):
             session.run(np.zeros((1, 3, 32, 32), np.float32))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("spoil", "why"), [
+    (lambda modules: (modules / "onnxruntime-common").unlink(), "onnxruntime-common"),
+    (lambda modules: (modules / WASM).unlink(), "no available backend"),
+    (lambda modules: (modules / WASM).write_bytes(b"\0asm\1\0\0\0\xff"), "no available backend")])
+def test_a_runtime_that_does_not_start_is_told(node, runtime, tiny_onnx, tmp_path, spoil, why):
+    (tmp_path / "node_modules" / "onnxruntime-web").mkdir(parents=True)
+    for path in [*runtime.glob("ort.*.min.mjs"), *runtime.glob("ort-wasm-simd-threaded.[mw]*")]:
+        shutil.copy(path, tmp_path / "node_modules" / "onnxruntime-web")
+    (tmp_path / "node_modules" / "onnxruntime-common").symlink_to(runtime.parents[1] / "onnxruntime-common")
+    spoil(tmp_path / "node_modules")
+    with (machine_of("web", web=Web(runtime=tmp_path / "node_modules" / "onnxruntime-web")) as machine,
+          machine.backends["onnxruntime-web"].open(tiny_onnx, machine.device) as session,
+          pytest.raises(EdgeSeError, match=f"^node: onnxruntime-web does not start .*{why}.*; run it again.*npm")):
+        session.run(np.zeros((1, 3, 32, 32), np.float32))
 
 
 @pytest.mark.slow
