@@ -49,8 +49,8 @@ class Options:
 
     Without `threads`, latency is measured on one thread and throughput with as many streams as there are processors.
     `fresh` None: fresh processes on this machine's CPU, unless `min_duration` is below QUICK_S. `accuracy` says whether
-    a device is asked for it; None: where labelled images are at hand and it takes little time. `web` is how `--device
-    web` reaches its page.
+    a device is asked for it; None: where labelled images are at hand and it takes little time. False: it is not
+    measured here, either. `web` is how `--device web` reaches its page.
     """
 
     backend: str = "auto"
@@ -77,7 +77,7 @@ class Options:
         for name, wanted in only_here.items():
             if wanted and not here:
                 raise EdgeSeError("is measured on this machine's CPU only", where=name, fix="use --device cpu")
-        if here and self.accuracy is not None:
+        if here and self.accuracy:
             raise EdgeSeError("is for a device: here accuracy is measured wherever labelled images are",
                               where="--accuracy", fix="leave it out with --device cpu")
         if self.referee:

@@ -249,12 +249,14 @@ def test_a_model_and_images_of_the_checkout_are_judged(environment, tmp_path, ti
         Image.fromarray(pixels[index].transpose(1, 2, 0)).save(folder / f"{index}.png")
     (tmp_path / "labels.txt").write_text("\n".join(names))
     code, outputs, summary, output = run_steps(
-        tmp_path, environment, only=("No verdict yet", "Export", "Gate"), model="mine.onnx", labels="labels.txt",
-        data="images", split="test", preprocessing="cifar10", max_drop="30", min_top1="20")
+        tmp_path, environment, only=("No verdict yet", "Export", "Bench", "Gate"), model="mine.onnx",
+        labels="labels.txt", data="images", split="test", preprocessing="cifar10", max_drop="30", min_top1="20",
+        max_latency_ratio="1000")
     assert code == 0 and outputs["verdict"] == "pass", output
     document = json.loads((tmp_path / "build" / "gate" / "gate.json").read_text())
     assert document["fp32_top1"] > 95 and document["n"] == 300 and document["dataset"] == "images-test"
     assert document["floor"][0]["verdict"] == "pass" and "images-test" in summary
+    assert [row["verdict"] for row in document["latency"]] == ["pass"]
 
 
 @pytest.mark.slow

@@ -103,6 +103,18 @@ def test_here_accuracy_needs_no_option(built):
         bench("cpu", model=built, options=Options(accuracy=True))
 
 
+@pytest.mark.parametrize(("accuracy", "images"), [(False, 0), (None, 2 * N)])
+def test_here_accuracy_is_measured_unless_it_is_not_wanted(built, own_answers, monkeypatch, tmp_path, accuracy, images):
+    own_answers(bench_accuracy, N)
+    judged, whole = [], bench_accuracy.logits_of
+    monkeypatch.setattr(bench_accuracy, "logits_of", lambda model, test, advance: judged.append(len(test)) or whole(
+        model, test, advance))
+    monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path / "cache"))
+    rows = bench("cpu", model=built, options=Options(min_duration=0.02, accuracy=accuracy),
+                 data=tmp_path)["measurements"]
+    assert sum(judged) == images and [row["top1"] is None for row in rows] == [not images] * 2
+
+
 # ---- --against
 
 BY = {"runtime": "tensorrt", "version": "10.3.0", "device": "Orin", "floats": "f16"}
