@@ -22,6 +22,7 @@ from edge_se.cli.options import (
     print_why,
     printed_as_json,
     progress_of,
+    require_unset,
     tell_written,
     thread_counts,
 )
@@ -110,6 +111,13 @@ def bench(device: Annotated[str, typer.Option(
     progress, batches, models = progress_of(quiet), batch_sizes(batch), build_names(model)
     if serve and is_quiet(quiet):
         raise EdgeSeError("would hide the address that --serve prints", where="--quiet", fix="leave it out")
+    if estimate:
+        require_unset({
+            "--precision": precision, "--threads": threads, "--host": host, "--python": python, "--serve": serve,
+            "--web-runtime": web_runtime, "--explain": explain, "--fresh/--no-fresh": fresh is not None,
+            "--referee": referee, "--accuracy/--no-accuracy": accuracy is not None, "--against": against,
+            "--measured-only": measured_only,
+        }, beside="--estimate", why="is for measurements, and an estimate has none")
     if html:
         require_page()
     if device == "jetson" and not estimate and way_to_jetson(host) is None:

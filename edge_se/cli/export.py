@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 INCONCLUSIVE = 3  # exit code where no placement of `auto` surely keeps accuracy
 
+
 def export(model: Annotated[str, typer.Option(
                autocompletion=completion.models,
                help="A name from `edge-se models list`, FILE.onnx, FILE.pt2 (torch.export), torchvision:NAME[.TAG] or "

@@ -19,10 +19,10 @@ from edge_se.cli.options import (
     Split,
     printed_as_json,
     progress_of,
+    require_unset,
     tell_written,
     telling_of_the_cache,
 )
-from edge_se.core.errors import EdgeSeError
 from edge_se.reporting.console import print_line, print_table
 from edge_se.steps import completion
 
@@ -99,10 +99,12 @@ def gate(model: BuildName = None,
     require_file(junit, JUNIT, "--junit", sources=read, beside=(out,))
     require_file(summary, PROSE, "--summary", sources=read, beside=(out, junit))
     if plan:
-        unread = {"--junit": junit, "--summary": summary, "--update-baseline": update_baseline, "--bench": bench,
-                  "--device": device, "--cluster": cluster}
-        if option := next((option for option, value in unread.items() if value), None):
-            raise EdgeSeError("is for verdicts, and a plan has none", where=option, fix=f"leave {option} or --plan out")
+        require_unset({
+            "--junit": junit, "--summary": summary, "--annotate": annotate, "--baseline": baseline,
+            "--update-baseline": update_baseline, "--bench": bench, "--device": device, "--host": host,
+            "--python": python, "--cluster": cluster, "--workers": workers, "--address": address, "--data": data,
+            "--labels": labels, "--split": split, "--skip-broken": skip_broken,
+        }, beside="--plan", why="is for verdicts, and a plan has none")
         document = plan_step(model, config=config, wanted=wanted, power=power, discordance=discordance)
         if out:
             write_json(out, document)

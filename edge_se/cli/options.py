@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -122,6 +122,12 @@ def channel_values(value: Optional[str], option: str) -> Optional[tuple[float, .
         raise EdgeSeError(f"'{value}' is neither one number nor three", where=option,
                           fix="give one per channel: 0.5,0.5,0.5")
     return numbers
+
+
+def require_unset(options: Mapping[str, object], *, beside: str, why: str) -> None:
+    """EdgeSeError for the first of `options` (name -> value) that was given: nothing reads it `beside` another one."""
+    if option := next((option for option, value in options.items() if value), None):
+        raise EdgeSeError(why, where=option, fix=f"leave {option} or {beside} out")
 
 
 def batch_sizes(value: str) -> tuple[int, ...]:

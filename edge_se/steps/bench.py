@@ -35,7 +35,7 @@ def bench(device: str, *, model: PathLike | Sequence[PathLike] | None = None,
     options, precisions, data = options or Options(), names_of(precisions), path_of(data)
     names = text_of(model) if model is None or isinstance(model, (str, Path)) else [text_of(one) for one in model]
     earlier = read_json(Path(against), fix="give a file that `bench --out` wrote") if against else None
-    here = way_to(device, options.host, options.web) is None  # refuses nonsense before anything is opened
+    here = way_to(device, options.host, options.python, options.web) is None  # before anything is opened
     options.require_possible(here)
     TimingPlan(min_duration=options.min_duration)
     chosen = [(build, _chosen(build, precisions)) for build in read_builds(names)]

@@ -87,7 +87,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     require_sensible(int8, {"--target": targets, "--method": method, "--placement": placement}, budget)
     chosen = effort_of(effort)
     method, placement = require_method(method or chosen.method), placement or chosen.placement
-    require_search(place, placement)
+    require_search(place, placement if int8 else None, budget)
     wanted = targets_for(targets, environment.cpu_flags()) if int8 else []
     if placement is not None and placement != AUTO:
         require_placement(placement)

@@ -48,12 +48,15 @@ def require_batch(batch: int | None) -> None:
                           fix="give the batch that the runtime will run, or leave --batch out")
 
 
-def require_search(where: Place, placement: str | None) -> None:
-    """Refuses a device that is not known or that nothing is timed on, before anything takes time."""
-    if not where.here and placement != AUTO:
+def require_search(where: Place, placement: str | None, budget: Budget) -> None:
+    """Refuses an unknown device, and what is of a search where there is none; without INT8 `placement` is None."""
+    if placement != AUTO and not where.here:
         raise EdgeSeError("says where placements are timed, and none are", where="--device",
-                          fix="add --placement auto, or measure the files with `edge-se bench --device`")
-    way_to(where.device, where.host)
+                          fix="add --int8 --placement auto, or measure the files with `edge-se bench --device`")
+    if placement != AUTO and budget.seconds is not None:
+        raise EdgeSeError("bounds a search, and none is asked for", where="--search-seconds",
+                          fix="add --int8 --placement auto, or leave --search-seconds out")
+    way_to(where.device, where.host, where.python)
 
 
 def targets_there(where: Place, model: OnnxModel, named: Sequence[Target] | None, progress: Progress) -> list[Target]:

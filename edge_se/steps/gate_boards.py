@@ -36,7 +36,8 @@ class Boards(Table):
 def places_of(devices: Sequence[str], host: str | None = None, python: str | None = None) -> list[Place]:
     """What `--device` names, given once or several times: devices and files of boards, in their order.
 
-    Raises EdgeSeError for a file that does not hold and for two boards of one name.
+    Raises EdgeSeError for a file that does not hold, for two boards of one name and for a board that none can be: a
+    mistake is told before the others are judged.
     """
     places = list[Place]()
     for device in devices:
@@ -44,6 +45,8 @@ def places_of(devices: Sequence[str], host: str | None = None, python: str | Non
     names = [place.shown for place in places]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise EdgeSeError(f"'{twice}' is given twice", where="--device", fix="give each board a name of its own")
+    for place in places:
+        place.require_sensible()
     return places
 
 

@@ -42,9 +42,10 @@ def lint(file: PathLike, *, runtimes: Names | None = None, static: bool = False,
     """
     path, out = path_of(file), path_of(fix)
     require_file(out, FIXED, "--fix", sources=(path,))
-    if static and out is not None:
-        raise EdgeSeError("runs nothing, and what is repaired is run to be compared", where="--static",
-                          fix="leave --static or --fix out")
+    needs_runs = {"--fix": out, "--data": data, "--preprocessing": preprocessing}
+    if static and (option := next((name for name, value in needs_runs.items() if value is not None), None)):
+        raise EdgeSeError(f"runs nothing, and {option} is for a file that is run", where="--static",
+                          fix=f"leave --static or {option} out")
     model = _valid(OnnxModel.read(path), path)
     wanted = runtimes_for(names_of(runtimes) or _own_target(path, model))
     broken = broken_by(model, rules_for(wanted))

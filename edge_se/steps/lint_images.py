@@ -16,9 +16,13 @@ from edge_se.graph.source_options import SourceOptions, preprocessing_told
 def images_for(model: OnnxModel, path: Path, data: str | None, preprocessing: str | None, progress: Progress) -> Images:
     """The images of `data` as `model` sees them, or the bundled ones, enlarged where it takes larger ones.
 
-    What had to be assumed of its preprocessing is told. Raises ModelError where its input is no image of fixed size.
+    What had to be assumed of its preprocessing is told. Raises ModelError where its input is no image of fixed size,
+    and for `preprocessing` of a file that says its own.
     """
     if model.metadata is not None:
+        if preprocessing is not None:
+            raise ModelError("the file's metadata says how it sees an image", where="--preprocessing",
+                             fix="leave it out")
         how = model.metadata.preprocessing
     else:
         image = image_facts(model.proto, None, path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,10 +56,7 @@ def no_jetson() -> str:
 def machine_of(device: str, *, host: str | None = None, python: str | None = None, web: Web | None = None,
                threads: int = 1, progress: Progress = SILENT) -> Iterator[Machine]:
     """The machine, ready to measure; EdgeSeError when it is unknown, cannot be reached or is not what it should be."""
-    transport = way_to(device, host, web, progress)
-    if python and (transport is None or not transport.bootstraps):
-        raise EdgeSeError("is for a device with an agent in Python", where="--python",
-                          fix=f"leave it out with --device {device}")
+    transport = way_to(device, host, python, web, progress)
     if transport is None:
         yield Here(threads)
         return
@@ -98,6 +95,11 @@ class Place:
         """Whether this process measures."""
         return self.device == "cpu"
 
+    def require_sensible(self) -> None:
+        """Raises EdgeSeError for a device that is none and for options that are not of it; it need not be there."""
+        with suppress(UnavailableError):
+            way_to(self.device, self.host, self.python)
+
     def open(self, progress: Progress) -> AbstractContextManager[Machine]:
         """The machine, ready to measure on one thread."""
         return machine_of(self.device, host=self.host, python=self.python, progress=progress)
@@ -106,10 +108,20 @@ class Place:
 HERE = Place()
 
 
-def way_to(device: str, host: str | None = None, web: Web | None = None,
+def way_to(device: str, host: str | None = None, python: str | None = None, web: Web | None = None,
            progress: Progress = SILENT) -> Transport | None:
-    """The way to the agent of `device`; None for the processor of this machine. EdgeSeError for an unknown device."""
-    web = web or Web()
+    """The way to the agent of `device`; None for the processor of this machine.
+
+    EdgeSeError for an unknown device and for options that are not of it.
+    """
+    way = _way_to(device, host, web or Web(), progress)
+    if python and (way is None or not way.bootstraps):
+        raise EdgeSeError("is for a device with an agent in Python", where="--python",
+                          fix=f"leave it out with --device {device}")
+    return way
+
+
+def _way_to(device: str, host: str | None, web: Web, progress: Progress) -> Transport | None:
     if host and device != "jetson" and not (device == "web" and web.serve):
         raise EdgeSeError(f"names a Jetson, and the device is '{device}'", where="--host",
                           fix="use it with --device jetson or --device web --serve, or write --device ssh://USER@HOST")

@@ -216,4 +216,4 @@ def test_what_is_served_is_there(runtime):
     ("cpu", None, Web(runtime=Path("x")), "--web-runtime: is of a page")])
 def test_options_of_a_page_and_no_page(device, host, web, says):
     with pytest.raises(EdgeSeError, match=says):
-        way_to(device, host, web)
+        way_to(device, host, web=web)
