@@ -5,17 +5,9 @@ Factories are fixtures that return a function, so that test files import nothing
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-import pickle
-import shutil
 import signal
-import subprocess
-import sys
-import venv
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -36,6 +28,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a job in the backgro
     signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("edge-se", deadline=None, derandomize=True)  # slow machines and CI must not be flaky
 settings.load_profile("edge-se")
+pytest_plugins = ("other_machines",)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -287,33 +280,6 @@ def calibration_npz(random_images, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def bare_python(tmp_path_factory):
-    """The folder of a `python3` that has numpy and onnxruntime, and nothing else of this environment."""
-    import onnxruntime
-
-    folder = tmp_path_factory.mktemp("device")
-    venv.create(folder, symlinks=True)
-    packages = folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
-    for module in (np, onnxruntime):
-        place = Path(module.__file__).parents[1]
-        for path in place.glob(f"{module.__name__}*"):
-            (packages / path.name).symlink_to(path)
-    return folder / "bin"
-
-
-@pytest.fixture(scope="session")
-def cudart_file(tmp_path_factory):
-    """A libcudart.so on the host's memory, whose times are known."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no C compiler here: the stand-in for CUDA's library is C")
-    source = Path(__file__).parent / "device" / "fake_cudart.c"
-    path = tmp_path_factory.mktemp("cuda") / "libcudart.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", path, source], check=True)
-    return path
-
-
-@pytest.fixture(scope="session")
 def tiny_build(tiny_onnx, calibration_npz, tmp_path_factory):
     """(name of its folder, settings of `export`) -> an INT8 build of the tiny SE net, made without CIFAR-10."""
     from edge_se.steps.export import export
@@ -326,62 +292,3 @@ def tiny_build(tiny_onnx, calibration_npz, tmp_path_factory):
             return export(str(folder / "tiny.onnx"), int8=True, calibration=str(calibration_npz), out=folder / name,
                           **settings)
     return make
-
-
-class InProcess:
-    """A cluster in this process: what it is given travels as to another, and the last part of a few ends first."""
-
-    workers = 3
-
-    def __init__(self):
-        self.opened, self.parts = 0, []
-
-    def run(self, work, parts):
-        travelled = pickle.loads(pickle.dumps(work))
-        with contextlib.ExitStack() as stack:
-            workers = [stack.enter_context(travelled.opened()) for _ in range(self.workers)]
-            self.opened += len(workers)
-            started = []
-            for position, part in enumerate(parts):
-                self.parts.append(part.name)
-                started.append((position, pickle.loads(pickle.dumps(part.content))))
-                if len(started) == len(workers):
-                    yield from self._ended(workers, started)
-                    started = []
-            yield from self._ended(workers, started)
-
-    def _ended(self, workers, started):
-        for do, (position, content) in reversed(list(zip(workers, started))):
-            yield position, do(content)
-
-
-@pytest.fixture
-def in_process():
-    """A cluster of three workers that are all in this process."""
-    return InProcess()
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """The path of a browser that runs without a screen."""
-    found = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))),
-                 None)
-    if found is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    return found
-
-
-@pytest.fixture
-def full_disk():
-    """A context in which no file of this process grows beyond 20 kB: writes fail as they do on a full disk."""
-    resource = pytest.importorskip("resource", reason="needs POSIX resource limits")
-
-    @contextmanager
-    def limited():
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    return limited
