@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge_se.quantization.lint.base import KINDS, RUNTIMES, Kind
-
-NOTHING = "–"
-SIMULATED = "simulated"  # the setting of a cost that no run of the runtime itself told
-Table = tuple[list[str], list[list[str]]]
+from edge_se.quantization.lint.base import KINDS, RUNTIMES, SIMULATED, Kind
+from edge_se.reporting.tables import DASH, Rows
 
 
-def rule_rows(document: dict[str, Any]) -> Table:
+def rule_rows(document: dict[str, Any]) -> Rows:
     """A row for each rule that the file breaks."""
     rows = []
     for row in document["rules"]:
@@ -21,7 +18,7 @@ def rule_rows(document: dict[str, Any]) -> Table:
     return ["rule", "kind", "runtime", "nodes", "dB", "flips"], rows
 
 
-def run_rows(document: dict[str, Any]) -> Table:
+def run_rows(document: dict[str, Any]) -> Rows:
     """A row for each runtime that ran the file, against the file as it is written."""
     rows = []
     for run in document["runs"]:
@@ -36,7 +33,7 @@ def told(row: dict[str, Any]) -> list[str]:
     kind: Kind = row["kind"]
     sentences = [f"{row['rule']} ({KINDS[kind]}), {RUNTIMES[row['runtime']]} {row['versions']}: {row['instead']}."]
     if row["cost"] is not None:
-        how = "simulated" if row["cost"]["setting"] == SIMULATED else f"run ({row['cost']['setting']})"
+        how = SIMULATED if row["cost"]["setting"] == SIMULATED else f"run ({row['cost']['setting']})"
         sentences.append(f"Cost: {row['cost']['sqnr_db']:.1f} dB and {row['cost']['flips']} flips against the file as "
                          f"it is written, {how}.")
     return [*sentences, f"Fix: {row['fix']}.{' --fix does it.' if row['repairable'] else ''}"]
@@ -64,4 +61,4 @@ def repaired(fixed: dict[str, Any]) -> str:
 
 
 def _figures(sqnr_db: float | None, flips: int | None) -> list[str]:
-    return [NOTHING if sqnr_db is None else f"{sqnr_db:.1f}", NOTHING if flips is None else str(flips)]
+    return [DASH if sqnr_db is None else f"{sqnr_db:.1f}", DASH if flips is None else str(flips)]

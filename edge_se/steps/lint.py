@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 SCHEMA = "edge-se/lint/1"
 IMAGES = 32
-SAME_DB = 60.0  # what is nearer differs by float arithmetic in another order; proofs go no further
 FIXED = Kind(name="a file of `lint --fix`", is_one=lambda path: MARK.encode() in path.read_bytes())
 Broken = Sequence[tuple[Rule, list[Finding]]]
 
@@ -136,9 +135,11 @@ def _prove(proof: Proof | None, model: OnnxModel, broken: Broken, document: dict
 
 def _fixed(model: OnnxModel, out: Path, wanted: Sequence[str], proof: Proof) -> dict[str, Any]:
     """Writes the repaired file and tells what changed; EdgeSeError where its answers are others."""
+    from edge_se.quantization.as_written import EXACT_DB
+
     fixed, changes = repaired(model, rules_for(wanted))
     ran = proof.differs(fixed)
-    if ran.refusal is not None or ran.flips or ran.sqnr_db is None or ran.sqnr_db < SAME_DB:
+    if ran.refusal is not None or ran.flips or ran.sqnr_db is None or ran.sqnr_db < EXACT_DB:
         raise EdgeSeError(f"repairing {', '.join(changes)} would change its answers "
                           f"({ran.refusal or f'{ran.sqnr_db} dB'})", where=f"--fix {out}",
                           fix="repair it by hand, as the rules say")

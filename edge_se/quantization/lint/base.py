@@ -23,6 +23,7 @@ RUNTIMES = {
     "onnxruntime": "onnxruntime", "openvino": "OpenVINO", "tensorrt": "TensorRT", "opencv": "OpenCV",
     "tools": "onnxslim, onnxsim, onnxscript", "any": "every runtime",
 }
+SIMULATED = "simulated"  # the setting of a cost that no run of the runtime itself told
 
 
 @dataclass(frozen=True, kw_only=True)

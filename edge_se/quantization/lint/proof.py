@@ -21,11 +21,10 @@ from edge_se.device.agent import AgentError, OnnxRuntimeRunner
 from edge_se.evaluation.accuracy import flips
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.as_written import EXACT_DB
-from edge_se.quantization.lint.base import Rule
+from edge_se.quantization.lint.base import SIMULATED, Rule
 from edge_se.quantization.sensitivity import sqnr_db
 
 BATCH = 16
-SIMULATED = "simulated"
 Floats = NDArray[np.float32]
 Run = Callable[[Floats], Floats]
 
