@@ -71,7 +71,6 @@ def marks(folder, pattern):
     return len(list(folder.glob(pattern)))
 
 
-
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_killed_worker_costs_a_part(cluster, squares, tmp_path):

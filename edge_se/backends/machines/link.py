@@ -130,14 +130,22 @@ class Link:
         """The connection, made and brought up to date when there is none."""
         if self._connection is None:
             connection = _Connection(self._transport, self._python, self._token)
-            for session, fields in self._sessions.items():
-                connection.send(fields["sha256"], partial(self._contents.__getitem__, fields["sha256"]), FILES)
-                engine = connection.exchange({"op": "open", "session": session, **fields})[0].get("engine") or {}
-                if not engine.get("cached", True):
-                    self._progress.note(f"{self.shown}: an engine that was not kept was built again after the drop; "
-                                        "it may answer otherwise")
+            try:
+                self._open_again(connection)
+            except BaseException:  # else it would go on, and keep others from the device
+                connection.end()
+                raise
             self._connection = connection
         return self._connection
+
+    def _open_again(self, connection: _Connection) -> None:
+        """What was open before the drop."""
+        for session, fields in self._sessions.items():
+            connection.send(fields["sha256"], partial(self._contents.__getitem__, fields["sha256"]), FILES)
+            engine = connection.exchange({"op": "open", "session": session, **fields})[0].get("engine") or {}
+            if not engine.get("cached", True):
+                self._progress.note(f"{self.shown}: an engine that was not kept was built again after the drop; "
+                                    "it may answer otherwise")
 
     def _tidy(self) -> None:
         """After an agent died, another one removes its files. This may fail: the next run does it too."""

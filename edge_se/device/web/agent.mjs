@@ -26,6 +26,7 @@ class Worker {
     this.started = started;
     this.waiting = new Map();
     this.count = 0;
+    this.ended = null; // why it answers nothing more
     started.onmessage = ({data: {id, error, ...told}}) => {
       const {resolve, reject} = this.waiting.get(id);
       this.waiting.delete(id);
@@ -33,18 +34,19 @@ class Worker {
       else resolve(told);
     };
     started.onerror = event => {
-      for (const {reject} of this.waiting.values())
-        reject(new Refusal("runtime", `the worker of the model ended (${event.message ?? "no word"})`,
-          "close other pages there, and run it again"));
+      this.ended = new Refusal("runtime", `the worker of the model ended (${event.message ?? "no word"})`,
+        "close other pages there, and run it again");
+      for (const {reject} of this.waiting.values()) reject(this.ended);
       this.waiting.clear();
     };
   }
 
-  ask(op, request, transfer = []) {
+  ask(op, request) {
     return new Promise((resolve, reject) => {
+      if (this.ended) throw this.ended;
       const id = this.count++;
       this.waiting.set(id, {resolve, reject});
-      this.started.postMessage({id, op, ...request}, transfer);
+      this.started.postMessage({id, op, ...request});
     });
   }
 }
@@ -164,7 +166,8 @@ const OPERATIONS = {
 
   async answer(header) {
     const worker = this.session(header), {content} = this.received.get(header.sha256), {batch, fixed} = header;
-    const [images, ...image] = header.shape, size = image.reduce((product, side) => product * side, 1), parts = [];
+    const [images, ...image] = header.shape, size = image.reduce((product, side) => product * side, 1);
+    let logits = null;
     for (let start = 0; start < images; start += batch) {
       const count = Math.min(batch, images - start), filled = fixed ? batch : count;
       const pixels = new Uint8Array(filled * size);
@@ -173,9 +176,10 @@ const OPERATIONS = {
         pixels.copyWithin(missing * size, (count - 1) * size, count * size);
       const {values, shape, dtype} = tensor(pixels, [filled, ...image], header.preprocessing);
       const {payload, shape: [, classes]} = await worker.ask("run", {images: values.buffer, shape, dtype});
-      parts.push(...new Float32Array(payload, 0, count * classes));
+      logits ??= new Float32Array(images * classes);
+      logits.set(new Float32Array(payload, 0, count * classes), start * classes);
     }
-    return {shape: [images, parts.length / images], payload: Float32Array.from(parts).buffer};
+    return {shape: [images, logits.length / images], payload: logits.buffer};
   },
 
   run(header, payload) {

@@ -129,6 +129,41 @@ def test_pixels_become_the_same_numbers_to_the_bit(node, channels, how):
     np.testing.assert_array_equal(np.array(told["values"], wanted.dtype).reshape(told["made"]), wanted)
 
 
+AGENT = """
+import {Agent} from "./agent.mjs";
+const [images, batch, classes, ends] = process.argv.slice(1).map(Number);
+let asked = 0;
+const worker = {terminate() {}, postMessage({id, op, shape}) {
+  if (op === "run" && asked++ === ends) worker.onerror({message: "gone"});
+  else queueMicrotask(() => worker.onmessage({data: op === "open" ? {id} : {
+    id, shape: [shape[0], classes], payload: new Float32Array(shape[0] * classes).fill(asked).buffer}}));
+}};
+const agent = new Agent({spawn: () => worker, runtime: ""}), sha256 = "x", content = new Uint8Array(images);
+agent.received.set(sha256, {content, kind: "images", whole: true});
+await agent.answer({op: "open", session: "s", sha256, runtime: "onnxruntime-web", threads: 1});
+const how = {colour: "grey", axes: "NCHW", dtype: "uint8"};
+const header = {op: "answer", session: "s", sha256, shape: [images, 1, 1, 1], batch, preprocessing: how};
+const [answer, payload] = await agent.answer(header, content), values = new Float32Array(payload?.buffer ?? 0);
+const again = ends >= 0 ? await agent.answer(header, content) : [];
+console.log(JSON.stringify({answer, again: again[0], last: values.at(-1), length: values.length}));
+"""
+
+
+@pytest.mark.parametrize(("images", "batch", "classes"), [(5, 2, 10), (600, 300, 1000), (64, 64, 21_841),
+                                                          (1, 1, 250_000)])
+def test_answers_of_many_classes_come_whole(node, images, batch, classes):
+    told = script(node, AGENT, images, batch, classes, -1)
+    assert told["answer"] == {"ok": True, "shape": [images, classes]}
+    assert told["length"] == images * classes and told["last"] == -(-images // batch)
+
+
+@pytest.mark.parametrize("ends", [0, 1, 2])
+def test_a_worker_that_ended_is_told_at_once_and_again(node, ends):
+    told = script(node, AGENT, 5, 2, 10, ends)
+    for answer in (told["answer"], told["again"]):
+        assert not answer["ok"] and answer["error"]["what"] == "the worker of the model ended (gone)"
+
+
 def checked(document, threads=1):
     rows = document["measurements"]
     assert [(row["precision"], row["target"]) for row in rows] == [("fp32", "any"), ("int8", "cpu")]

@@ -50,3 +50,20 @@ def test_an_agent_that_ended_meanwhile_is_one_message(written):
         subprocess.run(["pkill", "-9", "-P", str(bootstrap)], check=True)
         time.sleep(0.4)
         link.ask("describe")
+
+
+@pytest.mark.parametrize("error", [module.EdgeSeError("no room"), RuntimeError("a bug"), KeyboardInterrupt()])
+def test_an_agent_that_cannot_open_again_what_was_open_is_ended(written, opened, monkeypatch, error):
+    started, start = [], LocalProcess.start
+    monkeypatch.setattr(LocalProcess, "start", lambda self: (started.append(start(self)), started[-1])[1])
+    with Link(LocalProcess()) as link:
+        opened(link)
+        link._connection.end()
+        link._connection = None  # as after a drop
+
+        def send(*_):
+            raise error
+        monkeypatch.setattr(module._Connection, "send", send)
+        with pytest.raises(type(error)):
+            link.ask("state")
+        assert len(started) == 2 and all(process.poll() is not None for process in started)
