@@ -10,6 +10,9 @@ TINY_EXCITATIONS = "an excitation in INT8 is a chain of tiny kernels with reform
 # The newest opset that a parser is documented to read: docs/operators.md of onnx/onnx-tensorrt at 8.5-GA, 8.6-GA
 # ("up to Opset 17") and 10.0-GA ("opset 9 to opset 20"). Which 10.x reads 21 and later is told by the builder.
 OPSETS = (
+    {"runtime": "tensorrt", "before": "10", "opset_from": 21,
+     "reason": "its opset {opset} is not read by every TensorRT 10; {version} reads up to 17: export the source with "
+               "opset 17"},
     {"runtime": "tensorrt", "before": "10", "opset_from": 18,
      "reason": "its opset {opset} needs TensorRT 10 or later; {version} reads up to 17: export the source with opset "
                "17"},
