@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import onnx
 from onnx import helper
@@ -107,7 +109,7 @@ def squeeze_to_global_average_pool(model: onnx.ModelProto) -> int:
 
 def remove_unused_initializers(model: onnx.ModelProto) -> None:
     """Drops constants that no node reads."""
-    used = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
+    used = {name for node in model.graph.node for name in _read(node)} | {value.name for value in model.graph.output}
     kept = [initializer for initializer in model.graph.initializer if initializer.name in used]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
@@ -119,10 +121,19 @@ def remove_unused_nodes(model: onnx.ModelProto) -> None:
     kept = []
     for node in reversed(model.graph.node):  # readers come before what they read
         if needed.intersection(node.output):
-            needed.update(node.input)
+            needed.update(_read(node))
             kept.append(node)
     del model.graph.node[:]
     model.graph.node.extend(reversed(kept))
+
+
+def _read(node: onnx.NodeProto) -> Iterator[str]:
+    """What a node reads, the nodes of its branches and loop bodies included, which see the tensors around them."""
+    yield from node.input
+    for entry in node.attribute:
+        for graph in (*entry.graphs, *((entry.g,) if entry.HasField("g") else ())):
+            for inner in graph.node:
+                yield from _read(inner)
 
 
 def sort_topologically(proto: onnx.ModelProto) -> None:

@@ -11,6 +11,7 @@ from edge_se.graph.rewrites import (
     checked,
     prepare,
     remove_unused_initializers,
+    remove_unused_nodes,
     sort_topologically,
     squeeze_to_global_average_pool,
     strip_traces,
@@ -143,3 +144,29 @@ def test_prepare_infers_the_shapes_that_counting_needs(graph_of):
               for value in prepare(model).graph.value_info}
     assert shapes["c"][1:] == [4, 6, 6]
     onnx.checker.check_model(model)
+
+
+def branch(*nodes, result):
+    return helper.make_graph([helper.make_node(*node[:3], **dict(*node[3:])) for node in nodes], "branch", [],
+                             [helper.make_tensor_value_info(result, TensorProto.FLOAT, None)])
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_what_a_branch_reads_is_in_use(graph_of, run_onnx, depth):
+    """`doubled` and `offset` are read by branches alone, within branches of branches."""
+    inner = branch(("Add", ["doubled", "offset"], ["sum0"]), result="sum0")
+    for level in range(1, depth):
+        inner = branch(("If", ["yes"], [f"sum{level}"], {
+            "then_branch": inner, "else_branch": branch(("Identity", ["doubled"], ["other"]), result="other")}),
+            result=f"sum{level}")
+    model = graph_of([
+        ("Add", ["x", "x"], ["doubled"]), ("Neg", ["doubled"], ["nobody reads it"]),
+        ("If", ["yes"], ["y"], {"then_branch": inner, "else_branch": branch(
+            ("Identity", ["x"], ["same"]), result="same")})],
+        {"yes": np.array(True), "offset": np.float32(1), "unused": np.float32(2)})
+    before = run_onnx(model, IMAGES)[0]
+    remove_unused_nodes(model)
+    remove_unused_initializers(model)
+    assert operators(model) == ["Add", "If"]
+    assert [tensor.name for tensor in model.graph.initializer] == ["yes", "offset"]
+    np.testing.assert_array_equal(run_onnx(model, IMAGES)[0], before)
