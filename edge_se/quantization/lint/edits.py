@@ -15,6 +15,7 @@ from edge_se.quantization.lint.qdq import QdqView
 
 TYPES: dict[int, type[np.integer[Any]]] = {onnx.TensorProto.UINT8: np.uint8, onnx.TensorProto.INT8: np.int8}
 SHIFT = 128  # from int8 to uint8
+AXES_SINCE = 13  # the opset from which a Q or DQ has an axis, and may have several scales
 
 
 def add_constant(proto: onnx.ModelProto, name: str, value: NDArray[np.generic]) -> str:
@@ -40,7 +41,8 @@ def set_zero_point(proto: onnx.ModelProto, pair: onnx.NodeProto, value: NDArray[
     name = add_constant(proto, f"{pair.output[0]}_zero_point", value)
     pair.input[2:] = [name]
     for entry in [entry for entry in pair.attribute if entry.name == "output_dtype"]:
-        pair.attribute.remove(entry)
+        if pair.op_type == "QuantizeLinear":  # that of a DequantizeLinear (opset 23) is of its floats
+            pair.attribute.remove(entry)
 
 
 def restored(view: QdqView, quantizer: onnx.NodeProto) -> list[onnx.NodeProto]:
@@ -52,15 +54,14 @@ def restored(view: QdqView, quantizer: onnx.NodeProto) -> list[onnx.NodeProto]:
 
 def retype(proto: onnx.ModelProto, view: QdqView, quantizers: Iterable[onnx.NodeProto], kind: int,
            shift: int) -> int:
-    """Makes what each of `quantizers` writes `kind`, its zero point `shift` more; returns how many it changed."""
+    """Makes what each of `quantizers` writes `kind`, zero points `shift` more; returns how many it changed."""
     changed = 0
     for quantizer in quantizers:
         pairs = restored(view, quantizer)
         if not pairs:
             continue
-        point = np.asarray(view.zero_point(quantizer) + shift).astype(TYPES[kind])
         for pair in (quantizer, *pairs):
-            set_zero_point(proto, pair, point)
+            set_zero_point(proto, pair, np.asarray(view.zero_point(pair) + shift).astype(TYPES[kind]))
         changed += 1
     tidy(proto)
     return changed

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edge_se.graph.counting import shapes_of
 from edge_se.graph.metadata import ModelMetadata, read_metadata
@@ -17,6 +17,7 @@ from edge_se.graph.targets.base import WEIGHTED
 from edge_se.graph.view import GraphView, attribute
 
 Values = NDArray[np.float64]
+PASSED = ("Identity", "Cast")  # nodes behind which torch's exporter leaves constants
 LOWEST: dict[int, int] = {  # of the integers of a type
     TensorProto.UINT8: 0, TensorProto.INT8: -128, TensorProto.UINT16: 0, TensorProto.INT16: -32768}
 NAMES: dict[int, str] = {kind: TensorProto.DataType.Name(kind).lower() for kind in TensorProto.DataType.values()}
@@ -78,9 +79,21 @@ class QdqView(GraphView):
         return self.is_constant(dequantizer.input[0]) or (
             maker is not None and maker.op_type == "QuantizeLinear" and self.is_constant(maker.input[0]))
 
+    def constant(self, name: str) -> NDArray[np.generic] | None:
+        """The value of an initializer or a Constant, also behind Identity and Cast; None for what is computed."""
+        node = self.producer.get(name)
+        if node is None or node.op_type not in PASSED:
+            return super().constant(name)
+        value, kind = self.constant(node.input[0]), attribute(node, "to")
+        return value.astype(helper.tensor_dtype_to_np_dtype(kind)) if value is not None and isinstance(kind, int) \
+            else value
+
     def is_constant(self, name: str) -> bool:
-        """Whether `name` is an initializer or a Constant; nothing is decoded."""
-        return name in self.initializers or (name in self.producer and self.producer[name].op_type == "Constant")
+        """Whether `constant` has a value of `name`; nothing is decoded."""
+        node = self.producer.get(name)
+        if node is not None and node.op_type in PASSED:
+            return self.is_constant(node.input[0])
+        return name in self.initializers or (node is not None and node.op_type == "Constant")
 
     def numbers(self, name: str) -> Values | None:
         """A constant in float64."""
@@ -92,9 +105,9 @@ class QdqView(GraphView):
         return self.numbers(pair.input[1])
 
     def zero_point(self, pair: onnx.NodeProto) -> Values:
-        """Its zero point; 0 where it has none."""
-        value = self.numbers((*pair.input, "")[2])
-        return np.zeros(()) if value is None else value
+        """Its zero point; zeros of the scale's shape where it has none."""
+        value, scale = self.numbers((*pair.input, "")[2]), self.scale(pair)
+        return value if value is not None else np.zeros(() if scale is None else scale.shape)
 
     def cuts_below_zero(self, quantizer: onnx.NodeProto) -> bool:
         """Whether its zero point is the lowest of its integers, so that nothing below zero is left."""
@@ -126,10 +139,31 @@ class QdqView(GraphView):
         return self.consumers[only.output[0]] if only is not None and only.op_type == "Relu" else self.consumers[name]
 
     def product(self, layer: Layer) -> Values | None:
-        """Scale of the data times that of the weights, of each channel; None where the data has several scales."""
+        """Scale of the data times that of the weights, of each channel; None where the data has several scales, or a
+        channel's weights have (blocks of opset 21).
+        """
         data, weights = self.scale(layer.data), self.scale(layer.weights)
         return data.reshape(()) * weights.reshape(-1) if (
-            data is not None and weights is not None and data.size == 1) else None
+            data is not None and weights is not None and data.size == 1 and weights.ndim < 2) else None
+
+    def weights(self, layer: Layer) -> Values | None:
+        """Its constant weights, output channels first, in steps from zero, or the floats that a QuantizeLinear rounds.
+
+        None for blocks with zero points of their own.
+        """
+        maker = self.producer.get(layer.weights.input[0])
+        if maker is not None and maker.op_type == "QuantizeLinear":
+            value = self.numbers(maker.input[0])
+        else:
+            value, point = self.numbers(layer.weights.input[0]), self.zero_point(layer.weights)
+            if value is not None and point.any():
+                axis = attribute(layer.weights, "axis", 1)
+                if point.size > 1 and (point.ndim > 1 or not isinstance(axis, int)):
+                    return None
+                value = value - point.reshape(()) if point.size == 1 else np.moveaxis(
+                    np.moveaxis(value, axis, -1) - point, -1, axis)
+        turned = layer.node.op_type != "Conv" and not attribute(layer.node, "transB", 0)
+        return np.moveaxis(value, -1, 0) if value is not None and turned else value
 
     def int32_bias(self, layer: Layer) -> onnx.NodeProto | None:
         """The DequantizeLinear of its constant int32 bias."""

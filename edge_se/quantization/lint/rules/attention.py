@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from edge_se.graph.view import attribute
 from edge_se.quantization.lint.base import Finding, Rule, found
-from edge_se.quantization.lint.qdq import QdqView
+from edge_se.quantization.lint.edits import TYPES
+from edge_se.quantization.lint.qdq import LOWEST, QdqView
 
 UNIFORM = 1.7  # times 1 / tokens; a largest probability above that keeps some of its steps
-LEVELS = 255
+STEPS = 255  # of 8 bits
 
 
 def uniform(view: QdqView) -> Iterator[Finding]:
@@ -21,9 +22,11 @@ def uniform(view: QdqView) -> Iterator[Finding]:
         scale = view.scale(reader) if reader is not None and reader.op_type == "QuantizeLinear" else None
         shape = view.shapes.get(node.output[0], [])
         axis = attribute(node, "axis", -1)
-        if scale is None or not shape or not isinstance(axis, int) or not shape[axis]:
+        if (reader is None or scale is None or view.kind(reader) not in TYPES or not shape
+                or not isinstance(axis, int) or not shape[axis]):
             continue
-        tokens, largest = shape[axis], LEVELS * float(scale.max())
+        levels = LOWEST[view.kind(reader)] + STEPS - view.zero_point(reader)
+        tokens, largest = shape[axis], float((levels * scale).max())
         if largest < UNIFORM / tokens:
             yield found(node, f"its largest probability over {tokens} tokens is {largest:.2g}")
 
@@ -34,7 +37,7 @@ def products(view: QdqView) -> Iterator[Finding]:
         if node.op_type != "MatMul":
             continue
         pairs = [view.dequantizer(name) for name in node.input]
-        if all(pair is not None and not view.holds_weights(pair) for pair in pairs):
+        if all(pair is not None and view.kind(pair) in TYPES and not view.holds_weights(pair) for pair in pairs):
             yield found(node, "a product of two computed tensors, both in INT8")
 
 

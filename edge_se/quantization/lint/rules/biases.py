@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import onnx
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
+from edge_se.graph.view import attribute
 from edge_se.quantization.lint.base import Finding, Rule, found
 from edge_se.quantization.lint.edits import add_constant, tidy
 from edge_se.quantization.lint.qdq import Layer, QdqView, Values
@@ -32,7 +33,10 @@ def with_the_product(proto: onnx.ModelProto) -> None:
     for layer, _, product in list(_with_own_scale(view)):
         bias = view.int32_bias(layer)
         assert bias is not None
-        bias.input[1] = add_constant(proto, f"{layer.bias}_product", product.astype(np.float32))
+        steps, scale = view.numbers(bias.input[0]), view.constant(bias.input[1])
+        assert steps is not None and scale is not None
+        layer.node.input[2] = add_constant(proto, f"{layer.bias}_product", (steps * product).astype(scale.dtype))
+    tidy(proto)
 
 
 def _with_own_scale(view: QdqView) -> Iterator[tuple[Layer, Values, Values]]:
@@ -41,10 +45,9 @@ def _with_own_scale(view: QdqView) -> Iterator[tuple[Layer, Values, Values]]:
         own = view.scale(bias) if bias is not None else None
         if layer.node.op_type != "Gemm" or own is None or product is None:
             continue
-        size = max(own.size, product.size)
-        if size % own.size or size % product.size or not product.all():
+        if not (own.size == product.size or 1 in (own.size, product.size)) or not product.all():
             continue
-        own, product = np.resize(own.reshape(-1), size), np.resize(product, size)
+        own, product = np.broadcast_arrays(own.reshape(-1), product)
         if np.any(np.abs(own - product) > CLOSE * product):
             yield layer, own, product
 
@@ -74,9 +77,13 @@ def to_floats(proto: onnx.ModelProto) -> int:
     view, changed = QdqView(proto), 0
     for pair, value in list(view.int32_biases()):
         scale = view.constant(pair.input[1])
-        if scale is None or view.zero_point(pair).any() or pair.output[0] in view.outputs:
+        if scale is None or view.zero_point(pair).any() or pair.output[0] in view.outputs or (
+                scale.size > 1 and value.ndim > 1):  # of an axis, or of blocks
             continue
-        name = add_constant(proto, f"{pair.output[0]}_float", (value.astype(scale.dtype) * scale).astype(scale.dtype))
+        told = attribute(pair, "output_dtype", 0)
+        kind = helper.tensor_dtype_to_np_dtype(told) if isinstance(told, int) and told else scale.dtype
+        floats = value.astype(np.float32) * scale.astype(np.float32)  # the integers alone may be too large for FP16
+        name = add_constant(proto, f"{pair.output[0]}_float", floats.astype(kind))
         for node in view.consumers[pair.output[0]]:
             node.input[:] = [name if own == pair.output[0] else own for own in node.input]
         changed += 1
@@ -137,7 +144,7 @@ def of_empty_channels(view: QdqView) -> Iterator[Finding]:
         if scale is None or value is None or scale.size < 2 or scale.size != value.size:
             continue
         coarse = np.flatnonzero((scale.reshape(-1) > COARSE * scale.min()) & (value.reshape(-1) != 0))
-        weights = view.constant(layer.weights.input[0]) if len(coarse) else None
+        weights = view.weights(layer) if len(coarse) else None
         if weights is None or len(weights) != scale.size:
             continue
         empty = [int(channel) for channel in coarse if not weights[channel].any()]

@@ -23,10 +23,10 @@ def narrow_for_openvino(view: QdqView) -> Iterator[Finding]:
 def _narrow(view: QdqView, most: int) -> Iterator[Finding]:
     for layer in view.layers:
         groups = attribute(layer.node, "group", 1)
-        weights = view.initializers.get(layer.weights.input[0])
-        if layer.node.op_type != "Conv" or groups == 1 or weights is None:
+        weights = view.weights(layer) if layer.node.op_type == "Conv" and groups != 1 else None
+        if weights is None:
             continue
-        outputs, channels = weights.dims[:2]
+        outputs, channels = weights.shape[:2]
         if channels <= most and (outputs, channels) != (groups, 1):
             yield found(layer.node, f"{groups} groups of {channels} channel{'s' * (channels > 1)}, {outputs} outputs")
 

@@ -8,11 +8,12 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from edge_se.graph.onnx_model import opset_of
 from edge_se.quantization.lint.base import Finding, Rule, found
-from edge_se.quantization.lint.edits import tidy
+from edge_se.quantization.lint.edits import AXES_SINCE, tidy
 from edge_se.quantization.lint.qdq import QdqView
 
-OTHER_AXIS = 0  # what a scale of one number ignores
+OTHER_AXES = (0, -1, -2)  # which a scale of one number ignores
 
 
 def twins(view: QdqView) -> Iterator[Finding]:
@@ -22,13 +23,26 @@ def twins(view: QdqView) -> Iterator[Finding]:
 
 
 def told_apart(proto: onnx.ModelProto) -> int:
-    """Gives each second twin an axis, which a scale of one number ignores and these tools compare."""
-    pairs = list(_twins(QdqView(proto)))
-    changed = 0
-    for _, second in pairs:
-        if not any(entry.name == "axis" for entry in second.attribute):
-            second.attribute.append(helper.make_attribute("axis", OTHER_AXIS))
-            changed += 1
+    """Gives each later twin an axis of its own, which a scale of one number ignores and these tools compare.
+
+    It leaves those that come after the last of OTHER_AXES, and all below opset 13, where no pair has an axis.
+    """
+    if opset_of(proto) < AXES_SINCE:
+        return 0
+    view, changed = QdqView(proto), 0
+    taken = {_told(node, view) for node in (*view.quantizers, *view.dequantizers)}
+    for _, later in list(_twins(view)):
+        for axis in OTHER_AXES:
+            apart = onnx.NodeProto()
+            apart.CopyFrom(later)
+            del apart.attribute[:]
+            apart.attribute.extend(entry for entry in later.attribute if entry.name != "axis")
+            apart.attribute.append(helper.make_attribute("axis", axis))
+            if _told(apart, view) not in taken:
+                taken.add(_told(apart, view))
+                later.CopyFrom(apart)
+                changed += 1
+                break
     return changed
 
 
@@ -39,11 +53,17 @@ def _twins(view: QdqView) -> Iterator[tuple[onnx.NodeProto, onnx.NodeProto]]:
         scale = view.scale(node)
         if (node.op_type == "DequantizeLinear" and view.holds_weights(node)) or scale is None or scale.size != 1:
             continue
-        key = (node.op_type, node.input[0], float(scale.reshape(())), view.zero_point(node).tobytes(), view.kind(node),
-               tuple(sorted((entry.name, entry.SerializeToString()) for entry in node.attribute)))
+        key = _told(node, view)
         if key in seen:
             yield seen[key], node
         seen.setdefault(key, node)
+
+
+def _told(node: onnx.NodeProto, view: QdqView) -> tuple[object, ...]:
+    """All that these tools compare of a Q or DQ."""
+    scale = view.scale(node)
+    return (node.op_type, node.input[0], None if scale is None else scale.tobytes(), view.zero_point(node).tobytes(),
+            view.kind(node), tuple(sorted((entry.name, entry.SerializeToString()) for entry in node.attribute)))
 
 
 def behind_pairs(view: QdqView) -> Iterator[Finding]:
@@ -53,7 +73,8 @@ def behind_pairs(view: QdqView) -> Iterator[Finding]:
         if before is None or view.kind(before) != view.kind(node):
             continue
         own, earlier = view.scale(node), view.scale(before)
-        if own is not None and earlier is not None and (own.shape != earlier.shape or not np.array_equal(own, earlier)):
+        if own is not None and earlier is not None and not (
+                own.size == earlier.size and np.array_equal(own.reshape(-1), earlier.reshape(-1))):
             yield found(node, f"quantizes again what '{before.name or before.output[0]}' restored, in other steps")
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from edge_se.graph.onnx_model import opset_of
 from edge_se.graph.view import attribute
 from edge_se.quantization.lint.base import Finding, Rule, found
-from edge_se.quantization.lint.edits import SHIFT, add_constant, set_zero_point, tidy
+from edge_se.quantization.lint.edits import AXES_SINCE, SHIFT, add_constant, set_zero_point, tidy
 from edge_se.quantization.lint.qdq import QdqView
 
 UNALIKE = 16  # the largest weight of one channel over that of another: four bits of eight are lost there
@@ -48,7 +49,12 @@ def quantized_unasked(view: QdqView) -> Iterator[Finding]:
 
 
 def with_scales_for_channels(proto: onnx.ModelProto) -> int:
-    """Gives such a convolution a DequantizeLinear of its own, with the same scale for each channel: it stays float."""
+    """Gives such a convolution a DequantizeLinear of its own, with the same scale for each channel: it stays float.
+
+    Below opset 13 no DequantizeLinear has several scales.
+    """
+    if opset_of(proto) < AXES_SINCE:
+        return 0
     view, changed = QdqView(proto), 0
     for node, weights in list(_unasked(view)):
         shared = view.producer[node.input[0]]

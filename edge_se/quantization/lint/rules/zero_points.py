@@ -17,14 +17,14 @@ from edge_se.quantization.lint.qdq import QdqView
 def unsigned(view: QdqView) -> Iterator[Finding]:
     """uint8 activations with zero point 0 that is written out."""
     for node in _unsigned(view):
-        if len(node.input) > 2:
+        if _tells_zero_point(node):
             yield found(node, f"uint8 with zero point 0: {_upper_half(view, node)} is lost")
 
 
 def without_zero_point(view: QdqView) -> Iterator[Finding]:
     """uint8 activations whose zero point is left out."""
     for node in _unsigned(view):
-        if len(node.input) < 3:
+        if not _tells_zero_point(node):
             yield found(node, f"no zero point, which means uint8 in ONNX: {_upper_half(view, node)} is lost")
 
 
@@ -37,17 +37,16 @@ def read_as_signed(proto: onnx.ModelProto) -> None:
 def with_zero_points(proto: onnx.ModelProto) -> int:
     """Writes the zero points that are left out."""
     view, changed = QdqView(proto), 0
-    for node in (node for node in view.quantizers if len(node.input) < 3):
-        if view.kind(node) == TensorProto.UINT8:
-            scale = view.scale(node)
-            set_zero_point(proto, node, np.zeros(() if scale is None else scale.shape, np.uint8))
+    for node in view.quantizers:
+        if view.kind(node) == TensorProto.UINT8 and not _tells_zero_point(node):
+            set_zero_point(proto, node, view.zero_point(node).astype(np.uint8))
             changed += 1
     return changed
 
 
 def nonzero(view: QdqView) -> Iterator[Finding]:
     """Zero points that are not 0, of activations and weights."""
-    for node in (*view.quantizers, *(node for node in view.dequantizers if view.is_constant(node.input[0]))):
+    for node in (*view.quantizers, *(node for node in view.dequantizers if view.holds_weights(node))):
         points = view.zero_point(node)
         if points.any():
             yield found(node, f"its zero point is {points.reshape(-1)[np.flatnonzero(points)[0]]:.0f}")
@@ -75,6 +74,10 @@ def to_unsigned(proto: onnx.ModelProto) -> int:
 def _unsigned(view: QdqView) -> list[onnx.NodeProto]:
     return [node for node in view.quantizers
             if view.kind(node) == TensorProto.UINT8 and not view.zero_point(node).any()]
+
+
+def _tells_zero_point(node: onnx.NodeProto) -> bool:
+    return bool((*node.input, "")[2])
 
 
 def _upper_half(view: QdqView, node: onnx.NodeProto) -> str:
