@@ -158,7 +158,7 @@ class QdqView(GraphView):
             value, point = self.numbers(layer.weights.input[0]), self.zero_point(layer.weights)
             if value is not None and point.any():
                 axis = attribute(layer.weights, "axis", 1)
-                if point.size > 1 and (point.ndim > 1 or not isinstance(axis, int)):
+                if (point.ndim > 1 and point.size > 1) or not isinstance(axis, int):
                     return None
                 value = value - point.reshape(()) if point.size == 1 else np.moveaxis(
                     np.moveaxis(value, axis, -1) - point, -1, axis)
