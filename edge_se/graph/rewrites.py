@@ -58,18 +58,32 @@ def hide_constants(model: onnx.ModelProto) -> None:
     model.graph.input.extend(kept)
 
 
-def lower_opset(model: onnx.ModelProto, opset: int = OPSET) -> onnx.ModelProto:
-    """`model` at `opset`, so that older TensorRT versions read it.
+def lower_opset(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model`, changed, at the opset of what edge-se exports, so that older TensorRT versions read it.
 
     It keeps its own where onnx's converter knows no way back, as for the Split of opset 18.
     """
+    _forget_empty_axes(model)
     try:
-        lowered = onnx.version_converter.convert_version(model, opset)
+        lowered = onnx.version_converter.convert_version(model, OPSET)
         lowered.ir_version = IR_VERSION
     except RuntimeError:  # "No Adapter From Version ..."
         lowered = model
         lowered.ir_version = onnx.helper.find_min_ir_version_for(list(model.opset_import))
     return lowered
+
+
+def _forget_empty_axes(model: onnx.ModelProto) -> None:
+    """Drops `noop_with_empty_axes`, where it is 0 as by default, from reductions that have none before opset 18.
+
+    onnx's converter leaves it on some of them, such as ReduceL2, and the graph is not valid then.
+    """
+    for node in model.graph.node:
+        if node.op_type.startswith("Reduce") and node.op_type != "ReduceSum":
+            for entry in node.attribute:
+                if entry.name == "noop_with_empty_axes" and not entry.i:
+                    node.attribute.remove(entry)
+                    break
 
 
 def raise_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:

@@ -96,3 +96,24 @@ def test_what_opset_17_has_no_form_of_keeps_its_own(run_onnx, layer):
     images = torch.randn(2, 3, 16, 16)
     with torch.no_grad():
         np.testing.assert_allclose(run_onnx(model, images.numpy())[0], net(images).numpy(), rtol=1e-4, atol=1e-4)
+
+
+class _Reduced(nn.Module):
+    def __init__(self, reduction):
+        super().__init__()
+        self.reduction = reduction
+
+    def forward(self, x):
+        return x / (1 + self.reduction(x, dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize("reduction", [torch.linalg.vector_norm, torch.logsumexp, torch.prod],
+                         ids=lambda reduction: reduction.__name__)
+def test_every_reduction_has_a_form_in_opset_17(run_onnx, reduction):
+    layers = [nn.Conv2d(3, 4, 3), nn.Sigmoid(), _Reduced(reduction), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    net = nn.Sequential(*layers, nn.Linear(4, 4)).eval()
+    model = OnnxModel.of(to_onnx(net, ModelMetadata(model="x"), 16))
+    assert model.opset == 17 and any(node.op_type.startswith("Reduce") for node in model.proto.graph.node)
+    images = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        np.testing.assert_allclose(run_onnx(model, images.numpy())[0], net(images).numpy(), rtol=1e-4, atol=1e-4)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-OPSET = 17  # of what edge-se exports: the newest that TensorRT 8.5 and 8.6 read; nothing here needs a later one
+OPSET = 17  # of what edge-se exports, where that has a form for it: the newest that TensorRT 8.5 and 8.6 read
 Activations = Literal["uint8", "int8", "int8-symmetric", "by-sign"]
 """How activations are stored: `uint8` and `int8` with a free zero point, `int8-symmetric` with zero point 0, `by-sign`:
 symmetric int8 for tensors that go below zero, uint8 with zero point 0 for the others, uint8 with a free zero point for
