@@ -29,7 +29,8 @@ def board_of(device: Mapping[str, Any] | None) -> str | None:
     """The board that a device tells it is, with its GPU where the name does not say it; None for this machine."""
     if device is None:
         return None
-    name, gpu = str(device["name"]), (device.get("gpu") or {}).get("name")
+    name, told = str(device["name"]), device.get("gpu")
+    gpu = str(told.get("name") or "") if isinstance(told, Mapping) else ""
     return f"{name}, {gpu}" if gpu and gpu not in name else name
 
 

@@ -18,6 +18,7 @@ from edge_se.core.artifacts import Artifact
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.files import read_json
 from edge_se.evaluation.accuracy import share_of
+from edge_se.evaluation.baseline import board_of
 from edge_se.evaluation.gate import SEVERITY
 from edge_se.evaluation.statistics import median_ratio
 
@@ -66,14 +67,13 @@ def latency_verdicts(fp32: Artifact, candidates: list[Artifact], limit: float, a
     return rows
 
 
-def require_measured_there(bench: Path, device: str) -> None:
-    """Raises EdgeSeError where the document `bench` was measured on another device than the one of this name."""
-    _document(bench)
-    told = read_json(bench, EdgeSeError).get("environment")
-    found = told.get("device") if isinstance(told, dict) else None
-    name = found.get("name") if isinstance(found, dict) else None
-    if name != device:
-        raise EdgeSeError(f"was measured on {name or 'no device that it names'}, and files are judged on {device}",
+def require_measured_there(bench: Path, board: str | None) -> None:
+    """Raises EdgeSeError where the document `bench` was measured on another board (`board_of`) than this one."""
+    told = _document(bench).get("environment")
+    device = told.get("device") if isinstance(told, dict) else None
+    found = board_of(device) if isinstance(device, dict) and device.get("name") else None
+    if found != board:
+        raise EdgeSeError(f"was measured on {found or 'no device that it names'}, and files are judged on {board}",
                           where=bench, fix="bench with the same --device")
 
 
@@ -84,7 +84,7 @@ def share_verdicts(candidates: list[Artifact], limit: float, bench: Path) -> lis
     all of them are inconclusive.
     """
     shares: dict[str, list[float]] = {}
-    for row in _document(bench):
+    for row in _document(bench)["measurements"]:
         share = row.get("int8_mac_share_engine") if isinstance(row, dict) else None
         if share is not None:
             if not _is_number(share) or not 0 <= share <= 1:
@@ -120,16 +120,15 @@ def _undecided(item: Artifact, ratio: float | None, limit: float, why: str) -> d
             "limit": limit, "why": why}
 
 
-def _document(bench: Path) -> list[Any]:
+def _document(bench: Path) -> dict[str, Any]:
     document = read_json(bench, EdgeSeError, fix="write one with `edge-se bench --out FILE`")
-    rows = document.get("measurements")
-    if not isinstance(rows, list) or document.get("schema") != "edge-se/bench/1":
+    if not isinstance(document.get("measurements"), list) or document.get("schema") != "edge-se/bench/1":
         raise EdgeSeError("is no document of `bench`", where=bench, fix="write one with `edge-se bench --out FILE`")
-    return rows
+    return document
 
 
 def _measurements(bench: Path) -> list[dict[str, Any]]:
-    rows = _document(bench)
+    rows = _document(bench)["measurements"]
     try:
         measured = [{key: row[key] for key in ("sha256", "p50_ms", *SETUP)}
                     | {"round_p50_ms": list(row.get("round_p50_ms") or ())} for row in rows

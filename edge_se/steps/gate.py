@@ -73,7 +73,7 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
         if update_baseline:
             require_file(file, document("gate-baseline"), "--baseline")
         if bench is not None and device is not None:
-            require_measured_there(bench, device["name"])
+            require_measured_there(bench, board)
         build, test = judged_images(build, dataset, "the gate judges")
         old = baselines.read_baseline(file, model=build.model, dataset_sha256=test.sha256, board=board) if (
             file and not update_baseline) else None

@@ -11,7 +11,7 @@ from edge_se.core.artifacts import Artifact
 from edge_se.core.assets import asset
 from edge_se.core.errors import EdgeSeError
 from edge_se.evaluation.baseline import board_of, file_of, judge_against, read_baseline, write_baseline
-from edge_se.evaluation.limits import latency_verdicts, size_verdicts, worst
+from edge_se.evaluation.limits import latency_verdicts, require_measured_there, size_verdicts, worst
 
 FP32 = Artifact(precision="fp32", target="any", file="fp32.onnx", sha256="a" * 64, parent_sha256=None, bytes=1000,
                 params=1, macs=1, flops=2, int8_mac_share=0.0, placement=None, top1=None, top1_n=None, top1_ci=None,
@@ -120,6 +120,23 @@ def test_what_is_no_bench_document_is_one_message(tmp_path, content):
 def test_a_latency_of_nothing_is_refused(bench):
     with pytest.raises(EdgeSeError, match="not a positive number"):
         latency_verdicts(FP32, [CPU], 0.5, 0.025, bench((CPU, "onnxruntime", 1, [0.0] * 9, False)))
+
+
+XEON = {"name": "Xeon", "gpu": {"name": "NVIDIA L4"}}
+
+
+@pytest.mark.parametrize(("device", "told"), [
+    (XEON, None), (XEON | {"gpu": {"name": "NVIDIA T4"}}, "Xeon, NVIDIA T4"), (XEON | {"gpu": None}, "Xeon"),
+    (XEON | {"name": "EPYC"}, "EPYC, NVIDIA L4"), (XEON | {"gpu": {"name": 4}}, "Xeon, 4"),
+    (None, "no device that it names"), ({}, "no device that it names"), ("Xeon", "no device that it names")])
+def test_a_bench_of_another_board_is_refused_also_where_only_the_gpu_differs(bench, device, told):
+    path = bench((FP32, "onnxruntime", 1, [8.0] * 9, False))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"environment": {"device": device}}))
+    if told is None:
+        require_measured_there(path, board_of(XEON))
+        return
+    with pytest.raises(EdgeSeError, match=f"was measured on {told}, and files are judged on Xeon, NVIDIA L4; bench"):
+        require_measured_there(path, board_of(XEON))
 
 
 def test_the_worst_verdict():
