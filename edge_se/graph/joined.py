@@ -38,7 +38,7 @@ def with_unsigned_joins(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     view = GraphView(model)
     points = {node.output[0]: np.full_like(point, SHIFT, np.uint8) for node in model.graph.node
-              if node.op_type == "QuantizeLinear" and len(node.input) == 3
+              if node.op_type == "QuantizeLinear" and len(node.input) == 3 and node.output[0] not in view.outputs
               and _is_symmetric_int8(point := view.constant(node.input[2])) and is_joined(node.input[0], view)
               and all(reader.op_type == "DequantizeLinear" for reader in view.consumers[node.output[0]])}
     if not points:

@@ -63,6 +63,17 @@ def test_other_pairs_are_left_alone(net, join, zero):
     assert with_unsigned_joins(model) is model
 
 
+@pytest.mark.parametrize("reader", [None, ("Cast", ["q"], ["z"], {"to": onnx.TensorProto.FLOAT}), ("Neg", ["q"], ["z"])],
+                         ids=["an output of the graph", "Cast", "Neg"])
+def test_integers_that_are_read_as_such_stay_signed(net, reader):
+    model = net(JOINED["alone"])
+    if reader is None:
+        model.graph.output.append(onnx.helper.make_tensor_value_info("q", onnx.TensorProto.INT8, None))
+    else:
+        model.graph.node.append(onnx.helper.make_node(*reader[:3], **(reader[3] if len(reader) > 3 else {})))
+    assert with_unsigned_joins(model) is model
+
+
 @pytest.mark.skipif(not openvino.installed(), reason=f"openvino is missing: {openvino.INSTALL}")
 @pytest.mark.parametrize("join", JOINED.values(), ids=JOINED)
 def test_a_simulation_computes_what_the_file_says(net, join):
