@@ -81,7 +81,7 @@ def _depending_on_pixels(model: onnx.ModelProto) -> set[str]:
 
 
 def _read_by(outputs: set[str], model: onnx.ModelProto) -> set[str]:
-    """All tensors that the nodes making `outputs` read, and the outputs of the graph."""
+    """All tensors that the nodes making `outputs` read, and the conditions of branches."""
     read = {name for node in model.graph.node if outputs.intersection(node.output) for name in _all_inputs(node)}
     return read | {name for node in model.graph.node if node.op_type == "If" for name in node.input}
 

@@ -63,8 +63,8 @@ def test_other_pairs_are_left_alone(net, join, zero):
     assert with_unsigned_joins(model) is model
 
 
-@pytest.mark.parametrize("reader", [None, ("Cast", ["q"], ["z"], {"to": onnx.TensorProto.FLOAT}), ("Neg", ["q"], ["z"])],
-                         ids=["an output of the graph", "Cast", "Neg"])
+@pytest.mark.parametrize("reader", [None, ("Cast", ["q"], ["z"], {"to": onnx.TensorProto.FLOAT}),
+                                    ("Neg", ["q"], ["z"])], ids=["an output of the graph", "Cast", "Neg"])
 def test_integers_that_are_read_as_such_stay_signed(net, reader):
     model = net(JOINED["alone"])
     if reader is None:
