@@ -1,8 +1,8 @@
 """Measures what README quotes of the bundled nets: python bench/results.py [MODEL ...]
 
 About 15 minutes on two cores. Needs CIFAR-10 ($EDGE_SE_DATA). Writes bench/results/*.json of all bundled nets, or of
-those that are named, and refreshes the tables made from them. Ratios of INT8 to FP32 are of all builds in one run.
-With --accuracy latencies stay as they were measured, on another machine for instance.
+those that are named, bench/baselines/ by the same gate, and refreshes the tables made from them. Ratios of INT8 to FP32
+are of all builds in one run. With --accuracy latencies stay as they were measured, on another machine for instance.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from edge_se.steps.gate import gate
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
+BASELINES = HERE / "baselines"
 
 
 def main() -> None:
@@ -36,7 +37,8 @@ def main() -> None:
         progress.note(model)
         write_json(RESULTS / f"export-{model}.json", export(
             model, fp16=True, int8=True, targets=readme.TARGETS_SHOWN, progress=progress).document())
-        write_json(RESULTS / f"gate-{model}.json", gate(model, progress=progress))
+        write_json(RESULTS / f"gate-{model}.json", gate(
+            model, baseline=BASELINES / f"{model}.json", update_baseline=True, progress=progress))
         if not arguments.accuracy:
             write_json(RESULTS / f"bench-{model}.json", bench(
                 "cpu", model=model, options=Options(min_duration=10), progress=progress))

@@ -206,7 +206,7 @@ def test_each_board_has_a_baseline_of_its_own(tmp_path, rights, device, board, n
         read_baseline(path, model="m", dataset_sha256="s", board="another")
 
 
-@pytest.mark.parametrize("model", ["resnet18", "se_resnet18"])
+@pytest.mark.parametrize("model", ["resnet18", "se_resnet18", "slim_se"])
 def test_the_shipped_baselines_are_those_of_the_measured_builds(model):
     path = asset("bench", "baselines", f"{model}.json")
     gate = json.loads(asset("bench", "results", f"gate-{model}.json").read_text())
