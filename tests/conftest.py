@@ -6,8 +6,10 @@ Factories are fixtures that return a function, so that test files import nothing
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -49,6 +51,17 @@ def _vnni():
         if flags := environment.processor_flags():
             patch.setattr(environment, "processor_flags", lambda: flags | {"avx512_vnni"})
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _only_own_garbage():
+    """What was there before a file of tests is no garbage of it.
+
+    An export asks three times for all garbage to be collected, which takes half a second beside libraries and
+    thousands of tests: more than everything else that the export of a tiny net does.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +110,29 @@ def _exported(net):
 
     params = sum(parameter.numel() for parameter in net.parameters())
     return OnnxModel.of(to_onnx(net, ModelMetadata(model=net.spec.name, params=params), net.spec.input_size))
+
+
+@pytest.fixture(scope="session")
+def _graphs_of_nets():
+    return {}
+
+
+@pytest.fixture
+def net_exported_once(_graphs_of_nets, monkeypatch):
+    """torch writes the graph of a net of the zoo once for all tests of this fixture: that takes most of an export.
+
+    That two exports of a net are equal is held by tests/graph/test_torch_export.py and
+    tests/steps/test_untrained_export.py, which are without it.
+    """
+    from edge_se.graph import source
+
+    def once(net, metadata, size, origin):
+        key = metadata, size, repr(net)  # the metadata has the hash of the weights
+        if key not in _graphs_of_nets:
+            _graphs_of_nets[key] = written(net, metadata, size, origin)
+        return replace(_graphs_of_nets[key], origin=origin | {"sha256": metadata.source_sha256})
+    written = source._from_net
+    monkeypatch.setattr(source, "_from_net", once)
 
 
 @pytest.fixture(scope="session")
