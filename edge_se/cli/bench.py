@@ -46,9 +46,9 @@ def bench(device: Annotated[str, typer.Option(
           model: BuildNames = None,
           precision: Annotated[Optional[str], typer.Option(help="fp32,fp16,int8; default: all of the build.")] = None,
           backend: Annotated[str, typer.Option(
-              help="auto; all: each file in every runtime that runs it; onnxruntime, openvino, torch, torch-compiled, "
-                   "onnxruntime-cuda and other providers; on a device also tensorrt and tensorrt_rtx; of a page "
-                   "onnxruntime-web and onnxruntime-web-webgpu.")] = "auto",
+              help="auto; all: each file in every runtime that runs it; onnxruntime, openvino, opencv, torch, "
+                   "torch-compiled, onnxruntime-cuda and other providers; on a device also tensorrt and "
+                   "tensorrt_rtx; of a page onnxruntime-web and onnxruntime-web-webgpu.")] = "auto",
           batch: Annotated[str, typer.Option(help="A batch size, or several to sweep: 1,8,32.")] = "1",
           threads: Annotated[Optional[str], typer.Option(
               help="A number, or several to sweep: 1,2; 0: all processors. Default: 1; with --scenario throughput "

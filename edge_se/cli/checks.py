@@ -21,19 +21,25 @@ def verify(folder: Annotated[str, typer.Argument(autocompletion=completion.build
                                                  help="A build: its folder, or its name under ./build.")],
            compiled: Annotated[bool, typer.Option(
                "--compile", help="Also build engines with TensorRT for RTX, which needs no GPU.")] = False,
+           opencv: Annotated[bool, typer.Option(
+               "--opencv", help="Also load the files in OpenCV 5, and count the convolutions that it runs in "
+                                "INT8.")] = False,
            wide: Annotated[bool, typer.Option("--wide", help="The whole of each hash.")] = False,
            json: Json = False, quiet: Quiet = False) -> None:
     """Check every file of a build against its manifest."""
     from edge_se.steps.verify import verify as step
 
-    document = step(folder, compiled=compiled)
+    document = step(folder, compiled=compiled, opencv=opencv)
     if printed_as_json(document, json):
         return
     digits = None if wide else SHOWN
     rows = [[item["file"], item["sha256"][:digits], f"{item['bytes']:,}"] for item in document["files"]]
     if compiled:
         rows = [[*row, _built(item)] for row, item in zip(rows, document["files"])]
-    print_table(["file", "sha256", "bytes", *(["TensorRT"] if compiled else [])], rows, left=2)
+    if opencv:
+        rows = [[*row, _in_opencv(item.get("opencv"))] for row, item in zip(rows, document["files"])]
+    print_table(["file", "sha256", "bytes", *(["TensorRT"] if compiled else []), *(["OpenCV"] if opencv else [])],
+                rows, left=2)
     count = len(rows)
     print_line(f"\n{'the one file matches' if count == 1 else f'all {count} files match'} the manifest of "
                f"{document['out']}")
@@ -41,14 +47,24 @@ def verify(folder: Annotated[str, typer.Argument(autocompletion=completion.build
 
 def _built(item: dict[str, Any]) -> str:
     """What TensorRT for RTX made of a file; layers that run in another type than an INT8 file asks for are named."""
-    if not item.get("compiles"):
+    return f"builds{_kept(item)}" if item.get("compiles") else NOTHING
+
+
+def _in_opencv(told: dict[str, Any] | None) -> str:
+    """What OpenCV made of a file."""
+    if told is None:
         return NOTHING
-    if item.get("int8_mac_share_engine") is None:
-        return "builds"
-    broken = item["broken_promises"]
+    return f"{told['int8_convolutions']} of {told['convolutions']} convolutions in INT8{_kept(told)}"
+
+
+def _kept(told: dict[str, Any]) -> str:
+    """How much of its INT8 runs in INT8, and what does not; nothing where that is not told."""
+    if told.get("int8_mac_share_engine") is None:
+        return ""
+    broken = told["broken_promises"]
     named = ", ".join(f"{one['node']} ({one['asked']} asked, {one['runs'] or 'type not told'})" for one in broken[:FEW])
     others = f" and {len(broken) - FEW} more" if broken[FEW:] else ""
-    return (f"builds, {100 * item['int8_mac_share_engine']:.4g} % of its INT8 MACs in INT8"
+    return (f", {100 * told['int8_mac_share_engine']:.4g} % of its INT8 MACs in INT8"
             f"{f'; not {named}{others}' if broken else ''}")
 
 

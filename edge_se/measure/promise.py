@@ -50,7 +50,11 @@ class Promise:
 
 def promise_of(model: onnx.ModelProto, engine: Engine) -> Promise:
     """What the layers of `engine` tell of the convolutions and matrix products of the file that it was built from."""
-    runs = _types(engine)
+    return kept_promise(model, _types(engine))
+
+
+def kept_promise(model: onnx.ModelProto, runs: Mapping[str, str | None]) -> Promise:
+    """The same from the type in which each node runs, by its name; one that is not there tells nothing."""
     macs, asked, broken, kept, total = macs_by_node(model), _asked(model), list[Broken](), 0, 0
     for node in model.graph.node:
         wanted = asked.get(node.output[0])

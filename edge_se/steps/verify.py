@@ -1,10 +1,12 @@
-"""`verify DIR`: do the files of a build still match its manifest, each graph its parent, and does TensorRT take it?"""
+"""`verify DIR`: do the files of a build still match its manifest, each graph its parent, and do runtimes take them?"""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
+from edge_se.backends.base import Device
+from edge_se.backends.table import BACKENDS
 from edge_se.backends.tensorrt import compiled as build_engine
 from edge_se.core.arguments import PathLike, text_of
 from edge_se.core.artifacts import MANIFEST, check_file, locate_build, read_build
@@ -18,11 +20,11 @@ from edge_se.quantization.table import FILE as TABLE
 SCHEMA = "edge-se/verify/1"
 
 
-def verify(folder: PathLike, *, compiled: bool = False) -> dict[str, Any]:
+def verify(folder: PathLike, *, compiled: bool = False, opencv: bool = False) -> dict[str, Any]:
     """Every file with its hash; ArtifactError at the first that does not hold.
 
     With `compiled`, engines are built of what is for TensorRT, for a GPU that need not be here, and held against what
-    INT8 files ask for.
+    INT8 files ask for. With `opencv`, what is for OpenCV is loaded there, and its layers are held against the same.
     """
     build = read_build(locate_build(text_of(folder)))
     repeated = [name for name, count in Counter(item.file for item in build.artifacts).items() if count > 1]
@@ -55,6 +57,9 @@ def verify(folder: PathLike, *, compiled: bool = False) -> dict[str, Any]:
             checked[-1]["compiles"] = True
             if promise is not None and artifact.precision == "int8":
                 checked[-1] |= promise.document()
+        if opencv and is_for(artifact.target, "opencv"):
+            with BACKENDS["opencv"].open(model, Device()) as session:
+                checked[-1]["opencv"] = session.tells()
     table = (build.calibration or {}).get("table_sha256")
     if table is not None and sha256_of(build.folder / TABLE) != table:
         raise ArtifactError("SHA-256 differs from the manifest's: altered", where=build.folder / TABLE,

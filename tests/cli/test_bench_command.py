@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from edge_se.backends import torch as torch_backend
+from edge_se.backends.table import BACKENDS
 from edge_se.cli import main
 from edge_se.measure import referee
 from edge_se.nets.zoo import MODELS
@@ -33,7 +34,8 @@ def built(zoo_net, calibration_npz, tmp_path_factory):
         patch.setitem(MODELS, spec.name, spec)
         patch.delenv("EDGE_SE_DATA", raising=False)
         assert run("export", "--model", spec.name, "--weights", str(weights), "--int8", "--fp16", "--target",
-                   "cpu,tensorrt", "--calibration", str(calibration_npz), "--out", str(out), "--quiet") == 0
+                   "cpu,tensorrt", "--placement", "ends-float", "--calibration", str(calibration_npz),
+                   "--out", str(out), "--quiet") == 0
     return out
 
 
@@ -62,11 +64,24 @@ def test_bench_in_torch_takes_fp32_alone(bench):
     assert "int8.cpu.onnx: not timed: runs FP32 only" in notes
 
 
+def test_bench_in_opencv_tells_which_convolutions_are_integers(bench):
+    if reason := BACKENDS["opencv"].missing():
+        pytest.skip(reason)
+    document, notes = bench("--backend", "opencv")
+    found = {row["precision"]: row for row in document["measurements"]}
+    assert found["fp32"]["int8_convolutions"] == 0 < found["int8"]["int8_convolutions"]
+    assert found["int8"]["int8_mac_share_engine"] == 1.0 and "int8_mac_share_engine" not in found["fp32"]
+    count, of = found["int8"]["int8_convolutions"], found["int8"]["convolutions"]
+    assert f"int8.cpu in opencv: {count} of {of} convolutions run in INT8" in notes
+    assert "int8.tensorrt.onnx: not timed: written for TensorRT: OpenCV" in notes
+
+
 def test_bench_all_takes_every_runtime_and_says_why_others_cannot(bench, monkeypatch):
     monkeypatch.setattr(torch_backend.shutil, "which", lambda name, **_: None)  # compiling is slow
     document, notes = bench("--backend", "all")
     found = [(row["precision"], row["target"], row["backend"]) for row in document["measurements"]]
-    assert [item[2] for item in found if item[0] == "fp32" and item[2] != "openvino"] == ["onnxruntime", "torch"]
+    optional = ("openvino", "opencv")
+    assert [item[2] for item in found if item[0] == "fp32" and item[2] not in optional] == ["onnxruntime", "torch"]
     assert ("int8", "cpu", "onnxruntime") in found and "tensorrt" not in {target for _, target, _ in found}
     absent = [line for line in notes.splitlines() if line.startswith("not here, so not timed: ")]
     assert len(absent) == 1 and "onnxruntime-cuda, onnxruntime-" in absent[0]

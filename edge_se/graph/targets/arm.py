@@ -14,6 +14,7 @@ TARGET = Target(
         {"runtime": "onnxruntime", "machine": ARM, "reason": None},
         {"runtime": "onnxruntime", "reason": "written for Arm: its latency is measured there"},
         {"runtime": "openvino", "reason": None},
+        {"runtime": "opencv", "reason": None},
         {"runtime": "onnxruntime-web",
          "reason": "written for Arm's own kernels: WebAssembly has others, and runs the `cpu` file faster"},
     ))

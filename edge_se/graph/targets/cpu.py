@@ -23,5 +23,6 @@ TARGET = Target(
          "reason": "written for x86 with VNNI: its 8-bit weights saturate on this processor; export --target cpu-avx2"},
         {"runtime": "onnxruntime", "reason": None},
         {"runtime": "openvino", "reason": None},
+        {"runtime": "opencv", "reason": None},
         {"runtime": "onnxruntime-web", "reason": None},
     ))

@@ -15,6 +15,7 @@ TARGET = Target(
          "reason": "written for x86: onnxruntime runs the `arm` file faster here"},
         {"runtime": "onnxruntime", "reason": None},
         {"runtime": "openvino", "reason": None},
+        {"runtime": "opencv", "reason": None},
         {"runtime": "onnxruntime-web",
          "reason": "written for x86 without VNNI: WebAssembly runs the `cpu` file, with all 8 bits, as fast"},
     ))

@@ -22,4 +22,7 @@ TARGET = Target(
         {"runtime": "onnxruntime-openvino", "reason": None},
         {"runtime": "onnxruntime",
          "reason": "written for OpenVINO: onnxruntime has no fast kernels for it; use --backend openvino"},
+        {"runtime": "opencv",
+         "reason": "written for OpenVINO: OpenCV runs in INT8 what is quantized behind a convolution, too: the `cpu` "
+                   "file"},
     ))

@@ -19,6 +19,8 @@ OPSETS = (
 )
 SLOW = "written for TensorRT: onnxruntime has no fast kernels for it; its latency is measured on the device"
 ELSEWHERE = (
+    {"runtime": "opencv",
+     "reason": "written for TensorRT: OpenCV runs in INT8 what is quantized behind a convolution, too: the `cpu` file"},
     {"runtime": "tensorrt_rtx", "reason": None},
     {"runtime": "onnxruntime-tensorrt", "reason": None},
     {"runtime": "openvino", "reason": "written for TensorRT: its latency is measured on the device"},
