@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StrictBool, StrictInt, field_validator
+from pydantic import Field, StrictBool, StrictInt, field_validator, model_validator
 
 from edge_se.core.assets import asset
 from edge_se.core.errors import RecipeError, did_you_mean
@@ -47,11 +47,28 @@ class Phase(Table):
     resolution: StrictInt = Field(default=32, ge=SIDES[0], le=SIDES[1])
 
 
+class Muon(Part):
+    """Muon (kellerjordan.github.io/posts/muon) for the kernels of convolutions, each flattened to (outputs, the rest).
+
+    An update has singular values of about 1 times the learning rate, whatever the gradient's size: `learning_rate`, the
+    peak, and `weight_decay`, times the learning rate, are other numbers than those of SGD. `steps` of its
+    Newton-Schulz iteration.
+    """
+
+    ALWAYS_HASHED = frozenset({"learning_rate", "momentum", "weight_decay", "steps"})
+
+    learning_rate: float = Field(gt=0)
+    momentum: float = Field(default=0.95, ge=0, lt=1)
+    weight_decay: float = Field(default=0.1, ge=0)
+    steps: StrictInt = Field(default=5, ge=1, le=20)
+
+
 class Optimizer(Part):
     """`learning_rate` is the peak; weights and biases of norms decay only when asked.
 
     `adamw` takes `momentum` as its first beta, 0.999 as its second, and has no nesterov. `clip_norm` bounds the norm
-    of all gradients together; 0 does not.
+    of all gradients together; 0 does not. With `muon` the kernels of convolutions are updated by Muon and all else by
+    what the other keys say.
     """
 
     ALWAYS_HASHED = frozenset({"learning_rate", "momentum", "nesterov", "weight_decay", "decay_norm_and_bias"})
@@ -63,6 +80,7 @@ class Optimizer(Part):
     decay_norm_and_bias: StrictBool = False
     name: Literal["sgd", "adamw"] = "sgd"
     clip_norm: float = Field(default=0.0, ge=0)
+    muon: Muon | None = None
 
 
 class Schedule(Part):
@@ -146,6 +164,12 @@ class Recipe(Part):
     @classmethod
     def _no_number(cls, value: object) -> object:
         return value if isinstance(value, (bool, str)) else repr(value)  # 1 equals True, and would pass for it
+
+    @model_validator(mode="after")
+    def _unscaled(self) -> Recipe:
+        if self.optimizer.muon and self.amp == "fp16":
+            raise ValueError("optimizer.muon takes no scaled gradients: set amp = \"bf16\", \"auto\" or \"off\"")
+        return self
 
     @property
     def epochs(self) -> int:

@@ -126,6 +126,7 @@ class _Run:
         self.net = build(spec).to(self.device, memory_format=layout)  # type: ignore[call-overload]
         self.average = average_of(self.net, self.recipe.ema) if self.recipe.ema else None
         self.optimizer = optimizer_of(self.net, self.recipe)
+        self.peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp == torch.float16)
         eager = shared(self.net, self.group, self.device)
         self.trained = compiled(eager, self.recipe)  # what a step calls; its parameters are those of `net`
@@ -211,7 +212,7 @@ class _Run:
             return batch.share * loss + (1 - batch.share) * other
 
     def _update(self, loss: torch.Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
+        self.net.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self.recipe.optimizer.clip_norm:
             self.scaler.unscale_(self.optimizer)
@@ -270,8 +271,8 @@ class _Run:
 
     def _set_learning_rate(self, step: int) -> None:
         factor = learning_rate_factor(self.recipe.schedule, step, self.total_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.optimizer.learning_rate * factor
+        for group, peak in zip(self.optimizer.param_groups, self.peaks):
+            group["lr"] = peak * factor
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, self.amp, enabled=self.amp is not None)

@@ -129,6 +129,7 @@ def newer_fields():
 
 
 CHANGED = {"name": "adamw", "milestones": [0.3], "padding": "zero", "policy": "randaugment", "operations": 3,
+           "muon": {"learning_rate": 0.02},
            "magnitude": 5, "tta": "flip", "channels_last": False, "compile": True}
 
 
@@ -160,11 +161,20 @@ def test_a_switch_is_true_or_false_and_nothing_like_it(read, switch, message):
         read(f"{switch}\n{GOOD}")
 
 
+def test_muon_takes_no_scaled_gradients(read):
+    muon = GOOD.replace("[schedule]", "[optimizer.muon]\nlearning_rate = 0.02\n[schedule]")
+    assert read('amp = "bf16"' + muon).optimizer.muon.momentum == 0.95
+    with pytest.raises(RecipeError, match="muon takes no scaled gradients"):
+        read('amp = "fp16"' + muon)
+
+
 @pytest.mark.parametrize(("old", "new", "message"), [
     ("label_smoothing", "label_smooting", "unknown key 'label_smooting'; did you mean 'label_smoothing'?"),
     ("decay =", "decai =", "unknown key 'schedule.decai'; did you mean 'decay'?"),
     ("translate", "translat", "unknown key 'augmentation.translat'; did you mean 'translate'?"),
     ("resolution", "resolutions", "unknown key 'phases.0.resolutions'; did you mean 'resolution'?"),
+    ("[schedule]", "[optimizer.muon]\nlearning_rates = 0.1\n[schedule]",
+     "unknown key 'optimizer.muon.learning_rates'; did you mean 'learning_rate'?"),
     ("[schedule]", "[scheduler]", "unknown key 'scheduler'; did you mean 'schedule'?"),
     ("batch_size", "zzz", "unknown key 'zzz'; known: amp, augmentation, batch_size"),
 ])

@@ -58,6 +58,7 @@ def differing(one, other):
 
 OPTIONS = {"ema": {"ema": 0.9}, "mixup": {"augmentation": {"mixup": 1.0}}, "fp16": {"amp": "fp16"},
            "adamw": {"optimizer": {"learning_rate": 0.01, "name": "adamw"}},
+           "muon": {"optimizer": {"learning_rate": 0.05, "muon": {"learning_rate": 0.02}}},
            "clip": {"optimizer": {"learning_rate": 0.05, "clip_norm": 0.01}},
            "autoaugment": {"augmentation": {"policy": "autoaugment"}}, "step": {"schedule": {"decay": "step"}}}
 
@@ -83,6 +84,10 @@ def assert_equal(one, other):
         assert one.keys() == other.keys()
         for key in one:
             assert_equal(one[key], other[key])
+    elif isinstance(one, list):
+        assert len(one) == len(other)
+        for mine, its in zip(one, other):
+            assert_equal(mine, its)
     else:
         assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
 
