@@ -51,7 +51,7 @@ def test_the_own_recipe_of_a_net_comes_before_the_default():
 
 def test_the_published_recipes_and_the_own_ones_are_shipped():
     assert set(shipped_recipes()) == {"dai4", "dai4-low", "dai5", "dai5-low", "slim", "cmpe", "kuangliu", "fast-cpu",
-                                      "fast-gpu", "best"}
+                                      "fast-gpu", "best", "best-cpu"}
 
 
 @pytest.mark.parametrize("name", shipped_recipes())

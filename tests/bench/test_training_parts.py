@@ -1,0 +1,51 @@
+"""`bench/training_parts.py` on few images and a tiny net."""
+
+import json
+
+import pytest
+
+from bench import training_parts
+
+
+@pytest.fixture
+def document(monkeypatch, random_images, tiny_spec, tmp_path):
+    monkeypatch.setattr(training_parts.cifar10, "require", lambda: None)
+    monkeypatch.setattr(training_parts.splits, "load", lambda split, cifar: random_images(40, split))
+    monkeypatch.setattr(training_parts, "spec_of", tiny_spec)
+    monkeypatch.setattr(training_parts, "BATCH", 8)
+    monkeypatch.setattr(training_parts, "SIDE", 32)
+    monkeypatch.setitem(training_parts.SETTINGS, "batch 256", {"batch_size": 16})
+    training_parts.main(["--model", "se", "--rounds", "2", "--out", str(tmp_path / "parts.json"),
+                         "--settings", "batch 256", "FP32"])
+    return json.loads((tmp_path / "parts.json").read_text())
+
+
+def test_each_setting_is_compared_with_the_base(document):
+    settings = {row["setting"]: row for row in document["settings"]}
+    assert list(settings) == [training_parts.BASE, "batch 256", "FP32"]
+    assert settings[training_parts.BASE]["times_base"] == 1
+    for row in settings.values():
+        assert len(row["seconds_of_128"]) == 2
+        assert row["images_per_s"] == pytest.approx(settings[training_parts.BASE]["images_per_s"] * row["times_base"])
+
+
+def test_the_parts_of_a_step_are_its_whole(document):
+    shares = {part["kind"]: part["share"] for part in document["parts"]}
+    assert sum(shares.values()) == pytest.approx(1)
+    assert all(shares[kind] > 0 for kind in training_parts.KINDS)
+    convolutions = shares["convolutions, forward"] + shares["convolutions, backward"]
+    assert document["times_base_without_the_rest"] == pytest.approx(1 / convolutions)
+    assert document["convolution_gflop_per_s"] > 0 and document["product_gflop_per_s"] > 0
+
+
+@pytest.mark.parametrize(("operation", "kind"), [
+    ("aten::convolution_backward", "convolutions, backward"), ("aten::mkldnn_convolution", "convolutions, forward"),
+    ("aten::native_batch_norm_backward", "batch norm"), ("aten::threshold_backward", "ReLU"),
+    ("aten::_fused_sgd_", "optimiser"), ("aten::copy_", "copies and casts"), ("aten::addmm", "other")])
+def test_an_operation_is_counted_once_under_its_kind(operation, kind):
+    assert training_parts.kind_of(operation) == kind
+
+
+@pytest.mark.parametrize("name", training_parts.SETTINGS)
+def test_each_setting_is_a_recipe(name):
+    assert training_parts.recipe_of(name).epochs == 1
