@@ -256,9 +256,9 @@ def test_one_output_for_two_classes_is_told(saved, pictures):
 @pytest.mark.slow
 @pytest.mark.parametrize(("change", "images", "words"), [("swapped", 300, ["BGR channels"]),
                                                          ("0-255", 40, ["pixels from 0 to 255"])])
-def test_the_bundled_net_on_a_slice_of_cifar10(cifar, tmp_path, change, images, words):
+def test_a_bundled_net_on_a_slice_of_cifar10(cifar, net_exported_once, tmp_path, change, images, words):
     """Its file without metadata, once with swapped channels, once for pixels from 0 to 255."""
-    model = load_source("se_resnet18", None).model
+    model = load_source("slim_se", None).model
     proto, how = model.copy(), model.metadata.preprocessing
     del proto.metadata_props[:]
     first = next(node for node in proto.graph.node if node.op_type == "Conv")

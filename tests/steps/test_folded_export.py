@@ -14,6 +14,7 @@ from edge_se.nets.zoo import MODELS
 from edge_se.quantization.excitations import find_excitations
 from edge_se.steps.verify import verify
 
+pytestmark = pytest.mark.usefixtures("net_exported_once")
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "export-1.json"
 
 
