@@ -221,7 +221,7 @@ def sabotaged(tmp_path_factory):
     from safetensors.torch import load_file, save_file
 
     state = {name: tensor.float() for name, tensor in load_file(
-        asset("models", "se_resnet18", "weights.safetensors")).items()}
+        asset("models", "slim_se", "weights.safetensors")).items()}
     for name in [name for name in state if re.fullmatch(r"layer\d\.\d\.bn1\.weight", name)]:
         block = name.removesuffix("bn1.weight")
         busy = int((state[name] ** 2 + state[f"{block}bn1.bias"] ** 2).argmax())
@@ -261,22 +261,22 @@ def test_a_model_and_images_of_the_checkout_are_judged(environment, tmp_path, ti
 
 @pytest.mark.slow
 def test_a_good_model_passes(environment, cifar, tmp_path) -> None:
-    code, outputs, summary, output = run_steps(tmp_path, environment, data=os.environ["EDGE_SE_DATA"],
-                                               sequential="true")
+    code, outputs, summary, output = run_steps(tmp_path, environment, model="slim_se",
+                                               data=os.environ["EDGE_SE_DATA"], sequential="true")
     assert code == 0, output
     assert outputs["verdict"] == "pass" and float(outputs["drop"]) < 0.5
-    assert "se_resnet18: ✅ pass" in summary and "::notice" in output
+    assert "slim_se: ✅ pass" in summary and "::notice" in output
     suites = ElementTree.parse(tmp_path / "build" / "gate" / "gate.xml").getroot()
     assert [suite.get("failures") for suite in suites] == ["0"]
 
 
 @pytest.mark.slow
 def test_a_sabotaged_model_fails(environment, cifar, sabotaged, tmp_path) -> None:
-    code, outputs, summary, output = run_steps(tmp_path, environment, data=os.environ["EDGE_SE_DATA"],
-                                               weights=str(sabotaged), max_drop="1", sequential="true")
+    code, outputs, summary, output = run_steps(tmp_path, environment, model="slim_se", weights=str(sabotaged),
+                                               data=os.environ["EDGE_SE_DATA"], max_drop="1", sequential="true")
     assert code == 1, output
     assert outputs["verdict"] == "fail" and float(outputs["drop"]) > 1
-    assert "se_resnet18: ❌ fail" in summary and "::error" in output
+    assert "slim_se: ❌ fail" in summary and "::error" in output
     document = json.loads((tmp_path / "build" / "gate" / "gate.json").read_text())
     assert document["fp32_top1"] > 90 and document["n"] < 10_000  # FP32 is whole, and a few images were enough
     suites = ElementTree.parse(tmp_path / "build" / "gate" / "gate.xml").getroot()
