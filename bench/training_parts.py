@@ -1,4 +1,4 @@
-"""What does a training step consist of, and what would make it faster? python bench/training_parts.py   (two minutes)
+"""What does a training step consist of, and what would make it faster? python bench/training_parts.py   (five minutes)
 
 `resnet18` at batch 128 in BF16, on the threads of the process. torch's profiler tells the share of each kind of
 operation; beside the rate of the convolutions stands that of a matrix product of the same type, which bounds them. Then

@@ -24,6 +24,7 @@ from bench.tables import (
     se_cost,
     se_folding,
     se_studies,
+    training_parts,
     training_speed,
     verdict,
 )
@@ -266,7 +267,8 @@ FIGURES: dict[str, Callable[[], str]] = {
     "se-placements": se_studies.placements_table, "se-int8": se_studies.int8_table, "se-noise": se_studies.noise_table,
     "se-ranges": se_studies.ranges_table, "folded-accuracy": se_folding.accuracy_table,
     "folded-final": se_folding.final_table, "folded-times": se_folding.times_table,
-    "training-speed": training_speed.speed_table,
+    "training-speed": training_speed.speed_table, "training-parts": training_parts.parts_table,
+    "recipe-trials": training_parts.trials_table,
     "nets": nets.nets_table, "zoo-export": nets.exports_table, "over-ssh": devices.over_ssh_table,
     "web": devices.web_table,
     "arm64": devices.arm64_table, "grouped": grouped.grouped_table,

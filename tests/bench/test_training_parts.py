@@ -5,6 +5,7 @@ import json
 import pytest
 
 from bench import training_parts
+from bench.tables import measured, readme
 
 
 @pytest.fixture
@@ -36,6 +37,24 @@ def test_the_parts_of_a_step_are_its_whole(document):
     convolutions = shares["convolutions, forward"] + shares["convolutions, backward"]
     assert document["times_base_without_the_rest"] == pytest.approx(1 / convolutions)
     assert document["convolution_gflop_per_s"] > 0 and document["product_gflop_per_s"] > 0
+
+
+def test_the_table_quotes_the_document(document, monkeypatch, tmp_path):
+    (tmp_path / "parts.json").rename(tmp_path / "training_parts.json")
+    monkeypatch.setattr(measured, "RESULTS", tmp_path)
+    table = readme.FIGURES["training-parts"]()
+    for part in document["parts"]:
+        assert f"| {part['kind']} | {100 * part['share']:.1f} % |" in table
+    last = document["settings"][-1]
+    assert f"| FP32 | {sum(last['seconds_of_128']) / 2:.2f} (" in table
+    assert f"| {last['images_per_s']:.0f} | {last['times_base']:.2f} |" in table
+    assert f"{document['times_base_without_the_rest']:.2f} times as fast" in table and "`se`, processor time" in table
+
+
+@pytest.mark.parametrize("figure", ["training-parts", "recipe-trials"])
+def test_without_a_result_the_document_says_so(figure, monkeypatch, tmp_path):
+    monkeypatch.setattr(measured, "RESULTS", tmp_path)
+    assert readme.FIGURES[figure]() == "Not measured yet.\n"
 
 
 @pytest.mark.parametrize(("operation", "kind"), [

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from bench import recipe_trials, time_to_accuracy, training_runs
+from bench.tables import measured, readme
 from edge_se.core.recipes import Recipe, read_recipe
 
 
@@ -68,7 +69,7 @@ def test_each_trial_is_the_base_with_one_change():
 def test_trials_that_have_ended_are_kept_and_the_others_go_on(tiny, tmp_path, monkeypatch, capsys):
     small = {"batch_size": 10, "phases": [{"epochs": 1, "resolution": 8}], "amp": "off"}
     monkeypatch.setattr(recipe_trials, "BASE", recipe_trials.BASE | small)
-    out = tmp_path / "trials.json"
+    out = tmp_path / "recipe_trials.json"
     common = ["--seeds", "0", "--folder", str(tmp_path / "runs"), "--out", str(out), "--trials", "base", "EMA 0.98"]
     recipe_trials.main(["--seconds", "0", *common])
     assert json.loads(out.read_text())["runs"] == []
@@ -76,6 +77,11 @@ def test_trials_that_have_ended_are_kept_and_the_others_go_on(tiny, tmp_path, mo
     runs = json.loads(out.read_text())["runs"]
     assert [(run["trial"], run["seed"], run["recipe"]["ema"]) for run in runs] == [
         ("base", 0, 0), ("EMA 0.98", 0, 0.98)]
+    monkeypatch.setattr(measured, "RESULTS", tmp_path)
+    base, average = (run["top1"] for run in runs)
+    rows = readme.FIGURES["recipe-trials"]().splitlines()[2:4]
+    assert rows[0].startswith(f"| base | {base:.2f} |  | 1 |")
+    assert rows[1].startswith(f"| EMA 0.98 | {average:.2f} | {average - base:+.2f} | 1 |")
     capsys.readouterr()
     recipe_trials.main(common)
     assert capsys.readouterr().out.splitlines()[0].startswith("2 of 2 runs have ended")

@@ -1,0 +1,56 @@
+"""What a training step consists of and what parts of a recipe bring, as measured by the scripts of bench/."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from bench.tables.measured import Document, measured_if_any
+from edge_se.reporting.tables import markdown
+
+NONE = "Not measured yet.\n"
+
+
+def parts_table() -> str:
+    """Shares of a step, the rate of its convolutions, and steps of other settings beside it."""
+    document = measured_if_any("training_parts")
+    if document is None:
+        return NONE
+    shares = markdown(["part of a step", "share"], [[part["kind"], f"{100 * part['share']:.1f} %"]
+                                                    for part in document["parts"]])
+    settings = markdown(["setting", "s of 128 images (range)", "images/s", "x the first"], [
+        [row["setting"], f"{statistics.median(row['seconds_of_128']):.2f} ({min(row['seconds_of_128']):.2f}–"
+                         f"{max(row['seconds_of_128']):.2f})", f"{row['images_per_s']:.0f}", f"{row['times_base']:.2f}"]
+        for row in document["settings"]])
+    return (f"{shares}\nConvolutions: {document['convolution_gflop_per_s']:.0f} GFLOP/s, a matrix product of the same "
+            f"type {document['product_gflop_per_s']:.0f}. Were all the rest free, steps would be "
+            f"{document['times_base_without_the_rest']:.2f} times as fast.\n\n{settings}\n`{document['model']}`, "
+            f"processor time, {len(document['settings'][0]['seconds_of_128'])} rounds, {_where(document)}.\n")
+
+
+def trials_table() -> str:
+    """A row a trial, with its difference to the base, paired by seed."""
+    document = measured_if_any("recipe_trials")
+    if document is None:
+        return NONE
+    runs: dict[str, dict[int, dict[str, Any]]] = {}
+    for run in document["runs"]:
+        runs.setdefault(run["trial"], {})[run["seed"]] = run
+    base, rows = runs["base"], []
+    for name, own in runs.items():
+        differences = [own[seed]["top1"] - base[seed]["top1"] for seed in own if seed in base]
+        rows.append([name, " / ".join(f"{run['top1']:.2f}" for run in own.values()),
+                     "" if name == "base" else " / ".join(f"{value:+.2f}" for value in differences),
+                     str(len(next(iter(own.values()))["epochs"])),
+                     f"{statistics.mean(run['epochs'][-1]['processor_seconds'] for run in own.values()):.0f}"])
+    columns = ["change", "validation top-1 %, by seed", "points against the base", "epochs", "processor s"]
+    return (markdown(columns, rows)
+            + f"\n`{document['model']}`, {document['images']:,} images, n = {document['validation']:,}, "
+              f"{_where(document)}.\n")
+
+
+def _where(document: Document) -> str:
+    environment = document["environment"]
+    threads = environment["threads"]
+    return (f"torch {environment['versions']['torch']}, {threads} thread{'s' * (threads > 1)} of "
+            f"{environment['hardware']['cpu']}")
