@@ -1,11 +1,11 @@
 """What does each part of a recipe bring at equal time? python bench/recipe_trials.py --seconds 100   (call it again)
 
-`mini` is trained on the first 9,000 training images at 16 px, by a base recipe and by the same with one change. Where a
-change alters the time of an epoch, it alters their number, so that all take about as long; processor seconds stand
-beside. So short a training, 560 steps, favours what starts fast: it says what is worth a longer trial, and no more.
+`mini` is trained on the first `--images` training images at 16 px, by a base recipe and by the same with one change. A
+change that alters the time of an epoch by much alters their number, so that all take about as long; processor seconds
+stand beside. A training of 9,000 images, 560 steps, favours what starts fast: it says what is worth a longer trial.
 
 Runs go on where they were stopped; each call works for `--seconds`. Runs and their checkpoints are kept in `--folder`.
-Writes bench/results/recipe_trials.json with all that have ended.
+Writes bench/results/recipe_trials.json, or --out, with all that have ended.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from edge_se.data import cifar10, splits
 from edge_se.nets.zoo import spec_of
 
 RESULT = Path(__file__).parent / "results" / "recipe_trials.json"
-MODEL, IMAGES = "mini", 9_000
+MODEL = "mini"
 BASE: dict[str, Any] = {
     "batch_size": 128, "label_smoothing": 0.1, "phases": [{"epochs": 8, "resolution": 16}],
     "optimizer": {"learning_rate": 0.1, "weight_decay": 5e-4},
@@ -48,23 +48,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="of this call")
     parser.add_argument("--trials", nargs="*", default=list(TRIALS), choices=TRIALS)
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
+    parser.add_argument("--images", type=int, default=9_000)
     parser.add_argument("--folder", type=Path, default=Path("build/recipe_trials"))
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args(arguments)
     ends = time.monotonic() + options.seconds
     cifar = cifar10.require()
-    images, validation = splits.load("train", cifar).first(IMAGES), splits.load("validation", cifar)
+    images, validation = splits.load("train", cifar).first(options.images), splits.load("validation", cifar)
     for seed in options.seeds:  # all trials once before any twice
         for name in options.trials:
-            left = ends - time.monotonic()
-            if left > 0 and ended(folder_of(options.folder, name, seed), recipe_of(name, seed)) is None:
+            left, folder = ends - time.monotonic(), folder_of(options.folder, name, seed)
+            if left > 0 and ended(folder, recipe_of(name, seed), images) is None:
                 print(f"{name}, seed {seed}", flush=True)
-                advance(spec_of(MODEL), recipe_of(name, seed), images, validation,
-                        folder_of(options.folder, name, seed), left)
+                advance(spec_of(MODEL), recipe_of(name, seed), images, validation, folder, left)
     runs = [{"trial": name, "seed": seed} | run for name in TRIALS for seed in options.seeds
-            if (run := ended(folder_of(options.folder, name, seed), recipe_of(name, seed)))]
+            if (run := ended(folder_of(options.folder, name, seed), recipe_of(name, seed), images))]
     write_json(options.out, {
-        "schema": "edge-se/recipe-trials/1", "model": MODEL, "images": IMAGES, "validation": len(validation),
+        "schema": "edge-se/recipe-trials/1", "model": MODEL, "images": options.images, "validation": len(validation),
         "runs": runs, "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
                                       "threads": torch.get_num_threads(), "commit": environment.commit()}})
     print(f"{len(runs)} of {len(options.trials) * len(options.seeds)} runs have ended; written to {options.out}")

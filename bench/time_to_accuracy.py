@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for seed in options.seeds for side in recipes}
     cifar = cifar10.require()
     images, validation = splits.load("train", cifar), splits.load("validation", cifar)
-    while (left := [run for run, (recipe, folder) in runs.items() if ended(folder, recipe) is None]):
+    while (left := [run for run, (recipe, folder) in runs.items() if ended(folder, recipe, images) is None]):
         for side, seed in left:
             if time.monotonic() >= ends:
                 print(f"{len(left)} of {len(runs)} runs have not ended; call it again")
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{side}, seed {seed}", flush=True)
             recipe, folder = runs[side, seed]
             advance(spec, recipe, images, validation, folder, min(options.turn, ends - time.monotonic()))
-    documents = {run: ended(folder, recipe) for run, (recipe, folder) in runs.items()}
+    documents = {run: ended(folder, recipe, images) for run, (recipe, folder) in runs.items()}
     write_json(options.out, {
         "schema": "edge-se/time-to-accuracy/1", "model": spec.name, "validation": len(validation),
         "recipes": {side: {"name": path.stem, "file_sha256": sha256_of(path), "epochs": recipes[side].epochs}

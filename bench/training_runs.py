@@ -26,7 +26,8 @@ class Turn:
 
     def __init__(self, folder: Path, seconds: float) -> None:
         self._file, self.ends = folder / PROCESSOR, time.monotonic() + seconds
-        before: dict[str, Any] = read_json(self._file) if self._file.is_file() else {"seconds": 0.0, "epochs": []}
+        goes_on = (folder / CHECKPOINT).is_file() and self._file.is_file()
+        before: dict[str, Any] = read_json(self._file) if goes_on else {"seconds": 0.0, "epochs": []}
         self._before: float = before["seconds"] - time.process_time()
         self.epochs: list[float] = before["epochs"]
 
@@ -46,11 +47,12 @@ class Turn:
         write_json(self._file, {"seconds": self._before + time.process_time(), "epochs": self.epochs})
 
 
-def ended(folder: Path, recipe: Recipe) -> dict[str, Any] | None:
-    """What `advance` returned when the run in `folder` by this recipe came to its end; None while it has not."""
+def ended(folder: Path, recipe: Recipe, images: ImageSet) -> dict[str, Any] | None:
+    """What `advance` returned when the run in `folder` came to its end; None while it has not, or was another."""
     path = folder / ENDED
-    document = read_json(path) if path.is_file() else None
-    return document if document and document["recipe_sha256"] == recipe.sha256 else None
+    document = read_json(path) if path.is_file() else {}
+    own = (document.get("recipe_sha256"), document.get("images")) == (recipe.sha256, len(images))
+    return document if own else None
 
 
 def advance(spec: ModelSpec, recipe: Recipe, images: ImageSet, validation: ImageSet, folder: Path,
@@ -60,7 +62,7 @@ def advance(spec: ModelSpec, recipe: Recipe, images: ImageSet, validation: Image
     `epochs` of the document: each epoch's resolution, validation top-1 in percent, seconds and processor seconds since
     the run began. TrainingError where `folder` has a run of another net, recipe or data.
     """
-    if (document := ended(folder, recipe)) is not None:
+    if (document := ended(folder, recipe, images)) is not None:
         return document
     folder.mkdir(parents=True, exist_ok=True)
     turn = Turn(folder, seconds)
@@ -75,9 +77,9 @@ def advance(spec: ModelSpec, recipe: Recipe, images: ImageSet, validation: Image
         turn.close()
     epochs = [{key: row[key] for key in ("resolution", "validation_top1", "seconds")} | {"processor_seconds": spent}
               for row, spent in zip(trained.history, turn.epochs, strict=True)]
-    document = {"recipe_sha256": recipe.sha256, "recipe": json.loads(recipe.model_dump_json()), "amp": trained.amp,
-                "compiled": trained.compiled, "top1": trained.history[trained.best_epoch - 1]["validation_top1"],
-                "best_epoch": trained.best_epoch, "epochs": epochs}
+    document = {"recipe_sha256": recipe.sha256, "recipe": json.loads(recipe.model_dump_json()), "images": len(images),
+                "amp": trained.amp, "compiled": trained.compiled, "best_epoch": trained.best_epoch,
+                "top1": trained.history[trained.best_epoch - 1]["validation_top1"], "epochs": epochs}
     write_json(folder / ENDED, document)
     (folder / CHECKPOINT).unlink()
     return document

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from bench.tables.measured import Document, measured_if_any
+from bench.tables.measured import Document, made, measured, measured_if_any
 from edge_se.reporting.tables import markdown
 
 NONE = "Not measured yet.\n"
@@ -29,10 +29,11 @@ def parts_table() -> str:
 
 
 def trials_table() -> str:
-    """A row a trial, with its difference to the base, paired by seed."""
-    document = measured_if_any("recipe_trials")
-    if document is None:
-        return NONE
+    """A row a trial, with its difference to the base, paired by seed; a table for each number of images."""
+    return "\n".join(_trials(measured(name)) for name in made("recipe_trials")) or NONE
+
+
+def _trials(document: Document) -> str:
     runs: dict[str, dict[int, dict[str, Any]]] = {}
     for run in document["runs"]:
         runs.setdefault(run["trial"], {})[run["seed"]] = run
@@ -44,9 +45,8 @@ def trials_table() -> str:
                      str(len(next(iter(own.values()))["epochs"])),
                      f"{statistics.mean(run['epochs'][-1]['processor_seconds'] for run in own.values()):.0f}"])
     columns = ["change", "validation top-1 %, by seed", "points against the base", "epochs", "processor s"]
-    return (markdown(columns, rows)
-            + f"\n`{document['model']}`, {document['images']:,} images, n = {document['validation']:,}, "
-              f"{_where(document)}.\n")
+    return (f"{markdown(columns, rows)}\n`{document['model']}`, {document['images']:,} images, "
+            f"n = {document['validation']:,}, {_where(document)}.\n")
 
 
 def _where(document: Document) -> str:

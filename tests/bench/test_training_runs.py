@@ -44,7 +44,9 @@ def test_a_run_in_turns_ends_as_one_at_a_stretch(tmp_path, random_images, tiny_s
     spent = [epoch["processor_seconds"] for epoch in turns[-1]["epochs"]]
     assert 0 < spent[0] < spent[1]
     assert go("turns", 0) == turns[-1]  # it has ended, and is not trained again
-    assert training_runs.ended(tmp_path / "turns", recipe(3)) is None
+    assert training_runs.ended(tmp_path / "turns", recipe(), images) == turns[-1]
+    assert training_runs.ended(tmp_path / "turns", recipe(3), images) is None
+    assert training_runs.ended(tmp_path / "turns", recipe(), random_images(30, "train")) is None
 
 
 def test_a_real_interrupt_is_not_taken_for_the_end_of_a_turn(tmp_path, random_images, tiny_spec, monkeypatch):
