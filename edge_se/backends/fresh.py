@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -29,7 +27,7 @@ from typing import Any
 
 from edge_se.backends.base import Device
 from edge_se.backends.table import BACKENDS
-from edge_se.core.children import path_for_workers
+from edge_se.core.children import run_module
 from edge_se.core.errors import UnavailableError
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.trial import random_input
@@ -51,17 +49,12 @@ def measure_fresh(backend: str, model: OnnxModel, *, threads: int, shape: Sequen
 
 
 def _asked(request: Mapping[str, Any]) -> dict[str, float | int | None]:
-    command = [sys.executable, "-m", "edge_se.backends.fresh", json.dumps(request)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S,
-                              env=os.environ | {"PYTHONPATH": path_for_workers()})
-    except subprocess.TimeoutExpired as error:
-        raise UnavailableError(f"took more than {TIMEOUT_S:.0f} s", where="--fresh", fix="use --no-fresh") from error
-    lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
-    if done.returncode != 0 or not lines:
-        raise UnavailableError(f"{request['backend']} failed in a fresh process (exit {done.returncode}: "
-                               f"{lines[-1] if lines else 'no word'})", where="--fresh", fix="use --no-fresh")
-    answer: dict[str, float | int | None] = json.loads(lines[-1])
+    ended = run_module("edge_se.backends.fresh", json.dumps(request), timeout=TIMEOUT_S)
+    failure = ended.failure or (None if ended.out.strip() else "no word")
+    if failure is not None:
+        raise UnavailableError(f"{request['backend']} failed in a fresh process ({failure})", where="--fresh",
+                               fix="use --no-fresh")
+    answer: dict[str, float | int | None] = json.loads(ended.out.strip().splitlines()[-1])
     return answer
 
 

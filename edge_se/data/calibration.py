@@ -47,6 +47,12 @@ def require_known(name: str) -> None:
     _known(name)
 
 
+def synthetic(how: Preprocessing) -> Images:
+    """The bundled synthetic images as a model of any size sees them: to run it, not to judge it."""
+    images = load(SYNTHETIC, None)
+    return images.seen_by(how) if images.shape[1:] == how.size else enlarged(images, how)
+
+
 def enlarged(images: Images, how: Preprocessing) -> ImageSet:
     """`images` at the size of `how`, each pixel repeated; to run a net of another size, not to judge it."""
     (_, height, width), (rows, columns) = images.shape, how.size

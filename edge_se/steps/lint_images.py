@@ -33,5 +33,4 @@ def images_for(model: OnnxModel, path: Path, data: str | None, preprocessing: st
             progress.note(assumption)
     if data is not None:
         return calibration.load(data, None, how)
-    bundled = calibration.load(calibration.SYNTHETIC, None)
-    return bundled.seen_by(how) if bundled.shape[1:] == how.size else calibration.enlarged(bundled, how)
+    return calibration.synthetic(how)
