@@ -30,11 +30,12 @@ def missing() -> str | None:
     """Why OpenCV 5 runs nothing here, with the fix; None when it is installed."""
     if not importable("cv2"):
         return f"OpenCV is not installed: {INSTALL}"
-    return None if int(_version().split(".")[0]) >= OLDEST else (
-        f"OpenCV {_version()} computes Q/DQ in float, {OLDEST} in integers: {INSTALL}")
+    return None if int(version().split(".")[0]) >= OLDEST else (
+        f"OpenCV {version()} computes Q/DQ in float, {OLDEST} in integers: {INSTALL}")
 
 
-def _version() -> str:
+def version() -> str:
+    """The version that the module itself tells: several packages bring it."""
     import cv2
 
     return str(cv2.__version__)
@@ -56,8 +57,8 @@ class OpenCv(Backend):
         return missing()
 
     def measured_by(self, model: OnnxModel) -> dict[str, Any]:
-        """With the version that the module itself tells: several packages bring it."""
-        return measured_by(self.name, floats="f32") | {"version": _version()}
+        """With the version that the module tells."""
+        return measured_by(self.name, floats="f32") | {"version": version()}
 
     @contextmanager
     def open(self, model: OnnxModel, device: Device) -> Iterator[Session]:
