@@ -51,7 +51,7 @@ class KernelMuon(torch.optim.Muon):
             matrix.grad = None if kernel.grad is None else _matrix(kernel.grad)
         loss = super().step(closure)  # type: ignore[no-untyped-call]
         for matrix in matrices:
-            matrix.grad = None  # else a copy of every gradient would live until the next step
+            matrix.grad = None  # else every gradient would live until the next step
         return loss
 
 
