@@ -8,7 +8,8 @@ is below a peer, the same file is measured with free zero points, which tells wh
 
 Needs timm and the packages of bench/peers/requirements-nncf.txt. Each net leaves a small file under build/classifiers;
 nets that have one are not measured again (`--again NAME` does). `--through CMD` puts a command before each process,
-which lasts for two or three minutes. Writes bench/results/classifiers.json and refreshes the documents.
+which lasts for two or three minutes, of a large net longer. Writes bench/results/classifiers.json and refreshes the
+documents.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ TARGETS = ("cpu", "openvino", "tensorrt")
 CALIBRATION, EVALUATION, WARM = 16, 32, 64  # images
 ROUNDS = 5
 PLAN = TimingPlan(min_duration=0.02, min_runs=3, warmup=0.01)
-SECONDS = 180  # of the processor, for one combination of a net
+SECONDS = 600  # of the processor, for one combination of a net
 HOLD, AT_ONCE = 140, 10  # seconds after which a process begins with no other net, and the nets that it is given
 
 Document = dict[str, Any]
