@@ -1,4 +1,4 @@
-"""Runtimes of a device that an agent drives: TensorRT, TensorRT for RTX, onnxruntime there, also in a browser."""
+"""Runtimes of a device that an agent drives: TensorRT, TensorRT for RTX, onnxruntime, also in a browser, and LiteRT."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from edge_se.backends.shards import shards_of
 from edge_se.data.images import Images
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.targets.table import rules_of, runs_in
+from edge_se.graph.tflite.conversion import to_tflite
 from edge_se.measure.timing import Latencies, TimingPlan
 
 RUN_IMAGES = 64  # sent at once
@@ -138,7 +139,8 @@ class _RemoteSession(Session):
             batch = 0  # one session takes every size
         if batch not in self._names:
             name = f"{self._model.file_name}-{next(_NUMBERS)}"
-            answer = self._link.open(name, self._model.content, runtime=self._runtime, threads=self._device.threads,
+            content = to_tflite(self._model) if self._runtime == "litert" else self._model.content
+            answer = self._link.open(name, content, runtime=self._runtime, threads=self._device.threads,
                                      target=self._model.target, rules=rules_of(self._model.target),
                                      opset=self._model.opset, precision=self._model.precision, batch=batch)
             self._names[batch], self._engines[batch] = name, answer.get("engine", {})

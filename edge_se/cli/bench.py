@@ -46,7 +46,7 @@ def bench(device: Annotated[str, typer.Option(
           model: BuildNames = None,
           precision: Annotated[Optional[str], typer.Option(help="fp32,fp16,int8; default: all of the build.")] = None,
           backend: Annotated[str, typer.Option(
-              help="auto; all: each file in every runtime that runs it; onnxruntime, openvino, opencv, torch, "
+              help="auto; all: each file in every runtime that runs it; onnxruntime, openvino, opencv, litert, torch, "
                    "torch-compiled, onnxruntime-cuda and other providers; on a device also tensorrt and "
                    "tensorrt_rtx; of a page onnxruntime-web and onnxruntime-web-webgpu.")] = "auto",
           batch: Annotated[str, typer.Option(help="A batch size, or several to sweep: 1,8,32.")] = "1",

@@ -24,12 +24,15 @@ def verify(folder: Annotated[str, typer.Argument(autocompletion=completion.build
            opencv: Annotated[bool, typer.Option(
                "--opencv", help="Also load the files in OpenCV 5, and count the convolutions that it runs in "
                                 "INT8.")] = False,
+           litert: Annotated[bool, typer.Option(
+               "--litert", help="Also make each .tflite file anew, compare, load it in LiteRT, and count the nodes "
+                                "that XNNPACK computes.")] = False,
            wide: Annotated[bool, typer.Option("--wide", help="The whole of each hash.")] = False,
            json: Json = False, quiet: Quiet = False) -> None:
     """Check every file of a build against its manifest."""
     from edge_se.steps.verify import verify as step
 
-    document = step(folder, compiled=compiled, opencv=opencv)
+    document = step(folder, compiled=compiled, opencv=opencv, litert=litert)
     if printed_as_json(document, json):
         return
     digits = None if wide else SHOWN
@@ -38,8 +41,10 @@ def verify(folder: Annotated[str, typer.Argument(autocompletion=completion.build
         rows = [[*row, _built(item)] for row, item in zip(rows, document["files"])]
     if opencv:
         rows = [[*row, _in_opencv(item.get("opencv"))] for row, item in zip(rows, document["files"])]
-    print_table(["file", "sha256", "bytes", *(["TensorRT"] if compiled else []), *(["OpenCV"] if opencv else [])],
-                rows, left=2)
+    if litert:
+        rows = [[*row, _in_litert(item.get("litert"))] for row, item in zip(rows, document["files"])]
+    beside = {"TensorRT": compiled, "OpenCV": opencv, "LiteRT": litert}
+    print_table(["file", "sha256", "bytes", *(name for name, shown in beside.items() if shown)], rows, left=2)
     count = len(rows)
     print_line(f"\n{'the one file matches' if count == 1 else f'all {count} files match'} the manifest of "
                f"{document['out']}")
@@ -55,6 +60,11 @@ def _in_opencv(told: dict[str, Any] | None) -> str:
     if told is None:
         return NOTHING
     return f"{told['int8_convolutions']} of {told['convolutions']} convolutions in INT8{_kept(told)}"
+
+
+def _in_litert(told: dict[str, Any] | None) -> str:
+    """What LiteRT made of a file."""
+    return f"{told['xnnpack_nodes']} of {told['nodes']} nodes in XNNPACK" if told else NOTHING
 
 
 def _kept(told: dict[str, Any]) -> str:

@@ -52,6 +52,7 @@ class Artifact:
     sqnr_db: float | None = None          # of the logits against FP32's, on a few calibration images in `sqnr_runtime`
     sqnr_runtime: str | None = None
     written_sqnr_db: float | None = None  # the same of the file's own Q/DQ, run operator by operator
+    tflite: dict[str, Any] | None = None  # the file that LiteRT reads in its place: file, sha256, bytes
     gap_node: str | None = None           # from which on it shows that the runtime loses what the file has
 
     @property
@@ -126,8 +127,9 @@ def build_of(document: dict[str, Any], path: Path = Path(MANIFEST)) -> Build:
         if not artifacts:
             raise TypeError("no file is in it")
         # A manifest from elsewhere must not reach outside its folder.
-        outside = next((item.file for item in artifacts
-                        if Path(item.file).name != item.file or item.file == ".."), None)
+        outside = next((file for item in artifacts
+                        for file in (item.file, *([item.tflite["file"]] if item.tflite else []))
+                        if Path(file).name != file or file == ".."), None)
     except (KeyError, TypeError, IndexError) as error:
         raise ArtifactError(f"incomplete manifest ({error!r})", where=path, fix="export again") from error
     if outside is not None:
@@ -169,6 +171,9 @@ def _require_possible(item: Artifact) -> None:
         below, above = item.top1_ci
         if not 0 <= below <= item.top1 + ROUNDED or not item.top1 - ROUNDED <= above <= 100:
             raise TypeError(f"{item.file}: top1_ci is {item.top1_ci!r:.60} about {item.top1!r:.60}")
+    if item.tflite is not None and not (all(isinstance(item.tflite.get(key), str) for key in ("file", "sha256"))
+                                        and type(item.tflite.get("bytes")) is int):
+        raise TypeError(f"{item.file}: tflite is {item.tflite!r:.60}")
     if abs(100 * (1 - item.flips / item.flips_n) - item.agreement_with_fp32) > ROUNDED:
         raise TypeError(f"{item.file}: {item.flips} flips of {item.flips_n}, and agreement {item.agreement_with_fp32}")
 
@@ -213,10 +218,20 @@ def read_builds(model: str | Sequence[str] | None) -> list[Build]:
 
 def check_file(build: Build, artifact: Artifact) -> Path:
     """The path of an artifact; ArtifactError when its bytes do not match the manifest."""
-    path = build.folder / artifact.file
+    return _unaltered(build.folder / artifact.file, artifact.sha256)
+
+
+def check_tflite(build: Build, artifact: Artifact) -> Path | None:
+    """The `.tflite` file of an artifact, None where it has none; ArtifactError as `check_file`."""
+    if artifact.tflite is None:
+        return None
+    return _unaltered(build.folder / artifact.tflite["file"], artifact.tflite["sha256"])
+
+
+def _unaltered(path: Path, sha256: str) -> Path:
     if not path.is_file():
         raise ArtifactError("no such file", where=path, fix="export again")
-    if sha256_of(path) != artifact.sha256:
+    if sha256_of(path) != sha256:
         raise ArtifactError("SHA-256 differs from the manifest's: altered or half exported", where=path,
                             fix="export again")
     return path

@@ -13,7 +13,7 @@ from pathlib import Path
 import edge_se
 
 PACKAGES = ("numpy", "onnx", "onnxruntime", "torch", "torchvision", "onnxscript", "openvino", "tensorrt",
-            "tensorrt-rtx", "opencv-python", "opencv-python-headless")
+            "tensorrt-rtx", "opencv-python", "opencv-python-headless", "ai-edge-litert")
 # Flags that decide which INT8 and BF16 kernels a runtime picks.
 _TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16",
                   "asimddp", "i8mm", "bf16")

@@ -7,7 +7,7 @@ from typing import Any
 
 from edge_se.core import environment
 
-SHOWN = {"openvino": "OpenVINO", "tensorrt": "TensorRT", "opencv": "OpenCV"}
+SHOWN = {"openvino": "OpenVINO", "tensorrt": "TensorRT", "opencv": "OpenCV", "litert": "LiteRT"}
 FIELDS = ("runtime", "version", "device", "floats")
 
 

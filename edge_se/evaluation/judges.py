@@ -7,12 +7,14 @@ from typing import Any
 from edge_se.backends.base import Backend
 from edge_se.backends.onnxruntime import OnnxRuntime
 from edge_se.backends.openvino import OpenVino
+from edge_se.backends.tflite import LiteRt
 from edge_se.core.artifacts import Artifact
 from edge_se.core.measured_by import measured_by as told_by
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.targets.table import TARGETS, is_simulated
 
-JUDGES: dict[str, Backend] = {"onnxruntime": OnnxRuntime(), "openvino": OpenVino("f32")}
+JUDGES: dict[str, Backend] = {"onnxruntime": OnnxRuntime(), "openvino": OpenVino("f32"),
+                              "litert": LiteRt()}
 
 
 File = OnnxModel | Artifact  # whatever has a precision and a target

@@ -155,6 +155,9 @@ def warn(document: Mapping[str, Any], device: str, explain_wanted: bool, progres
                               for item in broken[:FEW])
             progress.note(f"{label} in {row['backend']}: {len(broken)} layers do not run as the file asks: {named}"
                           f"{', ...' if broken[FEW:] else ''}")
+        if row.get("xnnpack_nodes", 0) < row.get("nodes", 0):
+            progress.note(f"{label} in {row['backend']}: XNNPACK computes {row['xnnpack_nodes']} of {row['nodes']} "
+                          "nodes, LiteRT's own kernels the rest")
         if "int8_convolutions" in row and row["precision"] == "int8":
             progress.note(f"{label} in {row['backend']}: {row['int8_convolutions']} of {row['convolutions']} "
                           "convolutions run in INT8")

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from edge_se.core.artifacts import MANIFEST, Artifact, Build, check_file
+from edge_se.core.artifacts import MANIFEST, Artifact, Build, check_file, check_tflite
 from edge_se.core.errors import ArtifactError
 from edge_se.core.files import read_json
 from edge_se.core.outputs import require_folder
@@ -22,7 +22,8 @@ SCHEMA = "edge-se/bundle/1"
 README = """# {model}
 
 `python3 run.py image.png` classifies images with the best file that runs on this device: TensorRT's INT8 where
-TensorRT is, else onnxruntime's. It needs Python 3.8 or later, numpy, one of both runtimes, and Pillow for PNG and JPEG;
+TensorRT is, else onnxruntime's, else LiteRT's. It needs Python 3.8 or later, numpy, one of the runtimes, and Pillow for
+PNG and JPEG;
 `.npy` files of pixels (uint8, 3 x {height} x {width}) need nothing else. The first run with TensorRT builds an engine,
 which is kept in `~/.cache/edge-se/device` for the next one.
 
@@ -54,7 +55,8 @@ def write_bundle(build: Build) -> Path:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         for artifact in build.artifacts:
-            shutil.copyfile(check_file(build, artifact), aside / artifact.file)
+            source = check_tflite(build, artifact) or check_file(build, artifact)
+            shutil.copyfile(source, aside / source.name)
         shutil.copyfile(build.folder / MANIFEST, aside / MANIFEST)
         (aside / shipped.NAME).write_bytes(shipped.zipapp())
         shutil.copyfile(Path(shipped.__file__).with_name("run.py"), aside / "run.py")
@@ -77,8 +79,9 @@ def _content(build: Build) -> dict[str, Any]:
     artifacts = [item for item in build.artifacts if any(is_for(item.target, runtime) for runtime in RUNTIMES)]
     artifacts.sort(key=_preference, reverse=True)  # what a device should try first
     models = {item.file: OnnxModel.read(build.folder / item.file) for item in artifacts}
-    files = [{"file": item.file, "precision": item.precision, "target": item.target, "sha256": item.sha256,
-              "opset": models[item.file].opset, "batch": models[item.file].input_shape[0]} for item in artifacts]
+    files = [{"file": item.file, "sha256": item.sha256, **(item.tflite or {}),
+              "precision": item.precision, "target": item.target, "opset": models[item.file].opset,
+              "batch": models[item.file].input_shape[0]} for item in artifacts]
     metadata = models[build.artifacts[0].file].metadata
     assert metadata is not None  # `export` wrote it
     how = metadata.preprocessing.document()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ from edge_se.evaluation.detective import likely_cause
 from edge_se.evaluation.doubts import calibration_doubts
 from edge_se.evaluation.parity import parity
 from edge_se.graph.fixed_batch import with_fixed_batch
-from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source import SourceOptions, load_source
+from edge_se.graph.tflite.flatbuffer import tflite_name
 from edge_se.quantization.effort import AUTO, EFFORTS, effort_of, require_method
 from edge_se.quantization.placement import require_placement
 from edge_se.quantization.search import Budget
@@ -54,6 +55,7 @@ from edge_se.steps.export_options import (
     require_search,
     require_sensible,
     targets_there,
+    writable,
 )
 
 
@@ -88,7 +90,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     chosen = effort_of(effort)
     method, placement = require_method(method or chosen.method), placement or chosen.placement
     require_search(place, placement if int8 else None, budget)
-    wanted = targets_for(targets, environment.cpu_flags()) if int8 else []
+    wanted = writable(targets_for(targets, environment.cpu_flags()) if int8 else [], targets, progress)
     if placement is not None and placement != AUTO:
         require_placement(placement)
     dataset = find_dataset(data, names=names_in(text_of(labels)) if labels else (), split=split,
@@ -161,7 +163,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
         data=None if judged is None else described_images(judged),
         environment={"versions": environment.versions(), "hardware": environment.hardware(),
                      "commit": environment.commit()})
-    _write(build, [item.model for item in made], content)
+    _write(build, made, content)
     if bundle:
         progress.note(f"{write_bundle(build)}: copy it to the device and run `python3 run.py IMAGE` in it")
     if quantizing is not None:
@@ -174,13 +176,15 @@ def _but_labels(document: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key != "labels"}
 
 
-def _write(build: Build, models: list[OnnxModel], table: bytes) -> None:
+def _write(build: Build, made: Sequence[Made], table: bytes) -> None:
     folder = build.folder
     with alone_in(folder):  # the build that is written last is whole
         sweep(folder)
         with unfinished(folder, MANIFEST):
-            for model in models:
-                write_bytes(folder / model.file_name, model.content)
+            for item in made:
+                write_bytes(folder / item.model.file_name, item.model.content)
+                if item.tflite:
+                    write_bytes(folder / tflite_name(item.model.file_name), item.tflite)
             if table:
                 write_bytes(folder / TABLE, table)
             write_json(folder / MANIFEST, build.document())

@@ -13,6 +13,7 @@ from edge_se.data.images import Images
 from edge_se.evaluation.accuracy import TOP, among_first, flips, logits_of, share_of
 from edge_se.evaluation.judges import measured_by
 from edge_se.graph.counting import count
+from edge_se.graph.tflite.flatbuffer import tflite_name
 from edge_se.quantization.ranges import Statistics
 from edge_se.quantization.table import FILE as TABLE
 from edge_se.steps.export_files import Made
@@ -44,7 +45,15 @@ def _artifact(item: Made, images: Images, flipped: int) -> Artifact:
         flops=counts.flops, int8_mac_share=counts.int8_mac_share, placement=item.placement, method=item.method,
         top1=None, top1_n=None, top1_ci=None, dataset=images.name,
         agreement_with_fp32=100 * (1 - flipped / len(images)), flips=flipped, flips_n=len(images),
-        seconds=round(item.seconds, 3), measured_by=measured_by(model))
+        seconds=round(item.seconds, 3), measured_by=measured_by(model), tflite=_tflite(item))
+
+
+def _tflite(item: Made) -> dict[str, Any] | None:
+    """What the manifest says of the file that LiteRT reads."""
+    if item.tflite is None:
+        return None
+    return {"file": tflite_name(item.model.file_name), "sha256": hashlib.sha256(item.tflite).hexdigest(),
+            "bytes": len(item.tflite)}
 
 
 def described(statistics: Statistics, table: bytes, images: Images | None, *, method: str, effort: str,

@@ -22,6 +22,7 @@ from edge_se.graph.metadata import write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source import Source
 from edge_se.graph.targets.base import Target
+from edge_se.graph.tflite.conversion import to_tflite
 from edge_se.quantization.as_written import REFERENCES
 from edge_se.quantization.effort import AUTO, EFFORTS, PLACED_ON, best_method, best_placement
 from edge_se.quantization.folding import fold_excitations
@@ -73,6 +74,7 @@ class Made:
     seconds: float
     placement: str | None = None
     method: str | None = None
+    tflite: bytes | None = None  # the file that LiteRT reads in place of the graph
 
 
 def fp16_of(model: OnnxModel) -> Made:
@@ -183,10 +185,11 @@ class Quantizing:
             started = time.monotonic()
             try:
                 quantized = quantize(self._model, statistics.ranges(method, target.activations), target, chosen)
+                tflite = to_tflite(quantized) if target.litert else None
             except Exception as error:  # `raise_failure` tells of it when the files of the others are written
                 self._failures.append((target.name, error))
                 continue
-            made.append(Made(model=quantized, placement=chosen.name, method=method,
+            made.append(Made(model=quantized, placement=chosen.name, method=method, tflite=tflite,
                               seconds=self._share + time.monotonic() - started))
         if not made:
             raise self._failures[0][1]

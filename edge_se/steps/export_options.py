@@ -12,6 +12,7 @@ from edge_se.core.outputs import document, require_file, require_folder
 from edge_se.core.progress import Progress
 from edge_se.graph.fixed_batch import LARGEST
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.tflite import flatbuffer
 from edge_se.quantization.effort import AUTO
 from edge_se.quantization.search import Budget
 from edge_se.quantization.table import FILE as TABLE
@@ -21,7 +22,7 @@ from edge_se.steps.bundle import FILE as BUNDLE_FILE
 from edge_se.steps.bundle import FOLDER as BUNDLE
 from edge_se.steps.bundle import require_place
 
-FILES = ("fp32.onnx", "fp16.onnx", "int8.*.onnx", TABLE)  # beside the manifest
+FILES = ("fp32.onnx", "fp16.onnx", "int8.*.onnx", "int8.*.tflite", TABLE)  # beside the manifest
 CANDIDATES = "candidates.*.json"  # logs of a search, which goes on from them
 
 
@@ -46,6 +47,21 @@ def require_batch(batch: int | None) -> None:
     if batch is not None and not 1 <= batch <= LARGEST:
         raise EdgeSeError(f"{batch} is no number of images from 1 to {LARGEST}", where="--batch",
                           fix="give the batch that the runtime will run, or leave --batch out")
+
+
+def writable(targets: list[Target], named: Sequence[str] | None, progress: Progress) -> list[Target]:
+    """`targets` without those whose files nothing here writes, where `all` was asked for; a note tells of them.
+
+    Raises UnavailableError where one of them is `named`.
+    """
+    reason = flatbuffer.missing()
+    lacking = [target for target in targets if target.litert] if reason else []
+    for target in lacking:
+        assert reason is not None
+        if target.name in (named or ()):
+            raise UnavailableError(reason, where="--target", fix=flatbuffer.INSTALL)
+        progress.note(f"no file for {target.name}: {reason}. {flatbuffer.INSTALL}")
+    return [target for target in targets if target not in lacking]
 
 
 def require_search(where: Place, placement: str | None, budget: Budget) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from typing import Any
 
@@ -9,22 +10,26 @@ from edge_se.backends.base import Device
 from edge_se.backends.table import BACKENDS
 from edge_se.backends.tensorrt import compiled as build_engine
 from edge_se.core.arguments import PathLike, text_of
-from edge_se.core.artifacts import MANIFEST, check_file, locate_build, read_build
+from edge_se.core.artifacts import MANIFEST, check_file, check_tflite, locate_build, read_build
 from edge_se.core.errors import ArtifactError
 from edge_se.core.files import sha256_of
 from edge_se.graph.labels import mislabelled
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.targets.table import is_for
+from edge_se.graph.tflite.conversion import to_tflite
 from edge_se.quantization.table import FILE as TABLE
 
 SCHEMA = "edge-se/verify/1"
 
 
-def verify(folder: PathLike, *, compiled: bool = False, opencv: bool = False) -> dict[str, Any]:
+def verify(folder: PathLike, *, compiled: bool = False, opencv: bool = False,
+           litert: bool = False) -> dict[str, Any]:
     """Every file with its hash; ArtifactError at the first that does not hold.
 
     With `compiled`, engines are built of what is for TensorRT, for a GPU that need not be here, and held against what
     INT8 files ask for. With `opencv`, what is for OpenCV is loaded there, and its layers are held against the same.
+    With `litert`, each `.tflite` file must be what is made of its graph, and is loaded in LiteRT, which tells how many
+    nodes XNNPACK computes.
     """
     build = read_build(locate_build(text_of(folder)))
     repeated = [name for name, count in Counter(item.file for item in build.artifacts).items() if count > 1]
@@ -57,6 +62,14 @@ def verify(folder: PathLike, *, compiled: bool = False, opencv: bool = False) ->
             checked[-1]["compiles"] = True
             if promise is not None and artifact.precision == "int8":
                 checked[-1] |= promise.document()
+        tflite = check_tflite(build, artifact)
+        if tflite is not None and artifact.tflite is not None:
+            checked[-1]["tflite"] = artifact.tflite
+            if litert:
+                if hashlib.sha256(to_tflite(model)).hexdigest() != artifact.tflite["sha256"]:
+                    raise ArtifactError(f"is not what is made of {artifact.file} now", where=tflite, fix="export again")
+                with BACKENDS["litert"].open(model, Device()) as session:
+                    checked[-1]["litert"] = session.tells()
         if opencv and is_for(artifact.target, "opencv"):
             with BACKENDS["opencv"].open(model, Device()) as session:
                 checked[-1]["opencv"] = session.tells()

@@ -27,7 +27,7 @@ def test_each_is_in_the_table():
     assert {f"onnxruntime-{name}" for name in PROVIDERS} <= BACKENDS.keys()
     # Their answers are counted against those of onnxruntime's own provider.
     assert {name for name, backend in BACKENDS.items() if backend.compared} == {
-        "opencv", *(f"onnxruntime-{name}" for name in PROVIDERS)}
+        "opencv", "litert", *(f"onnxruntime-{name}" for name in PROVIDERS)}
 
 
 def test_a_provider_that_is_not_there_says_what_brings_it(tiny_onnx, with_providers):

@@ -63,7 +63,7 @@ def test_every_member_is_declared(backend, zoo_onnx) -> None:
     public = {name for kind in type(backend).__mro__ for name in vars(kind) if not name.startswith("_")}
     assert isinstance(backend, Backend) and public <= set(dir(Backend)) | {"name"}
     assert backend.missing() is None and backend.module and isinstance(backend.automatic and backend.gpu, bool)
-    assert len(backend.read_part(zoo_onnx).content) <= len(zoo_onnx.content)
+    assert len(backend.read_part(zoo_onnx).content) <= 1.1 * len(zoo_onnx.content)  # some read another form of it
     with backend.open(zoo_onnx, Device(threads=1)) as session:
         assert isinstance(session, Session)
         session.prepare(images)

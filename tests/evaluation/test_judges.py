@@ -13,8 +13,11 @@ from edge_se.evaluation.accuracy import logits_of
 from edge_se.evaluation.judges import judge_of, measured_by
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.targets.table import TARGETS
+from edge_se.graph.tflite import flatbuffer
 
 installed = pytest.mark.skipif(not openvino.installed(), reason=f"openvino is missing: {openvino.INSTALL}")
+
+with_litert = pytest.mark.skipif(flatbuffer.missing() is not None, reason=f"LiteRT is missing: {flatbuffer.INSTALL}")
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +34,18 @@ def named(target, precision="int8"):
 @installed
 @pytest.mark.parametrize(("target", "runtime", "simulation"), [
     ("cpu", "onnxruntime", False), ("cpu-avx2", "onnxruntime", False), ("arm", "onnxruntime", False),
-    ("openvino", "openvino", False), ("tensorrt", "openvino", True), ("tensorrt-fp16", "openvino", True)])
+    ("openvino", "openvino", False), ("tensorrt", "openvino", True), ("tensorrt-fp16", "openvino", True),
+    pytest.param("litert", "litert", False, marks=with_litert)])
 def test_who_judges_which_target(target, runtime, simulation):
     told = measured_by(named(target))
     assert judge_of(named(target)).name == told["runtime"] == runtime
-    assert told["version"] == environment.version_of(runtime) and told["version"]
+    assert told["version"] == environment.version_of(judge_of(named(target)).module) and told["version"]
     assert told.get("simulation", False) is simulation and "instead_of" not in told
     assert told["floats"] == "f32"
 
 
 def test_every_target_has_a_judge_and_floats_have_onnxruntime():
-    assert {target.judged_in for target in TARGETS.values()} <= {"onnxruntime", "openvino"}
+    assert {target.judged_in for target in TARGETS.values()} <= {"onnxruntime", "openvino", "litert"}
     assert {name for name, target in TARGETS.items() if target.simulated} == {"tensorrt", "tensorrt-fp16"}
     for precision in ("fp32", "fp16"):
         told = measured_by(named("any", precision))

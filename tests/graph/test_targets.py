@@ -30,12 +30,13 @@ CASES = {  # runtime, version, machine, flags
     "tensorrt 10": ("tensorrt", "10.3.0.26", "aarch64", ORIN), "tensorrt 11": ("tensorrt", "11.4.1", "aarch64", ORIN),
     "tensorrt_rtx": ("tensorrt_rtx", "1.7.1", "x86_64", VNNI),
     "opencv": ("opencv", "5.0.0", "x86_64", VNNI),
+    "litert": ("litert", "2.3.0", "x86_64", VNNI), "litert, arm64": ("litert", "2.3.0", "aarch64", ORIN),
     "torch": ("torch", "2.13", "x86_64", VNNI), "torch-compiled": ("torch-compiled", "2.13", "x86_64", VNNI),
     "onnxruntime-web": ("onnxruntime-web", "1.30.0", "wasm32", ("simd128",)),
     "onnxruntime-web-webgpu": ("onnxruntime-web-webgpu", "1.30.0", "wasm32", ("simd128",)),
     **{name: (name, None, "x86_64", VNNI) for name in BACKENDS if name.startswith("onnxruntime-")},
 }
-NAMES = ("cpu", "cpu-avx2", "arm", "openvino", "tensorrt", "tensorrt-fp16")
+NAMES = ("cpu", "cpu-avx2", "arm", "openvino", "tensorrt", "tensorrt-fp16", "litert")
 RUNS = {  # which of NAMES; every case that is not here runs none of them
     "onnxruntime, x86 with VNNI": ("cpu", "cpu-avx2"), "onnxruntime, x86 with AMX": ("cpu", "cpu-avx2"),
     "onnxruntime, x86 with AVX2": ("cpu-avx2",), "onnxruntime, x86 with SSE": ("cpu-avx2",),
@@ -44,6 +45,7 @@ RUNS = {  # which of NAMES; every case that is not here runs none of them
     "onnxruntime, macOS": ("arm",),
     "openvino": ("cpu", "cpu-avx2", "arm", "openvino"),
     "opencv": ("cpu", "cpu-avx2", "arm"),
+    "litert": ("litert",), "litert, arm64": ("litert",),
     "tensorrt 8.5": ("tensorrt",), "tensorrt 8.6": ("tensorrt",),
     "tensorrt 10": ("tensorrt", "tensorrt-fp16"), "tensorrt 11": ("tensorrt", "tensorrt-fp16"),
     "tensorrt_rtx": ("tensorrt", "tensorrt-fp16"),

@@ -13,8 +13,9 @@ from .cache import Cache, cache_folder
 from .cuda import Cuda
 from .engines import builder_gpu, engine_of
 from .errors import AgentError
-from .facts import RUNTIMES, processor_flags
+from .facts import RUNTIMES, installed_version, processor_flags
 from .fits import rewriting, sound, unfit
+from .litert_runner import LiteRtRunner
 from .onnxruntime_runner import OnnxRuntimeRunner
 from .preprocess import ImageError, of_document, read_pixels, tensor
 from .tensorrt import load_tensorrt
@@ -65,6 +66,8 @@ class Bundle:
             raise AgentError("model", f"{path} was altered: its SHA-256 is not the bundle's", "copy it again")
         if runtime == "onnxruntime":
             return OnnxRuntimeRunner(content, 0, **rewriting(self._rules.get(entry["target"], []), runtime))
+        if runtime == "litert":
+            return LiteRtRunner(content, 0)
         trt, cuda = load_tensorrt(runtime), Cuda()
         engine, _ = engine_of(trt, builder_gpu(cuda), content, Cache(cache_folder()), precision=entry["precision"],
                               batch=entry.get("batch") or 1)
@@ -135,9 +138,11 @@ def _bundle_manifest(folder: str) -> dict[str, Any]:
 def _unfit(entry: dict[str, Any], rules: list[Rule], runtime: str) -> str | None:
     """Why a file of a bundle is not for a runtime of this device; None when it is."""
     hardware = None
+    if (runtime == "litert") is not entry["file"].endswith(".tflite"):
+        return "it reads {} files".format(".tflite" if runtime == "litert" else ".onnx")
     try:
-        if runtime == "onnxruntime":
-            version = str(__import__(runtime).__version__)
+        if runtime in ("onnxruntime", "litert"):
+            version = installed_version(runtime)
         else:
             trt = load_tensorrt(runtime)
             version, hardware = trt.module.__version__, trt.why_not(entry["precision"], Cuda().device()["capability"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+from importlib import metadata
 
 import numpy as np
 
@@ -18,13 +19,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-RUNTIMES = ("tensorrt", "tensorrt_rtx", "onnxruntime")
+RUNTIMES = ("tensorrt", "tensorrt_rtx", "onnxruntime", "litert")
 
 
 def processor_flags(root: str = "/") -> list[str]:
     """Instruction sets of this processor; empty when the system does not list them."""
     flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", read("/proc/cpuinfo", root) or "", re.MULTILINE)
     return flags.group(1).split() if flags else []
+
+
+def installed_version(runtime: str) -> str:
+    """The version of onnxruntime or LiteRT; ImportError where it cannot be imported."""
+    if runtime == "litert":
+        __import__("ai_edge_litert.interpreter")
+        return metadata.version("ai-edge-litert")
+    return str(__import__(runtime).__version__)
 
 
 def describe(root: str = "/") -> dict[str, Any]:
@@ -41,8 +50,8 @@ def describe(root: str = "/") -> dict[str, Any]:
         gpu_reason = error.what
     for runtime in RUNTIMES:
         try:
-            if runtime == "onnxruntime":
-                runtimes[runtime] = {"version": __import__(runtime).__version__}
+            if runtime in ("onnxruntime", "litert"):
+                runtimes[runtime] = {"version": installed_version(runtime)}
             else:
                 version = load_tensorrt(runtime).module.__version__
                 runtimes[runtime] = {"version": version} if gpu else {"version": version, "reason": gpu_reason}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Rule = Mapping[str, Any]
 
 FLOAT = "any"  # the target of FP32 and FP16 files, which are written for every runtime
-SHOWN = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT", "openvino": "OpenVINO"}
+SHOWN = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT", "openvino": "OpenVINO", "litert": "LiteRT"}
 
 
 def unfit(target: str, rules: Iterable[Rule], runtime: str, *, version: str | None = None, machine: str | None = None,

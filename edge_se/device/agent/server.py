@@ -20,6 +20,7 @@ from .errors import AgentError
 from .facts import RUNTIMES, describe
 from .fits import rewriting, unfit
 from .frames import PROTOCOL, read_frame, write_frame
+from .litert_runner import LiteRtRunner
 from .lock import Lock
 from .onnxruntime_runner import OnnxRuntimeRunner
 from .preprocess import in_batches, of_document
@@ -151,6 +152,9 @@ class Server:
             self._sessions[name] = OnnxRuntimeRunner(content, int(header["threads"]),
                                                      **rewriting(header.get("rules", ()), runtime))
             return {}, b""
+        if runtime == "litert":
+            self._sessions[name] = runner = LiteRtRunner(content, int(header["threads"]))
+            return {"tells": runner.nodes()}, b""
         trt, cuda = self._loaded(runtime)
         reason = unfit(str(header["target"]), header.get("rules", ()), runtime,
                        version=trt.module.__version__, opset=header.get("opset"))

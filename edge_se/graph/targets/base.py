@@ -50,6 +50,7 @@ class Target:
     oldest: Mapping[str, str] = field(default_factory=dict)
     weight_bits: int = 8           # 7: weights within -64..64
     half_floats: bool = False      # what is not INT8 is FP16
+    litert: bool = False           # a .tflite file is made of its ONNX file, and read in its place
     narrow_group: int = 0          # groups of at most so many channels stay float; depthwise: with more outputs
     narrow_swishes: bool = False   # narrow layers beside a hard swish stay float (edge_se.quantization.swishes)
     opset: int = OPSET

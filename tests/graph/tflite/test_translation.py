@@ -1,0 +1,194 @@
+"""The .tflite files say what their ONNX graphs say: LiteRT's own numbers against onnxruntime's."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from edge_se.core.errors import ModelError, UnavailableError
+from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.tflite import flatbuffer
+from edge_se.graph.tflite.conversion import to_tflite
+from edge_se.quantization.placement import place
+from edge_se.quantization.ranges import collect
+from edge_se.quantization.sensitivity import sqnr_db
+from edge_se.quantization.static import quantize
+from edge_se.quantization.targets import TARGETS
+
+interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="ai-edge-litert is not installed")
+RANDOM = np.random.default_rng(0)
+
+
+def loaded(content, delegates=True):
+    kinds = interpreter.OpResolverType
+    return interpreter.Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=(
+        kinds.AUTO if delegates else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES))
+
+
+def answered(content, images, delegates=True):
+    """Images (N, C, H, W) through a file that takes (N, H, W, C)."""
+    opened = loaded(content, delegates)
+    image = opened.get_input_details()[0]["index"]
+    opened.resize_tensor_input(image, [len(images), *images.shape[2:], images.shape[1]])
+    opened.allocate_tensors()
+    opened.set_tensor(image, np.ascontiguousarray(images.transpose(0, 2, 3, 1)))
+    opened.invoke()
+    return opened.get_tensor(opened.get_output_details()[0]["index"])
+
+
+def operators(content):
+    return Counter(one["op_name"] for one in loaded(content, delegates=False)._get_ops_details())
+
+
+def weights(*shape):
+    return RANDOM.normal(size=shape).astype(np.float32)
+
+
+def conv(inputs=3, outputs=4, kernel=3, **attributes):
+    groups = attributes.get("group", 1)
+    return [("Conv", ["x", "w", "b"], ["f"], attributes), ("Flatten", ["f"], ["y"], {})], {
+        "w": weights(outputs, inputs // groups, kernel, kernel), "b": weights(outputs)}
+
+
+def behind(*nodes, **constants):
+    """Nodes between a convolution, which makes negative numbers, too, and the output."""
+    first, own = conv()
+    return [first[0], *nodes, ("Flatten", [nodes[-1][2][0]], ["y"], {})], own | constants
+
+
+GRAPHS = {
+    "same padding": conv(pads=[1, 1, 1, 1]),
+    "padding that LiteRT has not": conv(pads=[1, 1, 1, 1], strides=[2, 2]),
+    "padding on one side": conv(pads=[0, 0, 1, 1], strides=[2, 2]),
+    "valid, with holes": conv(dilations=[2, 2]),
+    "depthwise": conv(outputs=3, group=3, pads=[1, 1, 1, 1]),
+    "depthwise with more outputs": conv(outputs=6, group=3),
+    "max pool of negative numbers": behind(("MaxPool", ["f"], ["p"], {
+        "kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]})),
+    "max pool behind a ReLU": behind(("Relu", ["f"], ["r"], {}), ("MaxPool", ["r"], ["p"], {
+        "kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]})),
+    "average that counts what it pads": behind(("AveragePool", ["f"], ["p"], {
+        "kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1})),
+    "average that does not": behind(("AveragePool", ["f"], ["p"], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]})),
+    "batch norm and ReLU": behind(("BatchNormalization", ["f", "s", "t", "m", "v"], ["n"], {}),
+                                  ("Relu", ["n"], ["r"], {}), s=weights(4), t=weights(4), m=weights(4),
+                                  v=np.abs(weights(4)) + 1),
+    "ReLU6": behind(("Clip", ["f", "low", "high"], ["c"], {}), low=np.float32(0), high=np.float32(6)),
+    "clip to other bounds": behind(("Clip", ["f", "low", "high"], ["c"], {}), low=np.float32(-.5), high=np.float32(.7)),
+    "hard sigmoid": behind(("HardSigmoid", ["f"], ["h"], {"alpha": 1 / 6, "beta": .5})),
+    "hard swish": behind(("HardSwish", ["f"], ["h"], {})),
+    "softmax over channels": behind(("Softmax", ["f"], ["s"], {"axis": 1})),
+    "difference from a constant": behind(("Sub", ["k", "f"], ["d"], {}), k=weights(4, 1, 1)),
+    "quotient by a constant": behind(("Div", ["f", "k"], ["d"], {}), k=np.abs(weights(1, 4, 1, 1)) + 1),
+    "shuffled by transposing and reshaping": behind(
+        ("Reshape", ["f", "to"], ["r"], {}), ("Transpose", ["r"], ["t"], {"perm": [0, 2, 1, 3]}),
+        to=np.array([0, 2, 2, 36], np.int64)),
+    "joined rows": behind(("Relu", ["f"], ["r"], {}), ("Concat", ["f", "r"], ["c"], {"axis": 2})),
+    "joined channels": behind(("Relu", ["f"], ["r"], {}), ("Concat", ["f", "r"], ["c"], {"axis": 1})),
+    "product with a matrix": ([("GlobalAveragePool", ["x"], ["p"], {}), ("Flatten", ["p"], ["f"], {}),
+                               ("MatMul", ["f", "w"], ["y"], {})], {"w": weights(3, 5)}),
+    "Gemm of columns": ([("GlobalAveragePool", ["x"], ["p"], {}), ("Flatten", ["p"], ["f"], {}),
+                         ("Gemm", ["f", "w", "b"], ["y"], {})], {"w": weights(3, 5), "b": weights(5)}),
+}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_float_graph_gives_the_numbers_of_onnxruntime(name, graph_of, run_onnx):
+    nodes, constants = GRAPHS[name]
+    model = OnnxModel.of(graph_of(nodes, constants))
+    content = to_tflite(model)
+    for count in (1, 3):
+        images = RANDOM.normal(size=(count, 3, 8, 8)).astype(np.float32)
+        for delegates in (True, False):
+            np.testing.assert_allclose(answered(content, images, delegates), run_onnx(model, images)[0], atol=2e-5)
+
+
+@pytest.mark.parametrize("attention", ["none", "se", "double_fc", "pair2x1", "folded"])
+def test_a_net_gives_the_logits_of_onnxruntime(attention, family_onnx, run_onnx):
+    model = family_onnx(attention)
+    images = RANDOM.normal(size=(3, 3, 32, 32)).astype(np.float32)
+    content = to_tflite(model)
+    np.testing.assert_allclose(answered(content, images), run_onnx(model, images)[0], atol=1e-4)
+    assert content == to_tflite(model)
+
+
+@pytest.fixture(scope="module", params=["se-float", "ends-float", "all", "conv-only"])
+def quantized(request, tiny_onnx, random_images):
+    target = TARGETS["litert"]
+    ranges = collect(tiny_onnx, random_images(32), targets=[target]).ranges("minmax", target.activations)
+    return quantize(tiny_onnx, ranges, target, place(tiny_onnx.proto, target, request.param))
+
+
+def test_an_int8_file_computes_what_its_graph_says(quantized, run_onnx):
+    images = RANDOM.normal(size=(16, 3, 32, 32)).astype(np.float32)
+    written, content = run_onnx(quantized, images)[0], to_tflite(quantized)
+    assert sqnr_db(written, answered(content, images)) > 25  # ties and the order of sums
+    made = operators(content)
+    convolutions = [node for node in quantized.proto.graph.node if node.op_type == "Conv"]
+    assert made["CONV_2D"] == len(convolutions)
+    details = loaded(content, delegates=False).get_tensor_details()
+    bits = Counter(str(np.dtype(one["dtype"])) for one in details if len(one["quantization_parameters"]["scales"]) > 1)
+    quantized_layers = sum(node.op_type in ("Conv", "Gemm") and node.input[1].endswith("DequantizeLinear_Output")
+                           for node in quantized.proto.graph.node)
+    assert bits == {"int8": quantized_layers, "int32": quantized_layers}, "each integer layer has a scale per output"
+
+
+def test_what_stays_float_is_float_in_the_file(tiny_onnx, random_images):
+    target = TARGETS["litert"]
+    ranges = collect(tiny_onnx, random_images(32), targets=[target]).ranges("minmax", target.activations)
+    kinds = {}
+    for name in ("all", "se-float"):
+        content = to_tflite(quantize(tiny_onnx, ranges, target, place(tiny_onnx.proto, target, name)))
+        kinds[name] = operators(content)
+    assert kinds["se-float"]["DEQUANTIZE"] > kinds["all"]["DEQUANTIZE"] - kinds["all"]["LOGISTIC"]
+    assert kinds["se-float"]["LOGISTIC"] == kinds["all"]["LOGISTIC"] > 0
+
+
+@pytest.mark.parametrize("target", ["cpu", "openvino"])
+def test_unsigned_activations_are_refused(target, tiny_onnx, random_images):
+    own = TARGETS[target]
+    ranges = collect(tiny_onnx, random_images(16), targets=[own]).ranges("minmax", own.activations)
+    with pytest.raises(ModelError, match="not in signed int8"):
+        to_tflite(quantize(tiny_onnx, ranges, own, place(tiny_onnx.proto, own, "se-float")))
+
+
+@pytest.mark.parametrize(("nodes", "constants", "words"), [
+    ([("Erf", ["x"], ["e"], {}), ("Flatten", ["e"], ["y"], {})], {}, "without this operator"),
+    ([("MaxPool", ["x"], ["p"], {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}),
+      ("Flatten", ["p"], ["y"], {})], {}, "whole windows"),
+    ([("AveragePool", ["x"], ["p"], {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
+      ("Flatten", ["p"], ["y"], {})], {}, "on other sides than LiteRT"),
+    ([("MatMul", ["x", "x"], ["m"], {}), ("Flatten", ["m"], ["y"], {})], {}, "multiplies by what it computes"),
+    ([("Gemm", ["f", "w"], ["y"], {"alpha": 2.0}), ("Flatten", ["x"], ["f"], {})], {"w": weights(192, 2)},
+     "no product of data and a matrix"),
+])
+def test_what_has_no_form_there_is_refused_by_its_node(nodes, constants, words, graph_of):
+    model = OnnxModel.of(graph_of(sorted(nodes, key=lambda node: node[2] == ["y"]), constants))
+    with pytest.raises(ModelError, match=words) as raised:
+        to_tflite(model)
+    assert "--target litert" in raised.value.fix and "node" in str(raised.value.where)
+
+
+def test_buffers_lie_where_small_cores_can_read_them(tiny_onnx):
+    content = to_tflite(tiny_onnx)
+    schema = flatbuffer.schema()
+    assert flatbuffer.is_tflite(content) and not flatbuffer.is_tflite(tiny_onnx.content)
+    model = schema.Model.GetRootAs(content, 0)
+    filled = [model.Buffers(index) for index in range(model.BuffersLength()) if model.Buffers(index).DataLength()]
+    starts = [np.frombuffer(content, np.uint8).ctypes.data, *(buffer.DataAsNumpy().ctypes.data for buffer in filled)]
+    assert len(filled) > 10 and all((start - starts[0]) % flatbuffer.ALIGNMENT == 0 for start in starts)
+
+
+def test_a_fixed_batch_stays_fixed(graph_of):
+    nodes, constants = GRAPHS["same padding"]
+    shapes = [loaded(to_tflite(OnnxModel.of(graph_of(nodes, constants, x=(batch, 3, 8, 8))))).get_input_details()[0]
+              for batch in (2, "batch")]
+    assert shapes[0]["shape"].tolist() == shapes[0]["shape_signature"].tolist() == [2, 8, 8, 3]
+    assert shapes[1]["shape_signature"].tolist() == [-1, 8, 8, 3]
+
+
+def test_without_the_package_one_message_says_what_brings_it(tiny_onnx, monkeypatch):
+    monkeypatch.setattr(flatbuffer, "importable", lambda module: False)
+    with pytest.raises(UnavailableError, match="not installed") as raised:
+        to_tflite(tiny_onnx)
+    assert "edge-se[litert]" in raised.value.fix
