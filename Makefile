@@ -16,7 +16,7 @@ install: $(VENV)/.installed  ## make .venv with the pinned versions
 
 $(VENV)/.installed: pyproject.toml constraints.txt tests/web/package-lock.json
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[dev,rtx]'
+	$(BIN)/pip install --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[dev,rtx,microcontrollers]'
 	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # pip would do it on one core; a few files are no Python 3
 	if command -v npm >/dev/null; then npm ci --prefix tests/web --ignore-scripts --no-audit --no-fund --silent \
 	  || echo "onnxruntime-web could not be installed: tests of --device web will skip" >&2; fi

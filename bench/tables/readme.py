@@ -19,6 +19,7 @@ from bench.tables import (
     gate_errors,
     grouped,
     lint,
+    microcontrollers,
     nets,
     referee,
     runtimes,
@@ -44,8 +45,8 @@ from edge_se.reporting.verdict import explain
 
 MODELS = BUNDLED
 DOCUMENTS = ("README.md", "docs/benchmarking.md", "docs/compatibility.md", "docs/estimates.md", "docs/gate.md",
-             "docs/jetson.md", "docs/lint.md", "docs/models.md", "docs/peers.md", "docs/quantization.md", "docs/se.md",
-             "docs/training.md", "docs/web.md")
+             "docs/jetson.md", "docs/lint.md", "docs/microcontrollers.md", "docs/models.md", "docs/peers.md",
+             "docs/quantization.md", "docs/se.md", "docs/training.md", "docs/web.md")
 TARGETS_SHOWN = ("cpu", "openvino", "tensorrt")
 PLACE = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end figures -->)", re.DOTALL)
 
@@ -272,6 +273,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "recipe-trials": training_parts.trials_table,
     "nets": nets.nets_table, "zoo-export": nets.exports_table, "over-ssh": devices.over_ssh_table,
     "web": devices.web_table,
+    "microcontrollers": microcontrollers.board_table,
     "arm64": devices.arm64_table, "grouped": grouped.grouped_table,
     "simulations": runtimes.simulations_table, "precision-hints": runtimes.hints_table,
     "grouped-openvino": grouped.openvino_table, "lint-rules": lint.rules_table, "lint-kinds": lint.kinds_table,

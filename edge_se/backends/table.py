@@ -13,7 +13,7 @@ from edge_se import backends as package
 from edge_se.backends.base import Backend, Device
 from edge_se.graph.onnx_model import OnnxModel
 
-NO_RUNTIMES = ("base", "fresh", "remote", "shards", "table", "tensorrt")  # the other modules here
+NO_RUNTIMES = ("base", "fresh", "remote", "shards", "table", "tensorrt", "tflm", "vela")  # the other modules here
 _MODULES = [import_module(f"{package.__name__}.{module.name}") for module in iter_modules(package.__path__)
             if not module.ispkg and module.name not in NO_RUNTIMES]
 _FOUND: list[Backend] = [backend for module in _MODULES for backend in vars(module)["BACKENDS"]]

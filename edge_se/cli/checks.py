@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from edge_se.cli.options import Data, Json, Quiet, printed_as_json, progress_of
+from edge_se.reporting.compiled import compiled_lines
 from edge_se.reporting.console import print_line, print_table
 from edge_se.reporting.fitting import told_below
 from edge_se.steps import completion
@@ -20,7 +21,8 @@ CANNOT = 2  # as for any other thing that the user can fix
 def verify(folder: Annotated[str, typer.Argument(autocompletion=completion.builds,
                                                  help="A build: its folder, or its name under ./build.")],
            compiled: Annotated[bool, typer.Option(
-               "--compile", help="Also build engines with TensorRT for RTX, which needs no GPU.")] = False,
+               "--compile", help="Also compile for other machines: engines of TensorRT for RTX, without a GPU; "
+                                 "`litert` files in TFLM and with vela, without a board.")] = False,
            opencv: Annotated[bool, typer.Option(
                "--opencv", help="Also load the files in OpenCV 5, and count the convolutions that it runs in "
                                 "INT8.")] = False,
@@ -32,7 +34,7 @@ def verify(folder: Annotated[str, typer.Argument(autocompletion=completion.build
     """Check every file of a build against its manifest."""
     from edge_se.steps.verify import verify as step
 
-    document = step(folder, compiled=compiled, opencv=opencv, litert=litert)
+    document = step(folder, compiled=compiled, opencv=opencv, litert=litert, progress=progress_of(quiet))
     if printed_as_json(document, json):
         return
     digits = None if wide else SHOWN
@@ -45,8 +47,14 @@ def verify(folder: Annotated[str, typer.Argument(autocompletion=completion.build
         rows = [[*row, _in_litert(item.get("litert"))] for row, item in zip(rows, document["files"])]
     beside = {"TensorRT": compiled, "OpenCV": opencv, "LiteRT": litert}
     print_table(["file", "sha256", "bytes", *(name for name, shown in beside.items() if shown)], rows, left=2)
+    print_line("")
+    for item in document["files"]:
+        for line in compiled_lines(item):
+            print_line(f"{item['tflite']['file']}: {line}")
+    for reason in document.get("left_out", []):
+        print_line(f"not asked: {reason}")
     count = len(rows)
-    print_line(f"\n{'the one file matches' if count == 1 else f'all {count} files match'} the manifest of "
+    print_line(f"{'the one file matches' if count == 1 else f'all {count} files match'} the manifest of "
                f"{document['out']}")
 
 

@@ -37,7 +37,8 @@ _VERSION = "{statement} as module\nif getattr(module, '__file__', None) is None:
            "    raise ModuleNotFoundError(f'No module named {{module.__name__!r}}')\n" \
            "value = {{'version': str(getattr(module, '__version__', '')).split('-')[0]}}"
 # Where a plain import is not what edge-se does.
-_IMPORT = {"torchvision": "from edge_se.data.torchvision_import import torchvision"}
+_IMPORT = {"torchvision": "from edge_se.data.torchvision_import import torchvision",
+           "ethosu": "from ethosu import vela"}
 # Beyond the version: what a runtime can use here.
 _MORE = {
     "onnxruntime": "value['about'] = ', '.join(name.removesuffix('ExecutionProvider') "
@@ -79,7 +80,8 @@ PACKAGES = {package.module: package for package in (
     Package(module="mlperf_loadgen", extra="referee"), Package(module="tensorboard", extra="tensorboard"),
     Package(module="ray", extra="cluster"), Package(module="mkdocs", extra="docs"),
     Package(module="timm", extra="timm"), Package(module="pyarrow", extra="parquet"),
-    Package(module="segno", extra="web"))}
+    Package(module="segno", extra="web"), Package(module="tflite_micro", extra="microcontrollers"),
+    Package(module="ethosu", extra="microcontrollers"))}
 BASE = tuple(name for name, package in PACKAGES.items() if package.extra is None)
 MAIN_JOB = "quantize, bench and verify ONNX files"
 # Job -> the checks that must be ok; one check of a tuple suffices.
@@ -98,6 +100,7 @@ JOBS: dict[str, tuple[str | tuple[str, ...], ...]] = {
     "bench --device jetson": (*BASE, "Jetson"),
     "bench --device ssh://...": (*BASE, "OpenSSH"),
     "verify --compile": (*BASE, "tensorrt_rtx"),
+    "verify --compile of `litert` files": (*BASE, "ai_edge_litert", "tflite_micro", "ethosu"),
     "sensitivity --figure": (*BASE, "matplotlib"),
     "report --html": (*BASE, "jinja2"),
     "export --model timm:NAME": (*BASE, "torch", "onnxscript", "timm", "folder for builds"),

@@ -8,26 +8,28 @@ from typing import Any
 
 from edge_se.backends.base import Device
 from edge_se.backends.table import BACKENDS
-from edge_se.backends.tensorrt import compiled as build_engine
 from edge_se.core.arguments import PathLike, text_of
 from edge_se.core.artifacts import MANIFEST, check_file, check_tflite, locate_build, read_build
 from edge_se.core.errors import ArtifactError
 from edge_se.core.files import sha256_of
+from edge_se.core.progress import SILENT, Progress
 from edge_se.graph.labels import mislabelled
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.targets.table import is_for
 from edge_se.graph.tflite.conversion import to_tflite
 from edge_se.quantization.table import FILE as TABLE
+from edge_se.steps.verify_compile import Compilers
 
 SCHEMA = "edge-se/verify/1"
 
 
 def verify(folder: PathLike, *, compiled: bool = False, opencv: bool = False,
-           litert: bool = False) -> dict[str, Any]:
+           litert: bool = False, progress: Progress = SILENT) -> dict[str, Any]:
     """Every file with its hash; ArtifactError at the first that does not hold.
 
     With `compiled`, engines are built of what is for TensorRT, for a GPU that need not be here, and held against what
-    INT8 files ask for. With `opencv`, what is for OpenCV is loaded there, and its layers are held against the same.
+    INT8 files ask for; `.tflite` files are run in TFLM and compiled by vela, and `left_out` tells which of these is not
+    installed. With `opencv`, what is for OpenCV is loaded there, and its layers are held against the same.
     With `litert`, each `.tflite` file must be what is made of its graph, and is loaded in LiteRT, which tells how many
     nodes XNNPACK computes.
     """
@@ -36,7 +38,8 @@ def verify(folder: PathLike, *, compiled: bool = False, opencv: bool = False,
     if repeated:
         raise ArtifactError(f"names {repeated[0]} twice", where=build.folder / MANIFEST, fix="export again")
     known = {artifact.sha256 for artifact in build.artifacts}
-    checked = []
+    checked: list[dict[str, Any]] = []
+    compilers = Compilers(progress) if compiled else None
     for artifact in build.artifacts:
         path = check_file(build, artifact)
         model = OnnxModel.read(path, precision=artifact.precision, target=artifact.target)
@@ -55,13 +58,6 @@ def verify(folder: PathLike, *, compiled: bool = False, opencv: bool = False,
         if metadata is None or metadata.source_sha256 != build.source.get("sha256"):
             raise ArtifactError("its metadata names another source than the manifest", where=path, fix="export again")
         checked.append({"file": artifact.file, "sha256": artifact.sha256, "bytes": artifact.bytes})
-        if compiled and is_for(artifact.target, "tensorrt"):
-            refusal, promise = build_engine(model)
-            if refusal is not None:
-                raise ArtifactError(f"TensorRT builds no engine of it: {refusal}", where=path, fix="export again")
-            checked[-1]["compiles"] = True
-            if promise is not None and artifact.precision == "int8":
-                checked[-1] |= promise.document()
         tflite = check_tflite(build, artifact)
         if tflite is not None and artifact.tflite is not None:
             checked[-1]["tflite"] = artifact.tflite
@@ -70,6 +66,8 @@ def verify(folder: PathLike, *, compiled: bool = False, opencv: bool = False,
                     raise ArtifactError(f"is not what is made of {artifact.file} now", where=tflite, fix="export again")
                 with BACKENDS["litert"].open(model, Device()) as session:
                     checked[-1]["litert"] = session.tells()
+        if compilers is not None:
+            checked[-1] |= compilers.told_of(path, model, tflite)
         if opencv and is_for(artifact.target, "opencv"):
             with BACKENDS["opencv"].open(model, Device()) as session:
                 checked[-1]["opencv"] = session.tells()
@@ -77,4 +75,5 @@ def verify(folder: PathLike, *, compiled: bool = False, opencv: bool = False,
     if table is not None and sha256_of(build.folder / TABLE) != table:
         raise ArtifactError("SHA-256 differs from the manifest's: altered", where=build.folder / TABLE,
                             fix="export again")
-    return {"schema": SCHEMA, "out": build.out, "model": build.model, "source": build.source, "files": checked}
+    document = {"schema": SCHEMA, "out": build.out, "model": build.model, "source": build.source, "files": checked}
+    return document if compilers is None else document | {"left_out": compilers.left_out()}
