@@ -86,7 +86,7 @@ def test_a_recipe_by_name_or_file(tmp_path, monkeypatch):
     assert read_recipe(find_recipe("own.toml")).epochs == read_recipe(find_recipe("./slim")).epochs == 5
     assert find_recipe("slim") == shipped_recipes()["slim"]
     for wanted, advice in (("fastcpu", "did you mean 'fast-cpu'"), ("kuangliu.toml", "did you mean 'kuangliu'"),
-                           ("zzz", "known: best, cmpe"), (".", "known: best, cmpe")):
+                           ("zzz", "known: best, best-cpu, cmpe"), (".", "known: best, best-cpu, cmpe")):
         with pytest.raises(RecipeError, match=f"no such recipe; give a TOML file with --recipe.*{advice}"):
             find_recipe(wanted)
 
