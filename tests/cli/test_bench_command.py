@@ -80,7 +80,7 @@ def test_bench_all_takes_every_runtime_and_says_why_others_cannot(bench, monkeyp
     monkeypatch.setattr(torch_backend.shutil, "which", lambda name, **_: None)  # compiling is slow
     document, notes = bench("--backend", "all")
     found = [(row["precision"], row["target"], row["backend"]) for row in document["measurements"]]
-    optional = ("openvino", "opencv")
+    optional = ("openvino", "opencv", "litert")
     assert [item[2] for item in found if item[0] == "fp32" and item[2] not in optional] == ["onnxruntime", "torch"]
     assert ("int8", "cpu", "onnxruntime") in found and "tensorrt" not in {target for _, target, _ in found}
     absent = [line for line in notes.splitlines() if line.startswith("not here, so not timed: ")]
