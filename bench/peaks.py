@@ -155,7 +155,7 @@ def pictures(size: int) -> ImageSet:
 
 
 def runtimes() -> list[str]:
-    return [name for name, backend in AUTOMATIC.items() if backend.missing() is None]
+    return [name for name in TARGET if AUTOMATIC[name].missing() is None]
 
 
 def files(model: OnnxModel, images: Images, placement: str | None = None) -> Files:

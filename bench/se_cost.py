@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def runtimes() -> list[str]:
-    return [name for name, backend in AUTOMATIC.items() if backend.missing() is None]
+    return [name for name in TARGET if AUTOMATIC[name].missing() is None]
 
 
 def exports(family: str, folder: Path, again: bool, progress: ConsoleProgress) -> list[tuple[str, str, bool, Build]]:

@@ -1,7 +1,7 @@
 // One model in onnxruntime-web, in a worker of its own: the number of threads and the memory are a worker's.
 // Messages: {id, op, ...} -> {id, ...answer} or {id, error: {kind, what, fix}}.
 
-import {resolution, runsOfASample, sampled, TICKS, warmedUp} from "./clock.mjs";
+import {resolution, runsOfASample, settled, TICKS, warmedUp} from "./clock.mjs";
 
 const inNode = typeof self === "undefined";
 const port = inNode ? (await import("node:worker_threads")).parentPort : self;
@@ -81,7 +81,9 @@ async function time(request) {
   const own = call(request), batch = request.shape[0];
   const mean = await warmedUp(own, Math.max(1000 * request.warmup, TICKS * tick));
   if (!runs.has(batch)) runs.set(batch, runsOfASample(tick, mean));
-  const {samples, window} = await sampled(own, runs.get(batch), request.min_duration, request.min_runs);
+  const {samples, window, runs: enough} = await settled(
+    own, tick, runs.get(batch), request.min_duration, request.min_runs);
+  runs.set(batch, enough);
   const nanoseconds = BigInt64Array.from(samples, one => BigInt(Math.round(1e6 * one)));
   return {window_s: window, power: [], payload: nanoseconds.buffer,
     tells: {clock_resolution_ms: tick, runs_per_sample: runs.get(batch), ...memory()}};

@@ -105,6 +105,20 @@ def test_a_coarse_clock_measures_several_runs_at_once(node, tick, cost, runs):
     assert told["window"] >= 0.499
 
 
+SETTLED = CLOCKS.split("const mean")[0].replace("sampled", "settled").replace(
+    "[tick, cost]", "[tick, cost, runs]") + """
+console.log(JSON.stringify(await settled(call, tick, runs, 0.5, 20, now)));
+"""
+
+
+@pytest.mark.parametrize(("tick", "cost", "given", "enough"), [
+    (0.1, 1.0, 1, 5), (0.1, 1.0, 3, 3), (1.0, 0.2, 1, 250), (1.0, 0.001, 1, 25_000), (0.005, 2.0, 1, 1)])
+def test_samples_that_are_too_short_for_the_clock_get_more_runs(node, tick, cost, given, enough):
+    told = script(node, SETTLED, tick, cost, given)
+    assert 0.5 * enough <= told["runs"] <= 2.1 * enough and (told["runs"] == given or given < enough)
+    assert np.median(told["samples"]) == pytest.approx(cost, rel=0.05) and len(told["samples"]) >= 20
+
+
 PIXELS = """
 import {tensor} from "./pixels.mjs";
 const [shape, how] = process.argv.slice(1).map(JSON.parse);
