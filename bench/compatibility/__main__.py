@@ -2,8 +2,8 @@
 
 A BUILD is a folder of `edge-se export --fp16 --int8 --target all`. Needs CIFAR-10 ($EDGE_SE_DATA), of which the first
 test images are classified, and as many of the runtimes as are wanted in the table: opencv-python-headless, tract,
-tensorrt-rtx, onnxruntime-web in ./node_modules (or $EDGE_SE_WEB_RUNTIME), node, and for arm64 what
-`tests/arm64/run.sh` asks for.
+tensorrt-rtx, ai-edge-litert, tflite-micro, onnxruntime-web in ./node_modules (or $EDGE_SE_WEB_RUNTIME), node, and for
+arm64 what `tests/arm64/run.sh` asks for.
 
 Each cell, a file in a runtime, has a process of its own, so that a runtime that crashes or hangs costs one cell. Each
 is written to bench/results/compatibility.json when it is done. What is there of the same file in the same version is
@@ -69,14 +69,14 @@ def main() -> None:
 
 def missing_cells(build: Build, rows: list[dict[str, Any]], names: list[str]) -> Iterator[tuple[Runtime, Artifact]]:
     """Those of runtimes that are here which `rows` do not have of the same file in the same version."""
-    done = {(row["runtime"], row["version"], row["sha256"]) for row in rows}
+    done = {(row["runtime"], row["version"], row["file"], row["sha256"]) for row in rows}
     for name in names:
         version = RUNTIMES[name].version()
         if version is None:
             print(f"{name} is not here: {RUNTIMES[name].install}", file=sys.stderr)
             continue
         for artifact in build.artifacts:
-            if (name, version, artifact.sha256) not in done:
+            if (name, version, artifact.file, artifact.sha256) not in done:
                 yield RUNTIMES[name], artifact
 
 

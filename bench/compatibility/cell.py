@@ -56,7 +56,8 @@ def cell(request: dict[str, Any]) -> dict[str, Any]:
             told |= {"floats": session.floats(images[:1])} | runtime.layers(model, session)
             if runtime.timed and model.sha256 != fp32.sha256:
                 baseline = stack.enter_context(runtime.open(fp32))
-                for at in range(0, WARM, BATCH):  # as warm as the other: WebAssembly is compiled while it runs
+                # As warm as the other: WebAssembly is compiled while it runs.
+                for at in range(0, min(WARM, len(images)), BATCH):
                     baseline.run(images[at:at + BATCH])
                 told |= compared(session, baseline, images[:1])
             return told

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.compatibility import sessions
-from edge_se.backends import opencv, openvino, tensorrt
+from edge_se.backends import opencv, openvino, tensorrt, tflm
 from edge_se.backends.base import Device, Session
 from edge_se.backends.machines.choice import machine_of
 from edge_se.backends.machines.web_files import find_runtime
@@ -25,6 +25,8 @@ from edge_se.backends.table import BACKENDS
 from edge_se.core.environment import importable, version_of
 from edge_se.core.errors import ModelError, UnavailableError
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.tflite import flatbuffer
+from edge_se.graph.tflite.conversion import to_tflite
 
 ONE = Device(threads=1)
 INTEGER = ("QLinearConv", "ConvInteger")
@@ -93,6 +95,18 @@ def in_opencv(model: OnnxModel, session: Session | None) -> Layers:
             "seen_in": "the types of its layers"}
 
 
+def in_tflite(model: OnnxModel, session: Session | None) -> Layers:
+    """By the types of the tensors that they read: neither LiteRT nor TFLM changes a type of a file."""
+    schema = flatbuffer.schema()
+    file = schema.ModelT.InitFromPackedBuf(to_tflite(model))
+    kinds = {schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D}
+    graph = file.subgraphs[0]
+    types = [graph.tensors[operator.inputs[0]].type for operator in graph.operators
+             if file.operatorCodes[operator.opcodeIndex].builtinCode in kinds]
+    return {"layers": len(types), "int8_layers": types.count(schema.TensorType.INT8),
+            "seen_in": "the types in the `.tflite` file that edge-se makes of each"}
+
+
 def in_tract(model: OnnxModel, session: Session | None) -> Layers:
     """By its profile: products of integers would have taken the DequantizeLinear in front of them in."""
     assert isinstance(session, sessions.Tract)
@@ -137,6 +151,11 @@ RUNTIMES = {runtime.name: runtime for runtime in (
             install="npm install onnxruntime-web, and node", open=in_node, layers=not_told),
     Runtime(name="opencv", shown="OpenCV", version=lambda: None if opencv.missing() else opencv.version(),
             install=opencv.INSTALL, open=lambda model: BACKENDS["opencv"].open(model, ONE), layers=in_opencv),
+    Runtime(name="litert", shown="LiteRT",
+            version=lambda: None if flatbuffer.missing() else version_of("ai-edge-litert"), install=flatbuffer.INSTALL,
+            open=lambda model: BACKENDS["litert"].open(model, ONE), layers=in_tflite),
+    Runtime(name="tflm", shown="TFLM", version=lambda: None if flatbuffer.missing() else version_of("tflite-micro"),
+            install=tflm.INSTALL, open=sessions.in_tflm, layers=in_tflite, images=100, timed=False),
     Runtime(name="tract", shown="tract", version=lambda: version_of("tract"), install="pip install tract",
             open=sessions.in_tract, layers=in_tract, form="--batch 1"),
     Runtime(name="tensorrt-rtx", shown="TensorRT for RTX",

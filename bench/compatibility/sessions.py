@@ -1,4 +1,4 @@
-"""Sessions of runtimes that edge-se has no backend for: tract, and arm64's onnxruntime under emulation."""
+"""Sessions of runtimes that edge-se has no backend for: tract, TFLM, and arm64's onnxruntime under emulation."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_se.backends.base import Session
+from edge_se.backends.tflm import ARENA
 from edge_se.core.errors import ModelError, UnavailableError
 from edge_se.graph.fixed_batch import with_fixed_batch
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.tflite.conversion import to_tflite
 from edge_se.measure.timing import Latencies, TimingPlan, measure
 
 ARM64 = Path(__file__).parents[2] / "tests" / "arm64"
@@ -68,6 +70,38 @@ def in_tract(model: OnnxModel) -> Iterator[Session]:
         except tract.TractError as error:
             raise ModelError(str(error).partition("Stack backtrace")[0], where=path) from error
     yield Tract(runnable)
+
+
+class Micro(Session):
+    """One image at once, in TFLM's own interpreter."""
+
+    def __init__(self, interpreter: Any) -> None:
+        self._interpreter = interpreter
+
+    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Normalised images (N, 3, H, W) -> logits (N, classes)."""
+        logits = []
+        for image in images:
+            self._interpreter.set_input(np.ascontiguousarray(image.transpose(1, 2, 0))[None], 0)
+            self._interpreter.invoke()
+            logits.append(self._interpreter.get_output(0)[0].copy())
+        return np.array(logits, np.float32)
+
+    def time(self, images: NDArray[np.float32], plan: TimingPlan) -> Latencies:
+        """Never: its kernels for this machine are plain loops, for tests."""
+        raise UnavailableError("is not timed", where="TFLM")
+
+
+@contextmanager
+def in_tflm(model: OnnxModel) -> Iterator[Session]:
+    """The `.tflite` file of `model`; ModelError with TFLM's words."""
+    from tflite_micro.python.tflite_micro import runtime
+
+    content = to_tflite(model)
+    try:
+        yield Micro(runtime.Interpreter.from_bytes(content, arena_size=ARENA))
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(str(error), where=model.file_name) from error
 
 
 class Emulated(Session):

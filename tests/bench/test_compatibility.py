@@ -21,6 +21,7 @@ from edge_se.core.artifacts import read_build
 from edge_se.core.errors import ModelError
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.measure.timing import TimingPlan
+from edge_se.steps.export import export
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def asked(build, run_onnx, tmp_path, monkeypatch):
 
     def make(runtime, file):
         return cells.cell({"runtime": runtime, "file": str(build.folder / file), "fp32": str(fp32),
-                           "precision": file.partition(".")[0], "images": str(tmp_path / "images.npy"),
+                           "precision": Path(file).name.partition(".")[0], "images": str(tmp_path / "images.npy"),
                            "reference": str(tmp_path / "fp32.npy")})
     return make
 
@@ -59,6 +60,20 @@ def test_a_cell_counts_what_differs_and_what_runs_in_integers(asked, runtime):
     assert (int8["int8_layers"] > 0) == (runtime != "tract") and int8["flips"] <= 5
     low, high = int8["time_ci"]
     assert 0 < low <= int8["time_over_fp32"] <= high
+
+
+@pytest.mark.parametrize("runtime", ["litert", "tflm"])
+def test_runtimes_of_tflite_files_get_what_has_that_form(asked, build, calibration_npz, tmp_path, runtime):
+    if RUNTIMES[runtime].version() is None:
+        pytest.skip(f"{runtime} is not here: {RUNTIMES[runtime].install}")
+    export(str(build.folder.parent / "small.onnx"), int8=True, targets=["litert"], calibration=str(calibration_npz),
+           effort="quick", out=tmp_path / "built", accuracy=False)
+    fp32, cpu = asked(runtime, "fp32.onnx"), asked(runtime, "int8.cpu.onnx")
+    int8 = asked(runtime, str(tmp_path / "built" / "int8.litert.onnx"))
+    assert fp32["loads"] and fp32["flips"] <= 1 and fp32["int8_layers"] == 0 < fp32["layers"]
+    assert int8["loads"] and int8["flips"] <= 5 and 0 < int8["int8_layers"] <= int8["layers"] == fp32["layers"]
+    assert ("time_over_fp32" in int8) == (runtime == "litert")
+    assert not cpu["loads"] and "signed int8" in cpu["reason"]
 
 
 def test_a_builder_that_runs_nothing_tells_the_share_or_its_words(asked):
@@ -110,8 +125,9 @@ def test_what_is_there_of_the_same_file_and_version_is_kept(build, monkeypatch, 
     monkeypatch.setattr(command, "RUNTIMES", {"onnxruntime": one, "tract": replace(RUNTIMES["tract"],
                                                                                    version=lambda: None)})
     first, *others = build.artifacts
-    rows = [{"runtime": "onnxruntime", "version": "2.0", "sha256": first.sha256},
-            *({"runtime": "onnxruntime", "version": "1.0", "sha256": other.sha256} for other in others)]
+    rows = [{"runtime": "onnxruntime", "version": "2.0", "file": first.file, "sha256": first.sha256},
+            *({"runtime": "onnxruntime", "version": "1.0", "file": other.file, "sha256": other.sha256}
+              for other in others)]
     left = list(command.missing_cells(build, rows, ["onnxruntime", "tract"]))
     assert left == [(one, other) for other in others]
     assert "tract is not here: pip install tract" in capsys.readouterr().err
@@ -176,7 +192,7 @@ def test_every_form_was_tried_in_every_runtime():
     rows = measured("compatibility")["rows"]
     files = {row["file"] for row in rows}
     assert {"fp32.onnx", "fp16.onnx", *(f"int8.{name}.onnx" for name in (
-        "cpu", "cpu-avx2", "arm", "openvino", "tensorrt", "tensorrt-fp16"))} <= files
+        "cpu", "cpu-avx2", "arm", "openvino", "tensorrt", "tensorrt-fp16", "litert"))} <= files
     assert {(row["file"], row["runtime"]) for row in rows} == {(file, name) for file in files for name in RUNTIMES}
 
 

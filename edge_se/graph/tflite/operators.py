@@ -141,7 +141,8 @@ def _same(to: Translation, node: onnx.NodeProto) -> None:
 
 def _cast(to: Translation, node: onnx.NodeProto) -> None:
     if whole(node, "to", 0) != onnx.TensorProto.FLOAT:
-        raise ModelError("is no cast to FP32", where=node_label(node), fix=FIX)
+        raise ModelError("casts to another type than FP32, which has no form in LiteRT here",
+                         where=node_label(node), fix=FIX)
     _single("CAST")(to, node)
 
 

@@ -194,7 +194,7 @@ class Translation:
     def _quantize(self, node: onnx.NodeProto) -> None:
         steps = self.reading.steps(node)
         if steps is None:
-            raise ModelError("is not in signed int8 with one scale, and LiteRT takes nothing else",
+            raise ModelError("makes other integers than signed int8 with one scale, and LiteRT takes no others",
                              where=node_label(node), fix="export with --target litert")
         value = self.float_value(node.input[0])
         self._integers[node.output[0]] = made = self._add(node.output[0], value.shape, value.order, steps)
