@@ -43,7 +43,7 @@ def classifiers_text() -> str:
     of_form = sum(is_of_form(net, target) for net, _, target in behind)
     slow = [(net, row, target) for net, row, target in files if is_slow(row, target)]
     untold = [each for each in slow if not is_told(*each[1:])]
-    ran = [net for net in nets if not net["why_not"]]
+    ran = [net for net in nets if any(row["why_not"] is None for row in net["rows"])]
     text = (f"{len(ran)} of {len(nets) + len(document['left'])} nets are measured: {len(made)} exports, {len(files)} "
             f"INT8 files. More than {BELOW_DB:g} dB below the better of the two peers: {len(behind)}, of which "
             f"{of_form} are `tensorrt` files that would not be with free zero points. More than "
