@@ -3,7 +3,8 @@
 `resnet18` at batch 128 in BF16, on the threads of the process. torch's profiler tells the share of each kind of
 operation; beside the rate of the convolutions stands that of a matrix product of the same type, which bounds them. Then
 steps of other settings, interleaved with those of the base, in processor seconds of 128 images, so that other programs
-disturb little. Writes bench/results/training_parts.json.
+disturb little. A setting marked as a bound leaves out what could be saved, and trains nothing of use.
+Writes bench/results/training_parts.json.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
+from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -41,6 +44,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "24 px": {"phases": [{"epochs": 1, "resolution": 24}]},
     "Muon, 3 iterations": {"optimizer": {"learning_rate": 0.01, "muon": {"learning_rate": 0.01, "steps": 3}}},
     "compiled": {"compile": True}}
+RELUS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {  # beside `SETTINGS`, of the base recipe
+    "ReLU in place": torch.relu_, "bound: no ReLU": lambda values: values}
+HELD = "bound: weights in BF16, never updated"
+NAMES = (*SETTINGS, *RELUS, HELD)
 KINDS = {  # of operations, by what their names contain; the first that fits
     "convolutions, backward": ("convolution_backward",), "convolutions, forward": ("convolution",),
     "batch norm": ("batch_norm",), "ReLU": ("clamp_min", "threshold_backward", "relu"),
@@ -52,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="resnet18")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--settings", nargs="*", default=list(SETTINGS), choices=SETTINGS)
+    parser.add_argument("--settings", nargs="*", default=list(SETTINGS), choices=NAMES)
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args(arguments)
     cifar = cifar10.require()
@@ -63,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             recipe = recipe_of(name)
             run = loop._Run(spec_of(options.model), recipe, images, validation, Path(folder), torch.device("cpu"),
                             ALONE)
-            steps[name] = (engine_step(run), recipe.batch_size)
+            steps[name] = (step_of(name, run), recipe.batch_size)
         seconds = interleaved(steps, options.rounds)
         base = statistics.median(seconds[BASE])
         found = parts(steps[BASE][0], base)
@@ -80,7 +87,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def recipe_of(name: str) -> Recipe:
     """That of the base, with the change of a setting."""
     return Recipe.model_validate({"batch_size": BATCH, "amp": "bf16", "optimizer": {"learning_rate": 0.01},
-                                  "phases": [{"epochs": 1, "resolution": RESOLUTION}]} | SETTINGS[name])
+                                  "phases": [{"epochs": 1, "resolution": RESOLUTION}]} | SETTINGS.get(name, {}))
+
+
+def step_of(name: str, run: loop._Run) -> Step:
+    """A step of the engine under a setting."""
+    step = engine_step(run)
+    if name == HELD:
+        for module in run.net.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                module.bfloat16()
+        run.optimizer.step = lambda: None  # type: ignore[assignment, method-assign]
+    if name not in RELUS:
+        return step
+
+    def changed() -> None:
+        with mock.patch.object(torch, "relu", RELUS[name]):
+            step()
+    return changed
 
 
 def interleaved(steps: dict[str, tuple[Step, int]], rounds: int) -> dict[str, list[float]]:

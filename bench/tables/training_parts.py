@@ -12,20 +12,25 @@ NONE = "Not measured yet.\n"
 
 
 def parts_table() -> str:
-    """Shares of a step, the rate of its convolutions, and steps of other settings beside it."""
+    """Shares of a step, the rate of its convolutions, and steps of other settings, a table for each call."""
     document = measured_if_any("training_parts")
     if document is None:
         return NONE
     shares = markdown(["part of a step", "share"], [[part["kind"], f"{100 * part['share']:.1f} %"]
                                                     for part in document["parts"]])
-    settings = markdown(["setting", "s of 128 images (range)", "images/s", "x the first"], [
+    settings = "\n".join(_settings(measured(name)) for name in made("training_parts"))
+    return (f"{shares}\nConvolutions: {document['convolution_gflop_per_s']:.0f} GFLOP/s, a matrix product of the same "
+            f"type {document['product_gflop_per_s']:.0f}. Were all the rest free, steps would be "
+            f"{document['times_base_without_the_rest']:.2f} times as fast.\n\n{settings}")
+
+
+def _settings(document: Document) -> str:
+    table = markdown(["setting", "s of 128 images (range)", "images/s", "x the first"], [
         [row["setting"], f"{statistics.median(row['seconds_of_128']):.2f} ({min(row['seconds_of_128']):.2f}–"
                          f"{max(row['seconds_of_128']):.2f})", f"{row['images_per_s']:.0f}", f"{row['times_base']:.2f}"]
         for row in document["settings"]])
-    return (f"{shares}\nConvolutions: {document['convolution_gflop_per_s']:.0f} GFLOP/s, a matrix product of the same "
-            f"type {document['product_gflop_per_s']:.0f}. Were all the rest free, steps would be "
-            f"{document['times_base_without_the_rest']:.2f} times as fast.\n\n{settings}\n`{document['model']}`, "
-            f"processor time, {len(document['settings'][0]['seconds_of_128'])} rounds, {_where(document)}.\n")
+    return (f"{table}\n`{document['model']}`, processor time, {len(document['settings'][0]['seconds_of_128'])} rounds, "
+            f"{_where(document)}.\n")
 
 
 def trials_table() -> str:
@@ -45,8 +50,8 @@ def _trials(document: Document) -> str:
                      str(len(next(iter(own.values()))["epochs"])),
                      f"{statistics.mean(run['epochs'][-1]['processor_seconds'] for run in own.values()):.0f}"])
     columns = ["change", "validation top-1 %, by seed", "points against the base", "epochs", "processor s"]
-    return (f"{markdown(columns, rows)}\n`{document['model']}`, {document['images']:,} images, "
-            f"n = {document['validation']:,}, {_where(document)}.\n")
+    return (f"{markdown(columns, rows)}\n`{document['model']}`, base `{document.get('base', 'sgd')}`, "
+            f"{document['images']:,} images, n = {document['validation']:,}, {_where(document)}.\n")
 
 
 def _where(document: Document) -> str:

@@ -59,18 +59,23 @@ def test_a_real_interrupt_is_not_taken_for_the_end_of_a_turn(tmp_path, random_im
     assert json.loads((tmp_path / training_runs.PROCESSOR).read_text())["seconds"] > 0
 
 
-def test_each_trial_is_the_base_with_one_change():
-    base = recipe_trials.recipe_of("base", 0).model_dump()
-    recipes = {name: recipe_trials.recipe_of(name, 0) for name in recipe_trials.TRIALS}
-    assert len({each.sha256 for each in recipes.values()}) == len(recipes)
+@pytest.mark.parametrize("base", recipe_trials.BASES)
+def test_each_trial_is_the_base_with_one_change(base):
+    whole = recipe_trials.recipe_of(base, "base", 0).model_dump()
+    trials = recipe_trials.TRIALS[base]
+    recipes = {name: recipe_trials.recipe_of(base, name, 0) for name in trials}
+    assert len({(recipes[name].sha256, trial.change) for name, trial in trials.items()}) == len(trials)
     for name, own in recipes.items():
-        changed = [key for key, value in own.model_dump().items() if value != base[key]]
-        assert len(changed) == (name != "base"), name
+        changed = [key for key, value in own.model_dump().items() if value != whole[key]]
+        if name == "proxy filtering":  # half of each batch, in as much time
+            assert changed == ["batch_size", "phases"] and trials[name].change
+        else:
+            assert len(changed) + (trials[name].change is not None) == (name != "base"), name
 
 
 def test_trials_that_have_ended_are_kept_and_the_others_go_on(tiny, tmp_path, monkeypatch, capsys):
     small = {"batch_size": 10, "phases": [{"epochs": 1, "resolution": 8}], "amp": "off"}
-    monkeypatch.setattr(recipe_trials, "BASE", recipe_trials.BASE | small)
+    monkeypatch.setitem(recipe_trials.BASES, "sgd", recipe_trials.SGD | small)
     out = tmp_path / "recipe_trials.json"
     common = ["--seeds", "0", "--folder", str(tmp_path / "runs"), "--out", str(out), "--trials", "base", "EMA 0.98"]
     recipe_trials.main(["--seconds", "0", *common])
