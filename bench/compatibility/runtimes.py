@@ -96,12 +96,12 @@ def in_opencv(model: OnnxModel, session: Session | None) -> Layers:
 
 
 def in_tflite(model: OnnxModel, session: Session | None) -> Layers:
-    """By the types of the tensors that they read: neither LiteRT nor TFLM changes a type of a file."""
+    """By the types of their weights: neither LiteRT nor TFLM changes a type of a file."""
     schema = flatbuffer.schema()
     file = schema.ModelT.InitFromPackedBuf(to_tflite(model))
     kinds = {schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D}
     graph = file.subgraphs[0]
-    types = [graph.tensors[operator.inputs[0]].type for operator in graph.operators
+    types = [graph.tensors[operator.inputs[1]].type for operator in graph.operators
              if file.operatorCodes[operator.opcodeIndex].builtinCode in kinds]
     return {"layers": len(types), "int8_layers": types.count(schema.TensorType.INT8),
             "seen_in": "the types in the `.tflite` file that edge-se makes of each"}

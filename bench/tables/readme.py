@@ -45,8 +45,8 @@ from edge_se.reporting.verdict import explain
 
 MODELS = BUNDLED
 DOCUMENTS = ("README.md", "docs/benchmarking.md", "docs/compatibility.md", "docs/estimates.md", "docs/gate.md",
-             "docs/jetson.md", "docs/lint.md", "docs/microcontrollers.md", "docs/models.md", "docs/peers.md",
-             "docs/quantization.md", "docs/se.md", "docs/training.md", "docs/web.md")
+             "docs/jetson.md", "docs/lint.md", "docs/litert.md", "docs/microcontrollers.md", "docs/models.md",
+             "docs/peers.md", "docs/quantization.md", "docs/se.md", "docs/training.md", "docs/web.md")
 TARGETS_SHOWN = ("cpu", "openvino", "tensorrt")
 PLACE = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end figures -->)", re.DOTALL)
 
@@ -277,7 +277,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "arm64": devices.arm64_table, "grouped": grouped.grouped_table,
     "simulations": runtimes.simulations_table, "precision-hints": runtimes.hints_table,
     "grouped-openvino": grouped.openvino_table, "lint-rules": lint.rules_table, "lint-kinds": lint.kinds_table,
-    "compatibility": compatibility.compatibility_table,
+    "compatibility": compatibility.compatibility_table, "litert": compatibility.litert_table,
     "time-to-verdict": verdict.verdict_table,
     "lint-peers": lint.peers_table,
     "classifiers": classifiers.classifiers_table, "classifiers-text": classifiers.classifiers_text}

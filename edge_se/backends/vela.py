@@ -6,6 +6,7 @@ Nothing runs: its inferences a second are an estimate, and of the NPU's part alo
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,7 +31,7 @@ def vela_check(content: bytes) -> dict[str, Any]:
     on_cpu             those that fall back to the processor: `operator`, `tensor` (its output) and `type` of that
     sram_bytes         as vela plans it
     flash_bytes        the compiled file: commands and packed weights of the NPU, and all that the processor needs
-    estimate           `inferences_per_s` of the NPU's part alone, computed by vela and not measured
+    estimate           `inferences_per_s` of the NPU's part alone, computed by vela and not measured; None without one
 
     Raises UnavailableError where ethos-u-vela or ai-edge-litert is not installed.
     """
@@ -49,12 +50,13 @@ def vela_check(content: bytes) -> dict[str, Any]:
         with summaries[0].open(newline="") as file:
             row = next(csv.DictReader(file))
         compiled = (folder / "model_vela.tflite").read_bytes()
+    rate = float(row["inferences_per_second"])  # NaN where nothing runs on the NPU
     return {
         "version": version, "accelerator": ACCELERATOR, "system_config": row["system_config"],
         "memory_mode": row["memory_mode"], "clock_hz": float(row["core_clock"]), "operators": len(_operators(content)),
         "on_cpu": [one for one in _operators(compiled) if one["operator"] != _ON_NPU],
         "sram_bytes": round(float(row["sram_memory_used"]) * KIB), "flash_bytes": len(compiled),
-        "estimate": {"inferences_per_s": float(row["inferences_per_second"])}}
+        "estimate": {"inferences_per_s": rate if math.isfinite(rate) else None}}
 
 
 def _operators(content: bytes) -> list[dict[str, str]]:

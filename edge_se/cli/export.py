@@ -47,7 +47,7 @@ def export(model: Annotated[str, typer.Option(
            calibration: Annotated[Optional[str], typer.Option(
                help="A bundled set, a folder of images, an index manifest (.json), images (.npz) or the "
                     "calibration.npz of an earlier export. Default: 512 training images of --data, else the "
-                    "synthetic set.")] = None,
+                    "synthetic set. litert-dynamic needs none.")] = None,
            effort: Annotated[str, typer.Option(
                help="quick, default, or extensive: methods and placements are measured and the best is taken.")] =
            "default",
@@ -119,7 +119,7 @@ def export(model: Annotated[str, typer.Option(
                      fuse_preprocessing=fuse_preprocessing, batch=batch,
                      place=Place(device=device, host=host, python=python), progress=progress)
     _shown(build, json, wide)
-    if build.calibration and build.calibration.get("over_budget"):
+    if not all(any(row["within_budget"] for row in search["candidates"]) for search in build.placements or ()):
         raise typer.Exit(INCONCLUSIVE)
 
 

@@ -19,6 +19,7 @@ from edge_se.data.images import Images, Labels
 from edge_se.evaluation.judges import judge_of
 from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.targets.table import FLOAT, is_dynamic
 
 BATCH = 16  # images of 32 x 32: what a layer of them computes stays in the cache of one core
 PIXELS = BATCH * 32 * 32
@@ -41,7 +42,7 @@ def answers(session: Session, model: OnnxModel, images: Images, advance: Advance
             batch: int | None = None) -> NDArray[np.float32]:
     """(N, classes) of an open session; a graph that takes any batch gets `batch` or else `batch_of` images at once."""
     fixed, found, answered = model.input_shape[0], np.empty((0, 0), np.float32), 0
-    for logits in session.logits(images, fixed or batch or batch_of(images), fixed is not None):
+    for logits in session.logits(images, fixed or batch or batch_of(images, model.target), fixed is not None):
         if not answered:  # one array: small ones that stay would break up the memory that batches need in turn
             found = np.empty((len(images), *logits.shape[1:]), np.float32)
         found[answered:][: len(logits)] = logits
@@ -50,8 +51,13 @@ def answers(session: Session, model: OnnxModel, images: Images, advance: Advance
     return found
 
 
-def batch_of(images: Images) -> int:
-    """How many of the images a batch has: a constant of their size, since the last bits of answers depend on it."""
+def batch_of(images: Images, target: str = FLOAT) -> int:
+    """How many of the images a batch has: a constant of their size, since the last bits of answers depend on it.
+
+    It is 1 for a target whose files take ranges as they run, so that each image has its own in every runtime.
+    """
+    if is_dynamic(target):
+        return 1
     height, width = images.preprocessing.size
     return max(1, min(BATCH, PIXELS // (height * width)))
 
@@ -148,7 +154,8 @@ def require_shape(model: OnnxModel, images: Images) -> None:
 
 def _key(model: OnnxModel, images: Images, judge: Backend) -> str:
     parts = (model.sha256, model.target, images.key, repr(replace(images.preprocessing, labels=())),
-             str(batch_of(images)), judge.name, str(environment.version_of(judge.module)), *environment.cpu_flags())
+             str(batch_of(images, model.target)), judge.name, str(environment.version_of(judge.module)),
+             *environment.cpu_flags())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

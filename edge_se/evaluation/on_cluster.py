@@ -41,7 +41,7 @@ def sharded(cluster: Cluster, model: OnnxModel, images: Images, judge: Backend, 
     Raises UnavailableError where a worker computes other bits than this machine.
     """
     require_shape(model, images)
-    size = model.input_shape[0] or batch_of(images)
+    size = model.input_shape[0] or batch_of(images, model.target)
     shard = size * _batches(len(images), size, images, cluster.workers)  # images
     starts, done, checks = range(0, len(images), shard), dict[int, Logits](), dict[str, Future[None]]()
 

@@ -27,10 +27,13 @@ def mislabelled(model: onnx.ModelProto, precision: str, target: str, *, quantize
         if "QuantizeLinear" in kinds or "DequantizeLinear" in kinds:
             return "it is quantized"
         return None if halves is (precision == "fp16") else f"its floats are {'FP16' if halves else 'FP32'}"
-    if "QuantizeLinear" not in kinds:
+    ways = kinds.intersection(("QuantizeLinear", "DynamicQuantizeLinear"))
+    if not ways:
         return "nothing in it is quantized" if quantized else None
     if target not in TARGETS:
         return f"nobody knows a target '{target}'"
+    if ways != {"QuantizeLinear" if TARGETS[target].calibrated else "DynamicQuantizeLinear"}:
+        return f"its ranges are {'not ' if TARGETS[target].calibrated else ''}in the file"
     return _foreign(view, TARGETS[target], halves)
 
 
@@ -39,7 +42,8 @@ def _foreign(view: GraphView, target: Target, halves: bool) -> str | None:
         return f"its floats are {'FP16' if halves else 'FP32'}"
     points = list(_zero_points(view))
     types = {str(point.dtype) for _, point in points}
-    allowed = {"uint8": {"uint8"}, "int8": {"int8"}, "int8-symmetric": {"int8"}, "by-sign": {"uint8", "int8"}}
+    allowed = {"uint8": {"uint8"}, "int8": {"int8"}, "int8-symmetric": {"int8"}, "by-sign": {"uint8", "int8"},
+               "dynamic": set[str]()}
     if types - allowed[target.activations]:
         return f"its activations are {' and '.join(sorted(types))}"
     if target.activations in ("int8-symmetric", "by-sign") and any(

@@ -21,6 +21,7 @@ from edge_se.data.splits import filled
 from edge_se.device.agent import AgentError, OnnxRuntimeRunner
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.graph.targets.table import is_dynamic
 from edge_se.graph.view import GraphView, node_label
 from edge_se.quantization.sensitivity import sqnr_db
 
@@ -65,7 +66,8 @@ class _Compared:
     def __init__(self, parent: OnnxModel, model: OnnxModel, images: Images, backend: Backend) -> None:
         self._parent, self._model, self._images, self._backend = parent, model, images, backend
         fixed = model.input_shape[0]
-        self._batches = [(filled(batch, fixed), len(batch)) for batch in images.batches(fixed or IMAGES)]
+        size = fixed or (1 if is_dynamic(model.target) else IMAGES)  # onnxruntime takes one range for a batch
+        self._batches = [(filled(batch, fixed), len(batch)) for batch in images.batches(size)]
 
     def at(self, tensor: str | None) -> Fidelity:
         """Of the tensor of the FP32 graph with this name; of the logits where None."""
@@ -125,7 +127,7 @@ def _restored(model: OnnxModel, tensor: str) -> str:
     """The tensor behind the Q/DQ pair of `tensor`, where it has one: with that as output the pair stays fused."""
     view = GraphView(model.proto)
     for quantized in view.consumers[tensor]:
-        if quantized.op_type == "QuantizeLinear":
+        if quantized.op_type in ("QuantizeLinear", "DynamicQuantizeLinear"):
             for node in view.consumers[quantized.output[0]]:
                 if node.op_type == "DequantizeLinear":
                     return str(node.output[0])

@@ -64,6 +64,8 @@ def place(model: onnx.ModelProto, target: Target, name: str | None = None) -> Pl
     if name == "sums-float":
         spared += sums(model)
     spared += attention(model)
+    if not target.depthwise:
+        spared += depthwise(model)
     spared += image_forms(model)[1:]  # the first layer's own Q/DQ is behind them
     narrow = narrow_groups(model, target.narrow_group)
     if target.narrow_swishes:
@@ -112,6 +114,13 @@ def narrow_groups(model: onnx.ModelProto, most: int) -> list[str]:
         if weight is not None and groups != 1 and weight.shape[1] <= most and weight.shape[:2] != (groups, 1):
             narrow.append(node.output[0])
     return narrow
+
+
+def depthwise(model: onnx.ModelProto) -> list[str]:
+    """Convolutions of one channel a group, also with more outputs, by their first output."""
+    view = GraphView(model)
+    return [node.output[0] for node in model.graph.node if node.op_type == "Conv" and attribute(node, "group", 1) != 1
+            and (weight := view.constant(node.input[1])) is not None and weight.shape[1] == 1]
 
 
 def attention(model: onnx.ModelProto) -> list[str]:

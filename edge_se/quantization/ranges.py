@@ -49,7 +49,9 @@ class Statistics:
     logits: NDArray[np.float32] | None = None
 
     def ranges(self, method: str, activations: Activations) -> Ranges:
-        """The ranges that `method` chooses for activations of this type."""
+        """The ranges that `method` chooses for activations of this type; none where they are `dynamic`."""
+        if activations == "dynamic":
+            return Ranges(method=method, model_sha256=self.model_sha256, calibration=self.calibration, bounds={})
         if method not in METHODS:
             raise CalibrationError(f"unknown method '{method}'", where="--method", fix=did_you_mean(method, METHODS))
         return Ranges(method=method, model_sha256=self.model_sha256, calibration=self.calibration,

@@ -20,6 +20,7 @@ from edge_se.graph.names import NeutralNames
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import checked, raise_opset, sort_topologically
 from edge_se.graph.view import GraphView, attribute
+from edge_se.quantization.dynamic import any_ranges, with_dynamic_steps
 from edge_se.quantization.pixels import bounds_of_pixels
 from edge_se.quantization.placement import Placement
 from edge_se.quantization.ranges import Ranges
@@ -35,8 +36,9 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
     if ranges.model_sha256 != model.sha256:
         raise CalibrationError("these ranges were collected on another model", where=ranges.calibration,
                                fix="calibrate this model")
-    ranges = replace(ranges, bounds=with_clipped(model.proto, ranges.bounds))
-    if model.metadata:
+    ranges = replace(ranges, bounds=with_clipped(model.proto, ranges.bounds) if target.calibrated
+                     else any_ranges(model.proto))
+    if model.metadata and target.calibrated:
         symmetric = {name: is_symmetric(target.activations, low) for name, (low, _) in ranges.bounds.items()}
         pixels = bounds_of_pixels(model.proto, model.metadata.preprocessing, ranges.bounds, symmetric)
         ranges = replace(ranges, bounds=ranges.bounds | pixels)
@@ -53,6 +55,8 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
         _quantize_residual_input(proto, output, name, ranges.bounds[name])
     for output in placement.narrow_groups if target.quantized_outputs else ():
         _keep_float(proto, output)
+    if not target.calibrated:
+        with_dynamic_steps(proto)
     sort_topologically(proto)
     proto.producer_name, proto.producer_version, proto.ir_version = "edge-se", "", model.proto.ir_version
     if target.half_floats:

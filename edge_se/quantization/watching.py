@@ -108,7 +108,7 @@ def require_finite(name: str, low: float, high: float) -> None:
 
 
 def quantizable(proto: onnx.ModelProto, targets: Iterable[Target] = tuple(TARGETS.values())) -> list[str]:
-    """The float activations that one of `targets` quantizes in some placement, and the outputs, in graph order.
+    """The float activations whose ranges one of `targets` needs in some placement, and the outputs, in graph order.
 
     What only a Relu or Clip reads is left out, which keeps both fused with the layer before them: its range is that of
     what they make of it (`with_clipped`).
@@ -117,7 +117,7 @@ def quantizable(proto: onnx.ModelProto, targets: Iterable[Target] = tuple(TARGET
     floats = {value.name for value in (*shaped.graph.value_info, *shaped.graph.output)
               if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
     view, names = GraphView(proto), []
-    wanted = _quantized(proto, tuple(targets)).union(view.outputs)
+    wanted = _quantized(proto, [target for target in targets if target.calibrated]).union(view.outputs)
     for node in proto.graph.node:
         for name in node.output:
             if name in wanted and name in floats:

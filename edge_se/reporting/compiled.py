@@ -31,10 +31,11 @@ def _vela(told: dict[str, Any]) -> str:
     left = told["on_cpu"]
     kinds = Counter(one["operator"] for one in left).most_common()
     named = f" ({', '.join(f'{count} {kind}' for kind, count in kinds)})" if left else ""
+    rate = told["estimate"]["inferences_per_s"]
+    estimate = "nothing runs on the NPU" if rate is None else (
+        f"{amount(rate, 0)} inferences/s at {told['clock_hz'] / 1e6:.0f} MHz, an estimate of the NPU's part alone")
     return (f"{told['accelerator']} by vela: {len(left)} of {told['operators']} operators fall back to the processor"
-            f"{named}; SRAM {_kib(told['sram_bytes'])}, flash {_kib(told['flash_bytes'])}; "
-            f"{amount(told['estimate']['inferences_per_s'], 0)} inferences/s at {told['clock_hz'] / 1e6:.0f} MHz, an "
-            "estimate of the NPU's part alone")
+            f"{named}; SRAM {_kib(told['sram_bytes'])}, flash {_kib(told['flash_bytes'])}; {estimate}")
 
 
 def _kib(count: int) -> str:

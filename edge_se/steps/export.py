@@ -46,12 +46,14 @@ from edge_se.steps.export_notes import (
     tell_of_accuracy,
     tell_of_broken_rules,
     tell_of_doubts,
+    tell_of_no_ranges,
     warn_of_old_versions,
     warn_of_slow,
 )
 from edge_se.steps.export_options import (
     require_batch,
     require_output,
+    require_ranges,
     require_search,
     require_sensible,
     targets_there,
@@ -88,7 +90,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     require_batch(batch)
     require_sensible(int8, {"--target": targets, "--method": method, "--placement": placement}, budget)
     chosen = effort_of(effort)
-    method, placement = require_method(method or chosen.method), placement or chosen.placement
+    placement = placement or chosen.placement
     require_search(place, placement if int8 else None, budget)
     wanted = writable(targets_for(targets, environment.cpu_flags()) if int8 else [], targets, progress)
     if placement is not None and placement != AUTO:
@@ -98,6 +100,8 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     table = Path(calibration) if calibration and is_table(Path(calibration)) else None
     if calibration and not table:
         require_known(calibration)
+    require_ranges(wanted, {"--method": method, "--calibration": table})
+    method = require_method(method or chosen.method)
     started = time.monotonic()
     with progress.task("exporting to ONNX", 1) as advance:
         source = named_by(load_source(model, weights, preprocessing, untrained), dataset)
@@ -113,7 +117,9 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     if source.assumption:
         progress.note(source.assumption)
     judged = judged_images(source, dataset) if accuracy else None
-    images = calibration_images(source, None if table else calibration, dataset)
+    calibrated = any(target.calibrated for target in wanted)
+    images = calibration_images(source, None if table else calibration, dataset,
+                                needed=calibrated or not int8 or fold_excitations or placement == AUTO)
     if judged is not None and int8 and not table:
         require_apart(images, judged)
     found_parity = parity(source, images)
@@ -139,6 +145,7 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
         give_back()
     warn_of_old_versions(made, progress)
     tell_of_broken_rules(made, progress)
+    tell_of_no_ranges(wanted, images, progress)
     if chosen is not EFFORTS["quick"]:
         warn_of_slow(made, progress)
     artifacts = measured(made, images if judged is None else judged, progress, labelled=judged is not None)
@@ -148,16 +155,16 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     tell_of_accuracy(source, dataset, progress)
     if judged is not None and (cause := likely_cause(source.model, judged, artifacts[0].top1, source.metadata.labels)):
         progress.note(cause)
-    content, calibrated = b"", None
-    if statistics and quantizing:
+    content, calibration_told = b"", None
+    if statistics and quantizing and calibrated:
         content = table_bytes(statistics)
-        calibrated = described(statistics, content, None if table else images, method=method, effort=effort,
-                               over_budget=quantizing.over_budget)
-        for doubt in calibration_doubts(calibrated):
+        calibration_told = described(statistics, content, None if table else images, method=method, effort=effort,
+                                     over_budget=quantizing.over_budget)
+        for doubt in calibration_doubts(calibration_told):
             progress.note(doubt)
     build = Build(
         model=source.name, out=str(out or BUILDS / source.name), source=source.origin,
-        calibration=calibrated,
+        calibration=calibration_told,
         preprocessing=_but_labels(source.metadata.preprocessing.document()), labels=source.metadata.labels,
         parity=found_parity, artifacts=artifacts, placements=(quantizing and quantizing.searches) or None,
         data=None if judged is None else described_images(judged),

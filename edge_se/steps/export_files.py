@@ -127,7 +127,7 @@ class Quantizing:
     def choose_methods(self, statistics: Statistics, images: Images, progress: Progress) -> None:
         """Replaces the method `auto` of each target by the one that is nearest to FP32 on `images`."""
         def chosen(target: Target, placement: Placement, method: str) -> tuple[Placement, str]:
-            if method != AUTO:
+            if method != AUTO or not target.calibrated:
                 return placement, method
             return placement, best_method(self._model, statistics, target, placement, images, progress)
         self._each(chosen)
@@ -189,8 +189,8 @@ class Quantizing:
             except Exception as error:  # `raise_failure` tells of it when the files of the others are written
                 self._failures.append((target.name, error))
                 continue
-            made.append(Made(model=quantized, placement=chosen.name, method=method, tflite=tflite,
-                              seconds=self._share + time.monotonic() - started))
+            made.append(Made(model=quantized, placement=chosen.name, method=method if target.calibrated else None,
+                             tflite=tflite, seconds=self._share + time.monotonic() - started))
         if not made:
             raise self._failures[0][1]
         return made

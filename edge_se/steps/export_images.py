@@ -14,7 +14,7 @@ from edge_se.graph.metadata import write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source import Source
 
-ENLARGED = 32  # images that suffice for an untrained net
+ENLARGED = 32  # images that suffice where nothing is set or judged by them
 
 
 def named_by(source: Source, dataset: Dataset | None) -> Source:
@@ -28,16 +28,17 @@ def named_by(source: Source, dataset: Dataset | None) -> Source:
     return replace(source, model=OnnxModel.of(proto))
 
 
-def calibration_images(source: Source, name: str | None, dataset: Dataset | None) -> Images:
+def calibration_images(source: Source, name: str | None, dataset: Dataset | None, *, needed: bool = True) -> Images:
     """The calibration set at the model's size, with the model's preprocessing.
 
-    Without a name, and with the name of the data set itself, those are training images of the user's data set.
+    Without a name, and with the name of the data set itself, those are training images of the user's data set. Where
+    nothing is set or chosen by them they are not `needed`: synthetic images that are enlarged do for what is compared.
     """
     how = source.metadata.preprocessing
     own = dataset is not None and not dataset.cifar and not source.is_untrained
     if dataset and own and (name is None or Path(name).resolve() == dataset.path.resolve()):
         return dataset.calibration(how)
-    if source.is_untrained and name is None and how.size != CIFAR10.size:
+    if (source.is_untrained or not needed) and name is None and how.size != CIFAR10.size:
         return calibration_sets.enlarged(calibration_sets.load(None, None).first(ENLARGED), how)
     return calibration_sets.load(name, dataset.cifar if dataset else None, how)
 

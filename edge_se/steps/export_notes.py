@@ -10,13 +10,14 @@ from edge_se.core.artifacts import Artifact
 from edge_se.core.progress import Progress
 from edge_se.data import cifar10
 from edge_se.data.dataset import Dataset
+from edge_se.data.images import Images
 from edge_se.evaluation.doubts import doubts_of
 from edge_se.graph.source import Source
 from edge_se.quantization.chains import depthwise_swishes, without_kernel
 from edge_se.quantization.lint.base import RUNTIMES
 from edge_se.quantization.lint.table import broken_by, rules_for, runtimes_for
 from edge_se.quantization.sensitivity import between_layers, interleaved_medians
-from edge_se.quantization.targets import TARGETS
+from edge_se.quantization.targets import TARGETS, Target
 from edge_se.steps.export_files import Made
 
 SURELY_FASTER = 0.75  # of FP32's time: one round says enough, where each takes seconds
@@ -59,6 +60,13 @@ def tell_of_broken_rules(made: Sequence[Made], progress: Progress) -> None:
         for rule, findings in broken_by(model, rules_for(runtimes_for([model.target]))):
             progress.note(f"{model.file_name}: {RUNTIMES[rule.runtime]} {rule.versions}: {rule.instead} (rule "
                           f"{rule.name}; {findings[0].node}, {len(findings)} in all). {rule.fix}")
+
+
+def tell_of_no_ranges(targets: Sequence[Target], images: Images, progress: Progress) -> None:
+    """Tells what the images are for where no file of `targets` is calibrated on them."""
+    if targets and not any(target.calibrated for target in targets):
+        progress.note(f"no calibration: files for {', '.join(target.name for target in targets)} take each image's own "
+                      f"ranges as they run. {images.name} is for comparisons with FP32 alone")
 
 
 def tell_of_doubts(artifacts: Sequence[Artifact], source: Source, progress: Progress) -> None:

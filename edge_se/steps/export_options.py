@@ -42,6 +42,17 @@ def require_sensible(int8: bool, of_int8: dict[str, str | Sequence[str] | None],
                           fix="give a number above 0")
 
 
+def require_ranges(targets: Sequence[Target], of_ranges: dict[str, object]) -> None:
+    """Refuses options that say how ranges are set where the files of none of `targets` hold any."""
+    if not targets or any(target.calibrated for target in targets):
+        return
+    for option, value in of_ranges.items():
+        if value is not None:
+            names = ", ".join(target.name for target in targets)
+            raise EdgeSeError(f"says what ranges are, and a file for {names} holds none: they are each image's own",
+                              where=option, fix=f"leave {option} out, or add a --target that is calibrated")
+
+
 def require_batch(batch: int | None) -> None:
     """Refuses a batch that no file is written for."""
     if batch is not None and not 1 <= batch <= LARGEST:

@@ -24,7 +24,7 @@ def int8(tiny_build):
 
 
 @pytest.mark.parametrize(("precision", "target", "reason"), [
-    ("fp32", "any", None), ("int8", "litert", None), ("fp16", "any", "no FP16 file"),
+    ("fp32", "any", None), ("int8", "litert", None), ("int8", "litert-dynamic", None), ("fp16", "any", "no FP16 file"),
     ("int8", "cpu", "written for cpu"),
     ("int8", "openvino", "written for openvino"), ("int8", "tensorrt", "written for tensorrt")])
 def test_which_files_it_runs(precision, target, reason):

@@ -121,7 +121,8 @@ def test_images_of_another_type_are_a_message(tiny_onnx):
 def test_verify_counts_the_convolutions_of_what_is_for_it(built):
     found = {item["file"]: item.get("opencv") for item in verify(built, opencv=True)["files"]}
     assert {name for name, told in found.items() if told is None} == {
-        "int8.litert.onnx", "int8.openvino.onnx", "int8.tensorrt.onnx", "int8.tensorrt-fp16.onnx"}
+        "int8.litert-dynamic.onnx", "int8.litert.onnx", "int8.openvino.onnx", "int8.tensorrt.onnx",
+        "int8.tensorrt-fp16.onnx"}
     assert found["fp32.onnx"]["int8_convolutions"] == found["fp16.onnx"]["int8_convolutions"] == 0
     assert found["int8.cpu.onnx"]["int8_convolutions"] > 0
     assert all("opencv" not in item for item in verify(built)["files"])

@@ -115,6 +115,25 @@ def test_vela_tells_what_falls_back_and_what_it_takes(one_operator):
 
 
 @for_vela
+@pytest.mark.parametrize("name", ["CONV_2D", "LOGISTIC", "GELU"])
+def test_a_file_of_which_nothing_runs_on_the_npu_has_no_estimate(name):
+    from edge_se.graph.tflite.flatbuffer import Flatbuffer
+
+    flat, shape = Flatbuffer(dynamic=False), (1, 4, 4, 3)
+    image, logits = (flat.computed(shape, "float32", called) for called in ("images", "logits"))
+    if name == "CONV_2D":
+        weights, bias = (flat.constant(np.ones(own, np.float32), "constant") for own in ((3, 1, 1, 3), (3,)))
+        flat.operator(name, 1, [image, weights, bias], logits, table="Conv2DOptions", strideH=1, strideW=1,
+                      dilationHFactor=1, dilationWFactor=1)
+    else:
+        flat.operator(name, 1, [image], logits)
+    told = vela.vela_check(flat.finished(name="floats", image=image, logits=logits, beside={}))
+    assert (told["operators"], [one["operator"] for one in told["on_cpu"]]) == (1, [name])
+    assert told["estimate"] == {"inferences_per_s": None}
+    assert compiled_lines({"vela": told})[0].endswith("; nothing runs on the NPU")
+
+
+@for_vela
 def test_a_file_that_vela_does_not_take():
     refusal = vela.vela_check(b"no flatbuffer" * 10)["refusal"]
     assert refusal.startswith("exit ")

@@ -35,7 +35,8 @@ def named(target, precision="int8"):
 @pytest.mark.parametrize(("target", "runtime", "simulation"), [
     ("cpu", "onnxruntime", False), ("cpu-avx2", "onnxruntime", False), ("arm", "onnxruntime", False),
     ("openvino", "openvino", False), ("tensorrt", "openvino", True), ("tensorrt-fp16", "openvino", True),
-    pytest.param("litert", "litert", False, marks=with_litert)])
+    pytest.param("litert", "litert", False, marks=with_litert),
+    pytest.param("litert-dynamic", "litert", False, marks=with_litert)])
 def test_who_judges_which_target(target, runtime, simulation):
     told = measured_by(named(target))
     assert judge_of(named(target)).name == told["runtime"] == runtime

@@ -165,6 +165,11 @@ def test_larger_images_come_in_smaller_batches(random_images, size, batch):
     assert accuracy.batch_of(random_images(1).seen_by(replace(CIFAR10, size=size))) == batch
 
 
+@pytest.mark.parametrize(("target", "batch"), [("any", 16), ("cpu", 16), ("litert", 16), ("litert-dynamic", 1)])
+def test_images_with_ranges_of_their_own_come_one_by_one(random_images, target, batch):
+    assert accuracy.batch_of(random_images(1), target) == batch
+
+
 @pytest.mark.parametrize("count", [1, 16, 17, 75])
 def test_the_bits_do_not_depend_on_the_processors(tiny_onnx, random_images, cache, opened, monkeypatch, count):
     images, found = random_images(count), []

@@ -36,7 +36,7 @@ CASES = {  # runtime, version, machine, flags
     "onnxruntime-web-webgpu": ("onnxruntime-web-webgpu", "1.30.0", "wasm32", ("simd128",)),
     **{name: (name, None, "x86_64", VNNI) for name in BACKENDS if name.startswith("onnxruntime-")},
 }
-NAMES = ("cpu", "cpu-avx2", "arm", "openvino", "tensorrt", "tensorrt-fp16", "litert")
+NAMES = ("cpu", "cpu-avx2", "arm", "openvino", "tensorrt", "tensorrt-fp16", "litert", "litert-dynamic")
 RUNS = {  # which of NAMES; every case that is not here runs none of them
     "onnxruntime, x86 with VNNI": ("cpu", "cpu-avx2"), "onnxruntime, x86 with AMX": ("cpu", "cpu-avx2"),
     "onnxruntime, x86 with AVX2": ("cpu-avx2",), "onnxruntime, x86 with SSE": ("cpu-avx2",),
@@ -45,7 +45,7 @@ RUNS = {  # which of NAMES; every case that is not here runs none of them
     "onnxruntime, macOS": ("arm",),
     "openvino": ("cpu", "cpu-avx2", "arm", "openvino"),
     "opencv": ("cpu", "cpu-avx2", "arm"),
-    "litert": ("litert",), "litert, arm64": ("litert",),
+    "litert": ("litert", "litert-dynamic"), "litert, arm64": ("litert", "litert-dynamic"),
     "tensorrt 8.5": ("tensorrt",), "tensorrt 8.6": ("tensorrt",),
     "tensorrt 10": ("tensorrt", "tensorrt-fp16"), "tensorrt 11": ("tensorrt", "tensorrt-fp16"),
     "tensorrt_rtx": ("tensorrt", "tensorrt-fp16"),
@@ -69,6 +69,8 @@ def test_every_target_in_every_runtime(case, name):
 
 def test_the_table_is_whole():
     assert tuple(TARGETS) == NAMES
+    schema = json.loads((Path(__file__).parents[2] / "docs" / "schema" / "export-1.json").read_text())
+    assert schema["properties"]["artifacts"]["items"]["properties"]["target"]["enum"] == ["any", *NAMES]
     assert {runtime for runtime, *_ in CASES.values()} == {*BACKENDS, *agent.RUNTIMES, *OF_A_PAGE}
 
 

@@ -2,19 +2,24 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 
 from edge_se.core.artifacts import check_tflite, read_build
-from edge_se.core.errors import ArtifactError, UnavailableError
-from edge_se.core.progress import Progress
+from edge_se.core.errors import ArtifactError, EdgeSeError, UnavailableError
+from edge_se.core.progress import SilentProgress
 from edge_se.device.agent import Bundle
+from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.tflite import flatbuffer
 from edge_se.steps.bundle import write_bundle
+from edge_se.steps.export import export
 from edge_se.steps.export_options import writable
 from edge_se.steps.verify import verify
 
+EXPORT_SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schema" / "export-1.json").read_text())
 SKIPPED = pytest.mark.skipif(flatbuffer.missing() is not None, reason=f"LiteRT is missing: {flatbuffer.INSTALL}")
 
 
@@ -89,12 +94,57 @@ def test_a_bundle_has_the_file_and_runs_it(own):
     assert here.file == "int8.cpu.onnx" and there.shape == here.run(here.normalised(pixels)).shape
 
 
-class Heard(Progress):
+@pytest.fixture(scope="module")
+def large(graph_of, tmp_path_factory):
+    """A net of other images than those that are bundled, as a file."""
+    random = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("large") / "large.onnx"
+    path.write_bytes(OnnxModel.of(graph_of(
+        [("Conv", ["x", "w"], ["c"], {"strides": [2, 2]}), ("Relu", ["c"], ["r"]), ("Conv", ["r", "v"], ["d"]),
+         ("GlobalAveragePool", ["d"], ["p"]), ("Flatten", ["p"], ["y"])],
+        {"w": random.normal(size=(8, 3, 3, 3)).astype(np.float32),
+         "v": random.normal(size=(10, 8, 3, 3)).astype(np.float32)}, x=("batch", 3, 40, 48), shape=("batch", 10)
+        )).content)
+    return str(path)
+
+
+@SKIPPED
+def test_without_ranges_no_calibration_is_asked_for(large, tmp_path):
+    heard = Heard()
+    build = export(large, int8=True, targets="litert-dynamic", out=tmp_path / "built", progress=heard)
+    item = build.find("int8", "litert-dynamic")
+    assert build.calibration is None and item.method is None and not (tmp_path / "built" / "calibration.npz").exists()
+    assert item.tflite["file"] == "int8.litert-dynamic.tflite" and item.measured_by["runtime"] == "litert"
+    assert item.int8_mac_share > 0.9 and item.sqnr_runtime == "litert" and abs(item.sqnr_db - item.written_sqnr_db) < 1
+    assert any(note.startswith("no calibration: files for litert-dynamic take each image's own ranges") and
+               "synthetic-256-at-40 is for comparisons" in note for note in heard.notes)
+    Draft202012Validator(EXPORT_SCHEMA).validate(json.loads(json.dumps(build.document())))
+    row = verify(tmp_path / "built", litert=True)["files"][1]
+    assert row["litert"] == {"nodes": 4, "xnnpack_nodes": 4}
+    opened = Bundle(str(write_bundle(read_build(tmp_path / "built"))), runtimes=("litert",))
+    assert (opened.file, opened.runtime) == ("int8.litert-dynamic.tflite", "litert")
+
+
+@SKIPPED
+@pytest.mark.parametrize(("given", "words"), [
+    ({"targets": "litert-dynamic,cpu"}, "the bundled images are 32x32"),
+    ({"targets": "litert-dynamic", "placement": "auto"}, "the bundled images are 32x32"),
+    ({"targets": "litert-dynamic", "method": "mse"}, "says what ranges are, and a file for litert-dynamic holds none"),
+    ({"targets": "litert-dynamic", "calibration": "calibration.npz"}, "says what ranges are")])
+def test_what_needs_images_asks_for_them_and_what_nothing_reads_is_refused(large, folder, tmp_path, given, words):
+    if "calibration" in given:
+        given = given | {"calibration": folder / given["calibration"]}
+    with pytest.raises(EdgeSeError, match=words):
+        export(large, int8=True, out=tmp_path / "built", **given)
+    assert not (tmp_path / "built").exists()
+
+
+class Heard(SilentProgress):
     def __init__(self):
         self.notes = []
 
-    def note(self, text):
-        self.notes.append(text)
+    def note(self, message):
+        self.notes.append(message)
 
 
 def test_without_the_package_all_leaves_it_out_and_a_name_is_refused(monkeypatch):

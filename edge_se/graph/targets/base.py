@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 OPSET = 17  # of what edge-se exports, where that has a form for it: the newest that TensorRT 8.5 and 8.6 read
-Activations = Literal["uint8", "int8", "int8-symmetric", "by-sign"]
+Activations = Literal["uint8", "int8", "int8-symmetric", "by-sign", "dynamic"]
 """How activations are stored: `uint8` and `int8` with a free zero point, `int8-symmetric` with zero point 0, `by-sign`:
 symmetric int8 for tensors that go below zero, uint8 with zero point 0 for the others, uint8 with a free zero point for
-those that a Concat makes."""
+those that a Concat makes, `dynamic`: in float, of which layers make 8 bits as they run, in the range of each image."""
 
 X86, ARM = ("x86_64", "amd64", "i386", "i686"), ("aarch64", "arm")  # beginnings of `platform.machine()`
 FAST_X86 = ("avx512_vnni", "avx_vnni", "amx_int8")  # these add products of 8 bits in 32
@@ -53,11 +53,17 @@ class Target:
     litert: bool = False           # a .tflite file is made of its ONNX file, and read in its place
     narrow_group: int = 0          # groups of at most so many channels stay float; depthwise: with more outputs
     narrow_swishes: bool = False   # narrow layers beside a hard swish stay float (edge_se.quantization.swishes)
+    depthwise: bool = True         # depthwise convolutions are quantized
     opset: int = OPSET
     judged_in: str = "onnxruntime"  # what computes the accuracy of its files on this machine
     simulated: bool = False        # that is not the runtime that serves them
     order: int = 100
     preference: int = 0
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the ranges of activations come from images and are in the file."""
+        return self.activations != "dynamic"
 
     def runs_in(self, runtime: str, version: str | None = None, *, machine: str | None = None,
                 flags: Iterable[str] = (), opset: int | None = None) -> str | None:

@@ -45,6 +45,11 @@ def is_for(name: str, runtime: str) -> bool:
     return name == FLOAT or (name in TARGETS and TARGETS[name].is_for(runtime))
 
 
+def is_dynamic(name: str) -> bool:
+    """Whether files of the target take the ranges of activations as they run: onnxruntime one for a whole batch."""
+    return name in TARGETS and not TARGETS[name].calibrated
+
+
 def is_simulated(name: str) -> bool:
     """Whether the runtime that computes the accuracy of the target's files here is not the one that serves them."""
     return name in TARGETS and TARGETS[name].simulated
