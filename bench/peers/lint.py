@@ -1,10 +1,8 @@
 """Which rules of `edge-se lint` the files of other tools break, by their defaults: python bench/peers/lint.py
 
 Needs CIFAR-10 ($EDGE_SE_DATA) and a build of the net for cpu, openvino and tensorrt (`edge-se export --model
-se_resnet18 --int8 --target cpu,openvino,tensorrt`). Each tool is installed once, without its dependencies but for those
-that `light-TOOL.txt` names, into a folder of its own (under $EDGE_SE_CACHE/peers) that stands in front of this
-environment's onnx, onnxruntime and torch. A tool that fails is told with its last line. About ten minutes on one core.
-Writes bench/results/lint_peers.json and refreshes docs/peers.md.
+se_resnet18 --int8 --target cpu,openvino,tensorrt`). Tools are installed as `tools.py` says. A tool that fails is told
+with its last line. About ten minutes on one core. Writes bench/results/lint_peers.json and refreshes docs/peers.md.
 
 All are calibrated on the same 64 training images, and run on the first 256 of the validation images.
 """
@@ -12,32 +10,26 @@ All are calibrated on the same 64 training images, and run on the first 256 of t
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 import tempfile
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.peers import tools
 from bench.tables import readme
 from edge_se.core import environment
 from edge_se.core.artifacts import BUILDS, locate_build
-from edge_se.core.assets import asset, cache_dir
+from edge_se.core.assets import asset
 from edge_se.core.files import write_json
 from edge_se.data import calibration, cifar10, splits
 from edge_se.data.layouts.pixel_archive import write_archive
 from edge_se.reporting.console import ConsoleProgress
 from edge_se.steps.lint import lint
 
-HERE = Path(__file__).resolve().parent
-RESULT = HERE.parent / "results" / "lint_peers.json"
+RESULT = Path(__file__).resolve().parents[1] / "results" / "lint_peers.json"
 CALIBRATED, JUDGED = 64, 256
-SECONDS = 1800  # for a tool
-# (name in the table, peer of quantize.py, what it installs, its package)
+# (name in the table, peer of quantize.py, what `tools.py` installs, its package)
 TOOLS = (
     ("onnxruntime default", "ort", None, "onnxruntime"),
     ("NNCF on ONNX", "nncf-onnx", "nncf", "nncf"),
@@ -76,9 +68,10 @@ def linted(model: str, build: Path, progress: ConsoleProgress) -> dict[str, Any]
         for target in OWN:
             own = lint(build / f"int8.{target}.onnx", data=folder / "validation.npz", images=JUDGED, progress=progress)
             rows.append(_row(f"edge-se {target}", {}, own))
-        for label, peer, installed, package in TOOLS:
+        for label, peer, tool, package in TOOLS:
             progress.note(f"quantizing with {label}")
-            versions, said = _quantized(peer, installed, package, folder, folder / f"{peer}.onnx")
+            versions = {package: tools.version(package, tool)}
+            said = tools.quantized(peer, tool, folder, folder / f"{peer}.onnx")
             if said is not None:
                 rows.append({"name": label, "versions": versions, "failed": said})
                 continue
@@ -94,38 +87,6 @@ def _row(label: str, versions: dict[str, str], found: dict[str, Any]) -> dict[st
     rules = [{key: row[key] for key in ("rule", "kind", "runtime", "cost")} | {"nodes": len(row["nodes"])}
              for row in found["rules"]]
     return {"name": label, "versions": versions, "runtimes": found["runtimes"], "rules": rules, "runs": found["runs"]}
-
-
-def _quantized(peer: str, installed: str | None, package: str, folder: Path, out: Path
-               ) -> tuple[dict[str, str], str | None]:
-    """(version of the tool, its last line where it wrote no file)."""
-    own = _installed(installed) if installed else None
-    versions = {package: _version(package, own)}
-    paths = [str(own)] if own else []
-    command = [sys.executable, str(HERE / "quantize.py"), peer, str(folder / "fp32.onnx"),
-               str(folder / "calibration.npy"), str(out)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS,
-                          env=os.environ | {"PYTHONPATH": os.pathsep.join([*paths, str(HERE.parents[1])])})
-    if done.returncode == 0 and out.is_file():
-        json.loads(done.stdout.splitlines()[-1])
-        return versions, None
-    return versions, (done.stderr.strip().splitlines() or ["no word"])[-1][:200]
-
-
-def _installed(tool: str) -> Path:
-    """The folder that holds a tool, made on first use."""
-    folder, requirements = cache_dir() / "peers" / f"light-{tool}", HERE / f"light-{tool}.txt"
-    done = folder / ".installed"
-    if not done.is_file() or done.read_text() != requirements.read_text():
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--no-deps", "--target", folder,
-                        "-r", requirements], check=True)
-        done.write_text(requirements.read_text())
-    return folder
-
-
-def _version(package: str, folder: Path | None) -> str:
-    found = next(iter(metadata.distributions(name=package, path=[str(folder)])), None) if folder else None
-    return found.version if found is not None else metadata.version(package)
 
 
 if __name__ == "__main__":

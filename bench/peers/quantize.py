@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -134,13 +135,7 @@ def torchao(source: Path, images: np.ndarray, out: Path) -> float:
         get_default_x86_inductor_quantization_config,
     )
 
-    from edge_se.core.cards import weights_of
-    from edge_se.nets.weights import load_weights
-    from edge_se.nets.zoo import build, spec_of
-
-    name = source.parent.name
-    net = build(spec_of(name)).eval()
-    load_weights(net, weights_of(name))
+    net = _net_of(source)
     batches = [torch.from_numpy(batch) for batch in np.array_split(images, len(images) // BATCH)]
     started = time.perf_counter()
     program = torch.export.export(net, (batches[0],)).module()
@@ -151,6 +146,47 @@ def torchao(source: Path, images: np.ndarray, out: Path) -> float:
                                 external_data=False, verbose=False)
     assert written is not None
     written.save(str(out))
+    return time.perf_counter() - started
+
+
+def litert(source: Path, images: np.ndarray, out: Path) -> float:
+    """litert-torch, then ai-edge-quantizer's static recipe, int8 weights and activations; FP32 beside OUT."""
+    import litert_torch
+    import torch
+    from ai_edge_quantizer import quantizer, recipe
+
+    net, fp32 = _net_of(source), out.with_name("fp32.tflite")
+    litert_torch.convert(net, (torch.from_numpy(images[:1]),)).export(fp32)
+    started = time.perf_counter()
+    own = quantizer.Quantizer(fp32, recipe.static_wi8_ai8())
+    ranges = own.calibrate({"serving_default": [{"args_0": image[None]} for image in images]}, num_threads=1)
+    own.quantize(ranges).export_model(out)
+    return time.perf_counter() - started
+
+
+def executorch(source: Path, images: np.ndarray, out: Path) -> float:
+    """ExecuTorch's PT2E with the configuration that its examples give XNNPACK; FP32 beside OUT."""
+    import torch
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
+    from executorch.exir import to_edge_transform_and_lower
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    def written(net: torch.nn.Module, file: Path) -> None:
+        lowered = to_edge_transform_and_lower(torch.export.export(net, example), partitioner=[XnnpackPartitioner()])
+        file.write_bytes(lowered.to_executorch().buffer)
+
+    net, example = _net_of(source), (torch.from_numpy(images[:1]),)
+    written(net, out.with_name("fp32.pte"))
+    started = time.perf_counter()
+    config = get_symmetric_quantization_config(is_per_channel=True)
+    prepared = prepare_pt2e(torch.export.export(net, example).module(), XNNPACKQuantizer().set_global(config))
+    for image in images:
+        prepared(torch.from_numpy(image[None]))
+    written(convert_pt2e(prepared), out)
     return time.perf_counter() - started
 
 
@@ -176,6 +212,18 @@ def edge_se(source: Path, images: np.ndarray, out: Path) -> float:
     return seconds
 
 
+def _net_of(source: Path) -> Any:
+    """The net of the zoo that the folder of `source` is named after, with its weights."""
+    from edge_se.core.cards import weights_of
+    from edge_se.nets.weights import load_weights
+    from edge_se.nets.zoo import build, spec_of
+
+    name = source.parent.name
+    net = build(spec_of(name)).eval()
+    load_weights(net, weights_of(name))
+    return net
+
+
 def peak_memory_bytes() -> int:
     """Largest resident size of this program; `ru_maxrss` would also count that of the process it was forked from."""
     status = Path("/proc/self/status").read_text()
@@ -183,7 +231,8 @@ def peak_memory_bytes() -> int:
 
 
 PEERS = {"ort": ort, "nncf-onnx": nncf_onnx, "nncf-openvino": nncf_openvino, "modelopt": modelopt, "edge-se": edge_se,
-         "nncf-twice": nncf_twice, "modelopt-fp16": modelopt_fp16, "quark": quark, "aimet": aimet, "torchao": torchao}
+         "nncf-twice": nncf_twice, "modelopt-fp16": modelopt_fp16, "quark": quark, "aimet": aimet, "torchao": torchao,
+         "litert": litert, "executorch": executorch}
 
 if __name__ == "__main__":
     peer, source, images, out = sys.argv[1:]

@@ -21,6 +21,7 @@ from bench.tables import (
     lint,
     microcontrollers,
     nets,
+    peer_speed,
     referee,
     runtimes,
     se_cost,
@@ -279,7 +280,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "grouped-openvino": grouped.openvino_table, "lint-rules": lint.rules_table, "lint-kinds": lint.kinds_table,
     "compatibility": compatibility.compatibility_table, "litert": compatibility.litert_table,
     "time-to-verdict": verdict.verdict_table,
-    "lint-peers": lint.peers_table,
+    "lint-peers": lint.peers_table, "peer-speed": peer_speed.speed_table,
     "classifiers": classifiers.classifiers_table, "classifiers-text": classifiers.classifiers_text}
 
 
