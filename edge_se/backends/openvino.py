@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from edge_se.backends.base import Backend, Device, Session, unfit_here
@@ -18,6 +19,7 @@ from edge_se.graph.joined import with_unsigned_joins
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.spare_pairs import spare_pairs
 from edge_se.graph.targets.table import is_simulated
+from edge_se.graph.zero_padding import without_offset_pools
 from edge_se.measure.timing import Latencies, TimingPlan, measure
 
 INSTALL = "pip install 'edge-se[openvino]'"
@@ -74,14 +76,13 @@ class OpenVino(Backend):
 
         A file that is simulated for another runtime is computed as it says: OpenVINO fuses a Q/DQ pair between a
         convolution and an addition into the convolution, and does not round there (findings/openvino_fused_pair.sh).
-        It keeps a pair that is an output. What a Concat makes is given to it as uint8, of which it computes right
-        numbers (findings/openvino_concat_of_signed.sh).
+        It keeps a pair that is an output.
         """
         if not installed():
             raise UnavailableError("OpenVINO is not installed", where="--backend openvino", fix=INSTALL)
         own, simulated = core(), is_simulated(model.target)
         try:
-            content = with_unsigned_joins(model.proto).SerializeToString() if simulated else model.content
+            content = _as_it_says(model.proto).SerializeToString() if simulated else model.content
             graph = own.read_model(content)
             if simulated:
                 graph.add_outputs(spare_pairs(model.proto))
@@ -89,6 +90,15 @@ class OpenVino(Backend):
             raise ModelError(f"OpenVINO cannot load it ({str(error).strip().splitlines()[-1]})", where=model.file_name,
                              fix="export again") from error
         yield _Session(own, graph, device, self._precision)
+
+
+def _as_it_says(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph of which OpenVINO computes what `model` says.
+
+    What a Concat makes becomes uint8 (findings/openvino_concat_of_signed.sh), and with that zero point averages must
+    not pad with zeros (findings/openvino_padded_average_pool.sh).
+    """
+    return without_offset_pools(with_unsigned_joins(model))
 
 
 class _Session(Session):

@@ -16,6 +16,7 @@ from edge_se.graph.swishes import with_hard_swishes
 from edge_se.graph.trial import alike, basic, outputs_of, random_images, session_of
 from edge_se.graph.upgrading import upgraded
 from edge_se.graph.view import GraphView, node_label
+from edge_se.graph.zero_padding import with_negative_zeros
 
 LARGEST_INPUT = 2**28  # floats
 CONTROL_FLOW = ("If", "Loop", "Scan")
@@ -36,6 +37,7 @@ def normalised(model: OnnxModel, path: Path, axes: str | None = None,
     proto = upgraded(model.copy(), path, axes, size)
     _refuse_what_cannot_be_handled(proto, path, axes)
     hide_constants(proto)  # onnxruntime folds no constant that a caller may override
+    with_negative_zeros(proto)  # before its optimizer sees the graph
     resolved = resolve_shapes(proto, path) if _control_flow(proto) else 0  # what it takes to choose a branch
     folded = basic(proto, path)
     if (node := _control_flow(folded)) is not None:

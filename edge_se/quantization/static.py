@@ -20,6 +20,7 @@ from edge_se.graph.names import NeutralNames
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import checked, raise_opset, sort_topologically
 from edge_se.graph.view import GraphView, attribute
+from edge_se.graph.zero_padding import with_tiny_padding
 from edge_se.quantization.dynamic import any_ranges, with_dynamic_steps
 from edge_se.quantization.pixels import bounds_of_pixels
 from edge_se.quantization.placement import Placement
@@ -57,6 +58,8 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
         _keep_float(proto, output)
     if not target.calibrated:
         with_dynamic_steps(proto)
+    if target.activations == "by-sign":  # what a Concat makes has a zero point
+        with_tiny_padding(proto)
     sort_topologically(proto)
     proto.producer_name, proto.producer_version, proto.ir_version = "edge-se", "", model.proto.ir_version
     if target.half_floats:

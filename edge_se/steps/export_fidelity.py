@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edge_se.backends.base import Device
-from edge_se.backends.onnxruntime import OnnxRuntime
 from edge_se.backends.table import first_that_runs
 from edge_se.core.artifacts import Artifact
 from edge_se.core.progress import Progress
 from edge_se.data.images import Images
+from edge_se.evaluation.judges import judge_of
 from edge_se.quantization.as_written import fidelity
 from edge_se.steps.export_files import Made
 
@@ -19,7 +19,8 @@ def with_fidelity(artifacts: Sequence[Artifact], made: Sequence[Made], images: I
                   ) -> tuple[Artifact, ...]:
     """`artifacts` with the SQNR of each INT8 file, in its runtime and as it is written; a gap is told with its node.
 
-    `made` are their graphs, FP32 first. A file whose runtime is not here is compared in onnxruntime.
+    `made` are their graphs, FP32 first. A file whose runtime is not here is compared in the one that computes its
+    accuracy.
     """
     told = []
     for artifact, item in zip(artifacts, made):
@@ -28,7 +29,7 @@ def with_fidelity(artifacts: Sequence[Artifact], made: Sequence[Made], images: I
             continue
         backend, _ = first_that_runs(item.model, Device())
         with progress.task(f"comparing {artifact.file} with its own Q/DQ", 1) as advance:
-            own = fidelity(made[0].model, item.model, images, backend or OnnxRuntime())
+            own = fidelity(made[0].model, item.model, images, backend or judge_of(item.model))
             advance(1)
         if own.node is not None:
             progress.note(f"{artifact.file}: {own.runtime} does not compute what the file says ({own.run_db:.1f} dB of "

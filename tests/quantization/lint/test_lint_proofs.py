@@ -180,6 +180,23 @@ def test_openvino_behind_a_concat(files, of, images):
     assert of.decibels(right, of.openvino(repaired("signed-behind-concat", broken), images)[0]) > 30
 
 
+@pytest.mark.skipif(environment.version_of("openvino") != "2026.4.1", reason="needs OpenVINO 2026.4.1")
+def test_openvino_pads_an_average_with_the_integer_zero(files, of, images):
+    broken, sound = files("padded-average-pool")
+    right = of.run(broken, images, False)
+    assert of.decibels(right, of.openvino(broken, images)[0]) < 0
+    assert of.decibels(right, of.openvino(repaired("padded-average-pool", broken), images)[0]) > NEAR
+    assert of.decibels(of.run(sound, images, False), of.openvino(sound, images)[0]) > NEAR
+
+
+def test_onnxruntime_pads_a_max_pool_without_the_zeros(files, of, images):
+    broken, sound = files("zeros-before-pool")
+    assert not of.run(broken, images, False)[..., 0, 0].any()  # the zeros are the largest
+    assert (of.run(broken, images)[..., 0, 0] < 0).all()
+    for right in (sound, repaired("zeros-before-pool", broken)):
+        np.testing.assert_array_equal(of.run(right, images), of.run(broken, images, False))
+
+
 def test_openvino_takes_sixteen_bits_out_with_their_relu(files, of, images):
     name = "sixteen-bits-without-relu"
     broken, sound = files(name)

@@ -94,6 +94,30 @@ def sixteen(of, kind=np.uint16, point=0, relu=False):
     return own.model(own.pair(name, 5 / 65535, point, kind))
 
 
+def padded(of, pool, value=None):
+    """A Pad of two pixels in front of `pool`; its value is left out for None."""
+    own = of.graph()
+    told = [own.constant("pads", np.array([0, 0, 2, 2, 0, 0, 2, 2]))]
+    told += [] if value is None else [own.constant("value", np.float32(value))]
+    below = own.add("Sub", ["x", own.constant("far", np.float32(9))], "below")
+    return own.model(own.add(pool, [own.add("Pad", [below, *told], "padded")], "pooled", kernel_shape=[3, 3],
+                             pads=[0] * 4))
+
+
+def averaged(of, point, between=(), pad=False):
+    """An INT8 convolution of an average that counts two rows of zeros: its own, or those of a Pad."""
+    own = of.graph()
+    name = own.pair("x", 0.03, point)
+    for operator, *inputs in between:
+        name = own.add(operator, [name, *(own.constant("half", np.float32(half)) for half in inputs)], operator.lower())
+    if pad:
+        name = own.add("Pad", [name, own.constant("pads", np.array([0, 0, 2, 2, 0, 0, 2, 2]))], "padded")
+    name = own.pair(own.add("AveragePool", [name], "mean", kernel_shape=[3, 3], count_include_pad=1,
+                            pads=[0 if pad else 2] * 4), 0.03, point)
+    integers = own.random.integers(-127, 128, (4, 3, 1, 1)).astype(np.int8)
+    return own.model(own.add("Conv", [name, own.weights("w", integers, np.full(4, 0.003))], "layer"))
+
+
 def unpointed(of, point):
     own = of.graph()
     return own.model(own.pair("x", 0.02, point, np.int8))
@@ -126,6 +150,8 @@ CASES = {
     "zero-point-left-out": (lambda of: unpointed(of, None), lambda of: unpointed(of, 0)),
     "zero-point-refused": (lambda of: of.layer(), lambda of: of.layer(kind=np.int8, point=0, behind=SIGNED)),
     "signed-behind-concat": (lambda of: concat(of, np.int8), lambda of: concat(of, np.uint8)),
+    "zeros-before-pool": (lambda of: padded(of, "MaxPool"), lambda of: padded(of, "MaxPool", -0.0)),
+    "padded-average-pool": (lambda of: averaged(of, 128), lambda of: averaged(of, 0)),
     "sixteen-bits-without-relu": (sixteen, lambda of: sixteen(of, relu=True)),
     "sixteen-bits-slow": (sixteen, lambda of: twice(of, 0.02)),
     "uniform-softmax": (lambda of: softmax(of, 0.007), lambda of: softmax(of, 0.1)),

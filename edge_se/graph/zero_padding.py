@@ -1,0 +1,159 @@
+"""Zeros in front of a pool, which runtimes take for the pool's own padding and then compute as another value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from edge_se.graph.joined import PASSED
+from edge_se.graph.view import GraphView, attribute
+
+SAME = ("Cast", "Dropout", "Identity")  # what onnxruntime looks through, or takes out before
+TINY = 1e-30  # no zero, and lost in every sum
+
+
+def misplaced_zeros(view: GraphView) -> Iterator[onnx.NodeProto]:
+    """Pad nodes that onnxruntime 1.31 takes into the pool behind them, and must not.
+
+    It takes those whose value has no bit set. A MaxPool pads with -inf, so the result is another where all of a window
+    is below zero; a pool of either kind that gets as much padding as its kernel is wide is no longer loaded
+    (findings/onnxruntime_pad_into_max_pool.sh).
+    """
+    for node in view.graph.node:
+        value = _padded_with(node, view)
+        if value is not None and not any(value.tobytes()) and any(
+                pool.op_type == "MaxPool" or _is_overwide(pool, node, view) for pool in _pools(node.output[0], view)):
+            yield node
+
+
+def with_negative_zeros(model: onnx.ModelProto) -> int:
+    """Makes the value of such nodes a negative zero, which is the same number; returns how many. Changes `model`."""
+    view = GraphView(model)
+    nodes = list(misplaced_zeros(view))
+    for node in nodes:
+        _pad_with(-0.0, node, view)
+    return len(nodes)
+
+
+def offset_pools(view: GraphView) -> Iterator[onnx.NodeProto]:
+    """Average pools that count zeros around their images, and read integers whose zero point is not 0 in OpenVINO.
+
+    OpenVINO 2026.4 pads those with the integer 0 (-13 dB), also where operators that only move, join or scale values
+    stand between, and where the zeros are those of a Pad node (findings/openvino_padded_average_pool.sh).
+    """
+    for node in view.graph.node:
+        if node.op_type == "AveragePool":
+            pad = _pad_before(node, view)
+            if (pad is not None or _counts_padding(node)) and _is_offset((pad or node).input[0], view):
+                yield node
+
+
+def with_tiny_padding(model: onnx.ModelProto) -> int:
+    """Pads in front of such pools with a value that is no zero for OpenVINO; returns how many. Changes `model`."""
+    view = GraphView(model)
+    pools = list(offset_pools(view))
+    for pool in pools:
+        if (pad := _pad_before(pool, view)) is not None:
+            _pad_with(TINY, pad, view)
+        if _counts_padding(pool):
+            _move_padding(pool, view)
+    return len(pools)
+
+
+def without_offset_pools(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` after `with_tiny_padding`; a copy where that changes anything."""
+    if next(offset_pools(GraphView(model)), None) is None:
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    with_tiny_padding(copy)
+    return copy
+
+
+def _padded_with(node: onnx.NodeProto, view: GraphView) -> NDArray[Any] | None:
+    """The constant that `node` pads with; None where it does something else."""
+    if node.op_type != "Pad" or attribute(node, "mode", b"constant") != b"constant":
+        return None
+    return view.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(1, np.float32)
+
+
+def _pad_with(value: float, node: onnx.NodeProto, view: GraphView) -> None:
+    before = _padded_with(node, view)
+    assert before is not None  # whoever chose the node has looked
+    name = f"{node.output[0]}_value"
+    view.graph.initializer.append(numpy_helper.from_array(np.array(value, before.dtype), name))
+    node.input[:] = [*node.input[:2], name, *node.input[3:]]
+
+
+def _pools(name: str, view: GraphView) -> Iterator[onnx.NodeProto]:
+    for reader in view.consumers[name]:
+        if reader.op_type in ("AveragePool", "MaxPool"):
+            yield reader
+        elif reader.op_type in SAME:
+            yield from _pools(reader.output[0], view)
+
+
+def _is_overwide(pool: onnx.NodeProto, pad: onnx.NodeProto, view: GraphView) -> bool:
+    pads = view.constant(pad.input[1])
+    widest = 0 if pads is None else int(pads.max()) + max(_pads(pool), default=0)
+    return widest >= min(attribute(pool, "kernel_shape"))  # type: ignore[call-overload]
+
+
+def _counts_padding(pool: onnx.NodeProto) -> bool:
+    return bool(attribute(pool, "count_include_pad", 0)) and any(_pads(pool))
+
+
+def _pads(pool: onnx.NodeProto) -> list[int]:
+    return list(attribute(pool, "pads", ()))  # type: ignore[call-overload]
+
+
+def _pad_before(pool: onnx.NodeProto, view: GraphView) -> onnx.NodeProto | None:
+    """The Pad node in front of `pool` whose value is zero, if the pool counts what it reads."""
+    node = view.producer.get(pool.input[0])
+    value = None if node is None else _padded_with(node, view)
+    if value is None or value.any() or (any(_pads(pool)) and not _counts_padding(pool)):
+        return None
+    return node
+
+
+def _move_padding(pool: onnx.NodeProto, view: GraphView) -> None:
+    """Puts the padding of `pool` into a Pad node before it."""
+    pads, padded = np.array(_pads(pool)).reshape(2, -1), f"{pool.output[0]}_padded"
+    kept = [item for item in pool.attribute if item.name != "pads"]
+    del pool.attribute[:]
+    pool.attribute.extend([*kept, helper.make_attribute("pads", [0] * pads.size)])
+    view.graph.initializer.append(numpy_helper.from_array(
+        np.pad(pads, ((0, 0), (2, 0))).reshape(-1).astype(np.int64), f"{padded}_pads"))
+    pad = helper.make_node("Pad", [pool.input[0], f"{padded}_pads"], [padded], name=padded)
+    _pad_with(TINY, pad, view)
+    view.graph.node.insert(list(view.graph.node).index(pool), pad)
+    pool.input[0] = padded
+
+
+def _is_offset(name: str, view: GraphView) -> bool:
+    """Whether `name` comes from integers to which OpenVINO gives a zero point, or which have one."""
+    left, seen = [name], {name}
+    while left:
+        node = view.producer.get(left.pop())
+        if node is not None and node.op_type == "DequantizeLinear":
+            if _has_point(node, view):
+                return True
+        elif node is not None and node.op_type in (*PASSED, "Concat"):
+            new = set(view.data_inputs(node)) - seen
+            left.extend(new)
+            seen |= new
+    return False
+
+
+def _has_point(node: onnx.NodeProto, view: GraphView) -> bool:
+    """Signed integers become unsigned ones where a convolution reads them, too."""
+    point = view.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    if point is None:
+        return False
+    readers = [reader for same in view.consumers[node.input[0]] for reader in view.consumers[same.output[0]]]
+    return bool(point.any()) or (point.dtype == np.int8 and len(readers) > 1)
