@@ -92,7 +92,8 @@ class Backend(ABC):
 
     `module` is its package; importing it is not part of loading a model. `automatic`: `auto` may take it. Others must
     be named, since nobody deploys from them or they may need a GPU. `gpu`: inferences take microseconds.
-    `compared`: `bench` counts the answers that differ from those of onnxruntime on this CPU.
+    `compared`: `bench` counts the answers that differ from those of onnxruntime on this CPU. `revision`: to be raised
+    when it gives another graph of the same file to its package, so that answers kept from before are not used.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Backend(ABC):
     automatic: bool = False
     gpu: bool = False
     compared: bool = False
+    revision: int = 1
 
     @abstractmethod
     def why_not(self, model: OnnxModel, device: Device) -> str | None:

@@ -80,7 +80,8 @@ def logits_of(model: OnnxModel, images: Images, advance: Advance = lambda images
     `compute` is asked for what the cache does not hold, and must give what `computed` gives, to the bit.
     A file that names its preprocessing gets that, whatever `images` says.
     The cache's key is everything the result depends on: the file, the images, their preprocessing and batches, the
-    runtime's version and the processor's instruction sets. A file that cannot be written or read back is not used.
+    runtime's version, how it is asked (`Backend.revision`) and the processor's instruction sets. A file that cannot be
+    written or read back is not used.
     """
     limit = bound()  # a wrong one is told before anything is computed
     if model.metadata:
@@ -155,7 +156,7 @@ def require_shape(model: OnnxModel, images: Images) -> None:
 def _key(model: OnnxModel, images: Images, judge: Backend) -> str:
     parts = (model.sha256, model.target, images.key, repr(replace(images.preprocessing, labels=())),
              str(batch_of(images, model.target)), judge.name, str(environment.version_of(judge.module)),
-             *environment.cpu_flags())
+             str(judge.revision), *environment.cpu_flags())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

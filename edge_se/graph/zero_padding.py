@@ -100,30 +100,30 @@ def _pools(name: str, view: GraphView) -> Iterator[onnx.NodeProto]:
 
 def _is_overwide(pool: onnx.NodeProto, pad: onnx.NodeProto, view: GraphView) -> bool:
     pads = view.constant(pad.input[1])
-    widest = 0 if pads is None else int(pads.max()) + max(_pads(pool), default=0)
-    return widest >= min(attribute(pool, "kernel_shape"))  # type: ignore[call-overload]
+    widest = 0 if pads is None else int(pads.max()) + max(_ints(pool, "pads"), default=0)
+    return widest >= min(_ints(pool, "kernel_shape"))
 
 
 def _counts_padding(pool: onnx.NodeProto) -> bool:
-    return bool(attribute(pool, "count_include_pad", 0)) and any(_pads(pool))
+    return bool(attribute(pool, "count_include_pad", 0)) and any(_ints(pool, "pads"))
 
 
-def _pads(pool: onnx.NodeProto) -> list[int]:
-    return list(attribute(pool, "pads", ()))  # type: ignore[call-overload]
+def _ints(node: onnx.NodeProto, name: str) -> list[int]:
+    return [int(each) for each in attribute(node, name, ())]  # type: ignore[attr-defined]
 
 
 def _pad_before(pool: onnx.NodeProto, view: GraphView) -> onnx.NodeProto | None:
     """The Pad node in front of `pool` whose value is zero, if the pool counts what it reads."""
     node = view.producer.get(pool.input[0])
     value = None if node is None else _padded_with(node, view)
-    if value is None or value.any() or (any(_pads(pool)) and not _counts_padding(pool)):
+    if value is None or value.any() or (any(_ints(pool, "pads")) and not _counts_padding(pool)):
         return None
     return node
 
 
 def _move_padding(pool: onnx.NodeProto, view: GraphView) -> None:
     """Puts the padding of `pool` into a Pad node before it."""
-    pads, padded = np.array(_pads(pool)).reshape(2, -1), f"{pool.output[0]}_padded"
+    pads, padded = np.array(_ints(pool, "pads")).reshape(2, -1), f"{pool.output[0]}_padded"
     kept = [item for item in pool.attribute if item.name != "pads"]
     del pool.attribute[:]
     pool.attribute.extend([*kept, helper.make_attribute("pads", [0] * pads.size)])

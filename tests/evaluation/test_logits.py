@@ -100,6 +100,13 @@ def test_another_model_or_other_images_are_computed(tiny_onnx, tiny_plain_onnx, 
     assert len(opened) == len(list(cache.iterdir())) == 4
 
 
+def test_answers_of_another_revision_are_not_used(tiny_onnx, random_images, cache, opened, monkeypatch):
+    logits_of(tiny_onnx, random_images(5))
+    monkeypatch.setattr(OnnxRuntime, "revision", OnnxRuntime.revision + 1)
+    logits_of(tiny_onnx, random_images(5))
+    assert len(opened) == 2
+
+
 def saved(array, **options):
     content = io.BytesIO()
     np.save(content, array, **options)
