@@ -31,18 +31,6 @@ def compatibility_table() -> str:
             f"\n{_seen(document['rows'])}{_refused(document['rows'])}")
 
 
-def litert_table() -> str:
-    """The files for LiteRT in LiteRT: flips, and time over its FP32."""
-    document = measured("compatibility")
-    found = [row for row in document["rows"] if row["runtime"] == "litert" and row["file"].startswith("int8.litert")]
-    rows = [[f"`{row['file'].removesuffix('.onnx')}.tflite`", f"{row['flips']} / {row['images']:,}",
-             f"{'~' if disturbed(row) else ''}{row['time_over_fp32']:.2f} "
-             f"({row['time_ci'][0]:.2f} to {row['time_ci'][1]:.2f})"] for row in found]
-    return (f"{markdown(['file', 'flips against FP32', 'time over LiteRT FP32 (95 % CI)'], rows)}\n"
-            f"`{document['model']}`, test images of CIFAR-10, one thread, batch 1, LiteRT {found[0]['version']} on "
-            f"{document['environment']['hardware']['cpu']}{f'. ~: {WIDE}' if any(map(disturbed, found)) else ''}.\n")
-
-
 def spread(row: Row) -> float:
     """The larger end of the interval of a row's time over the smaller one; 1 of a row without a time."""
     low, high = row.get("time_ci", (1, 1))

@@ -278,7 +278,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "arm64": devices.arm64_table, "grouped": grouped.grouped_table,
     "simulations": runtimes.simulations_table, "precision-hints": runtimes.hints_table,
     "grouped-openvino": grouped.openvino_table, "lint-rules": lint.rules_table, "lint-kinds": lint.kinds_table,
-    "compatibility": compatibility.compatibility_table, "litert": compatibility.litert_table,
+    "compatibility": compatibility.compatibility_table, "litert": runtimes.litert_table,
     "time-to-verdict": verdict.verdict_table,
     "lint-peers": lint.peers_table, "peer-speed": peer_speed.speed_table,
     "classifiers": classifiers.classifiers_table, "classifiers-text": classifiers.classifiers_text}

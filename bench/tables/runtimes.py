@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.tables.compatibility import STEADY
 from bench.tables.measured import measured_if_any
 from edge_se.core.measured_by import SHOWN
+from edge_se.evaluation.statistics import median_ratio
 from edge_se.measure.timing import CV_WARNING
 from edge_se.reporting.tables import DASH, markdown
 
@@ -63,3 +65,26 @@ def hints_table() -> str:
 def _versions(document: dict[str, Any]) -> str:
     versions = document["environment"]["versions"]
     return f"onnxruntime {versions['onnxruntime']}, OpenVINO {versions['openvino']}"
+
+
+def litert_table() -> str:
+    """LiteRT's INT8 files of a build: what each costs, and its time in turns with FP32; no time of a busy machine."""
+    document = measured_if_any("litert")
+    if document is None:
+        return MISSING
+    fp32, *timed = document["bench"]["measurements"]
+    lost = {row["target"]: row for row in document["gate"]["targets"]}
+    flipped = {row["target"]: f"{row['flips']} / {row['flips_n']:,}" for row in document["files"]}
+    rows = []
+    for row in timed:
+        cost, ratio = lost[row["target"]], median_ratio(row["round_p50_ms"], fp32["round_p50_ms"])
+        low, high = cost["ci_pp"]
+        steady = ratio["low"] and ratio["high"] and ratio["high"] <= STEADY * ratio["low"]
+        rows.append([f"`int8.{row['target']}.tflite`", f"{cost['drop_pp']:+.2f} ({low:+.2f} to {high:+.2f})",
+                     flipped[row["target"]], f"{row['nodes']} / {row['xnnpack_nodes']}",
+                     f"{ratio['ratio']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})" if steady else DASH])
+    columns = ["file", "drop, points (95 % CI)", "flips", "nodes / in XNNPACK", "time over FP32 (95 % CI)"]
+    told = document["bench"]["environment"]
+    left_out = f" {DASH}: something else used the machine." if any(row[-1] == DASH for row in rows) else ""
+    return (f"{markdown(columns, rows)}\n`{fp32['model']}`, test images of CIFAR-10; times in turns with FP32, one "
+            f"thread, batch 1. LiteRT {told['versions']['ai-edge-litert']} on {told['hardware']['cpu']}.{left_out}\n")

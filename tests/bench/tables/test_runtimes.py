@@ -38,6 +38,22 @@ def test_runtimes_stand_beside_each_other(monkeypatch):
     assert lines[2] == "| `net` | `cpu` | 400 | 1; 50.0 | 2; 41.0 |"
 
 
+@pytest.mark.parametrize(("rounds", "time", "said"), [
+    ([2.0, 2.1, 2.0, 2.0, 2.1, 2.0, 2.0], "0.40 (0.40 to 0.42)", False),
+    ([2.0, 3.1, 2.0, 3.0, 2.1, 3.0, 2.0], "–", True), ([2.0, 2.0], "–", True)])
+def test_a_file_for_litert_has_its_cost_and_its_time_in_turns(monkeypatch, rounds, time, said):
+    fp32 = {"model": "net", "target": "any", "round_p50_ms": [5.0] * len(rounds)}
+    int8 = {"model": "net", "target": "litert", "round_p50_ms": rounds, "nodes": 30, "xnnpack_nodes": 29}
+    monkeypatch.setattr(runtimes, "measured_if_any", lambda name: {
+        "files": [{"target": "litert", "flips": 7, "flips_n": 1000}],
+        "gate": {"targets": [{"target": "litert", "drop_pp": 0.1, "ci_pp": [-0.2, 0.4]}]},
+        "bench": {"measurements": [fp32, int8], "environment": {
+            "versions": {"ai-edge-litert": "2.3.0"}, "hardware": {"cpu": "a processor"}}}})
+    lines = runtimes.litert_table().splitlines()
+    assert lines[2] == f"| `int8.litert.tflite` | +0.10 (-0.20 to +0.40) | 7 / 1,000 | 30 / 29 | {time} |"
+    assert "LiteRT 2.3.0 on a processor" in lines[-1] and ("something else used the machine" in lines[-1]) is said
+
+
 def test_what_was_not_measured_is_said(monkeypatch):
     monkeypatch.setattr(runtimes, "measured_if_any", lambda name: None)
-    assert runtimes.hints_table() == runtimes.simulations_table() == runtimes.MISSING
+    assert runtimes.hints_table() == runtimes.simulations_table() == runtimes.litert_table() == runtimes.MISSING
