@@ -1,6 +1,7 @@
 """Files of several runtimes in turns: what their times come to, and how a file is opened by its suffix."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -38,6 +39,22 @@ def test_a_file_is_held_against_peers_of_its_runtime_and_of_any():
     assert [(row["name"], row["of"], row["fastest_peer"], row["time_over_it"]) for row in rows] == [
         ("edge-se cpu", "onnxruntime", "NNCF on ONNX", 0.5), ("edge-se cpu", "any", "NNCF on ONNX", 0.5),
         ("edge-se litert", "any", "NNCF on ONNX", 0.5)], "no peer runs in LiteRT"
+
+
+def test_answers_that_are_kept_are_not_computed_again(tmp_path, monkeypatch):
+    jobs = []
+
+    def run(command, **settings):
+        jobs.append(json.loads(command[-1].read_text()))
+        return SimpleNamespace(stdout="a warning\n{}\n")
+    monkeypatch.setattr(speed, "subprocess", SimpleNamespace(run=run, PIPE=None))
+    running = [one for one in speed.CONTENDERS if one.runtime == "onnxruntime"]
+    for name, count in (("fp32.onnx", 5), ("ort.onnx", 4)):
+        np.save(tmp_path / f"{name}.npy", np.zeros((count, 10)))
+    assert speed._processes(running, tmp_path, 5) == [{}] * speed.PROCESSES
+    assert list(jobs[0]["files"]) == ["int8.cpu.onnx", "fp32.onnx", "ort.onnx", "nncf.onnx"], "FP32 once"
+    assert list(jobs[0]["logits"]) == ["int8.cpu.onnx", "ort.onnx", "nncf.onnx"], "of another number of images: anew"
+    assert [job["logits"] for job in jobs[1:]] == [{}] * (speed.PROCESSES - 1)
 
 
 @pytest.mark.parametrize(("shape", "dtype", "quantization", "expected"), [
