@@ -72,7 +72,8 @@ TRIALS = {
         "lookahead": Trial(change=run_changes.lookahead),
         "proxy filtering": Trial({"batch_size": 256, "phases": [{"epochs": 13, "resolution": 16}]},
                                  run_changes.proxy_filter),
-        "less translation early": Trial(change=run_changes.growing_translation)}}
+        "less translation early": Trial(change=run_changes.growing_translation),
+        "Muon, 0.1, shifts, lookahead": Trial(_with_muon(0.1, 0.018), run_changes.shifts_and_lookahead)}}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -81,6 +81,12 @@ def lookahead(run: loop._Run) -> None:
         run.average = AveragedModel(run.net, multi_avg_fn=update, use_buffers=True)
 
 
+def shifts_and_lookahead(run: loop._Run) -> None:
+    """Both of them."""
+    fast_shifts(run)
+    lookahead(run)
+
+
 class _Filtered(nn.Module):
     """A net and the smaller one that picks images for it; called it is the net."""
 

@@ -13,7 +13,7 @@ from edge_se.training import loop
 from edge_se.training.distributed import ALONE
 
 CHANGES = [run_changes.zero_gamma, run_changes.dirac, run_changes.fast_shifts, run_changes.lookahead,
-           run_changes.proxy_filter, run_changes.growing_translation]
+           run_changes.shifts_and_lookahead, run_changes.proxy_filter, run_changes.growing_translation]
 RECIPE = Recipe.model_validate({
     "batch_size": 10, "amp": "off", "phases": [{"epochs": 4, "resolution": 8}], "augmentation": {"translate": 2},
     "optimizer": {"learning_rate": 0.05, "muon": {"learning_rate": 0.02}}})
