@@ -29,7 +29,7 @@ from edge_se.quantization.targets import Target, is_symmetric
 from edge_se.quantization.watching import with_clipped
 
 FILLS = 1e-9  # of the largest weight: a channel's share of what it reads, far below a step of 8 bits
-SMALLEST_SCALE = 1e-8  # a tensor that was zero on every calibration image still needs a positive scale
+NOTHING, SOMETHING = 1e-8, 1.0  # a tensor no wider than the first on every calibration image gets the second as range
 
 
 def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placement) -> OnnxModel:
@@ -43,6 +43,7 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
         symmetric = {name: is_symmetric(target.activations, low) for name, (low, _) in ranges.bounds.items()}
         pixels = bounds_of_pixels(model.proto, model.metadata.preprocessing, ranges.bounds, symmetric)
         ranges = replace(ranges, bounds=ranges.bounds | pixels)
+    ranges = replace(ranges, bounds=_with_width(ranges.bounds))
     proto = _named(model.copy())
     names = NeutralNames(proto)
     ranges, placement = _renamed(ranges, placement, names)
@@ -68,6 +69,17 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
     if model.metadata:
         write_metadata(proto, model.metadata)
     return OnnxModel.of(checked(proto), precision="int8", target=target.name, parent=model)
+
+
+def _with_width(bounds: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """`bounds` in which what was zero on every calibration image, as a ReLU's result may be, has a width.
+
+    onnxruntime's quantizer gives such a tensor the scale 1 and the zero point 0. In int8 that lets pass what the ReLU
+    stops, once it is taken out (findings/onnxruntime_lost_relu.sh); in every type the int32 bias of the layer behind
+    then has steps as wide as those of its weights.
+    """
+    return {name: (low, SOMETHING) if max(high, 0) - min(low, 0) < NOTHING else (low, high)
+            for name, (low, high) in bounds.items()}
 
 
 def _renamed(ranges: Ranges, placement: Placement, names: NeutralNames) -> tuple[Ranges, Placement]:
@@ -168,7 +180,7 @@ def _quantize_residual_input(proto: onnx.ModelProto, output: str, name: str, bou
     position = next(index for index, read in enumerate(add.input) if _before_quantization(read, view) == name)
     quantized = next((node for node in view.consumers[name] if node.op_type == "QuantizeLinear"), None)
     if quantized is None:
-        scale = max(abs(bounds[0]), abs(bounds[1]), SMALLEST_SCALE) / 127
+        scale = max(abs(bounds[0]), abs(bounds[1])) / 127
         proto.graph.initializer.append(numpy_helper.from_array(np.array(scale, np.float32), f"{name}_scale"))
         proto.graph.initializer.append(numpy_helper.from_array(np.array(0, np.int8), f"{name}_zero_point"))
         quantized = helper.make_node("QuantizeLinear", [name, f"{name}_scale", f"{name}_zero_point"],
