@@ -4,7 +4,7 @@ Needs CIFAR-10 ($EDGE_SE_DATA), ai-edge-litert, and a build of each model (`edge
 cpu,litert`). Tools are installed as `tools.py` says. All files are calibrated on the same images, run on the first
 test images, each against FP32 in its own runtime, and timed in one process: one thread, batch 1, in turns. The
 processor's time counts, which waits for nobody; other processes repeat it, since where memory lies makes one and the
-same file up to 5 % faster or slower. A tool that fails is told with its last line.
+same file up to 11 % faster or slower. A tool that fails is told with its last line.
 
 About five minutes a model on one core, most of it quantizing; a run that was ended goes on from what --work has. Writes
 bench/results/peer_speed.json and refreshes docs/peers.md.

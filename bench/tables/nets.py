@@ -9,7 +9,7 @@ from edge_se.core.cards import card_of, measured_by_of, top1_of
 from edge_se.core.measured_by import of_files
 from edge_se.nets.arithmetic import size_of
 from edge_se.nets.zoo import BUNDLED, MODELS
-from edge_se.reporting.nets import top1_text, weights_text
+from edge_se.reporting.nets import epochs_text, top1_text, weights_text
 from edge_se.reporting.tables import DASH, markdown
 
 EXPORT_COLUMNS = ["name", "FP32 -> INT8 MiB", "INT8 in onnxruntime", "INT8 in OpenVINO",
@@ -28,7 +28,9 @@ def nets_table() -> str:
     cards = {name: card for name in MODELS if (card := card_of(name))}
     told = of_files((f"`{name}`", measured_by_of(card, "test" if "test" in card else "validation"))
                     for name, card in cards.items())
-    return f"{markdown(columns, rows, left=2)}\n{told[0].upper()}{told[1:]}.\n"
+    trained = epochs_text((f"`{name}`", card["epochs"]) for name, card in cards.items())
+    sentences = " ".join(f"{each[0].upper()}{each[1:]}." for each in (told, trained))
+    return f"{markdown(columns, rows, left=2)}\n{sentences}\n"
 
 
 def exports_table() -> str:

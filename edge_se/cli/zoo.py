@@ -16,7 +16,7 @@ from edge_se.steps import completion
 def models_list(wide: Wide = False, json: Json = False, quiet: Quiet = False) -> None:
     """Every network with its size and accuracy."""
     from edge_se.core.measured_by import of_files
-    from edge_se.reporting.nets import top1_text, weights_text
+    from edge_se.reporting.nets import epochs_text, top1_text, weights_text
     from edge_se.steps.models import list_models
 
     document = list_models()
@@ -31,6 +31,7 @@ def models_list(wide: Wide = False, json: Json = False, quiet: Quiet = False) ->
     print_sentence(of_files((item["name"], item["test_measured_by" if item["test_top1"] is not None else
                                                 "validation_measured_by"])
                             for item in document["models"] if item["card"]))
+    print_sentence(epochs_text((item["name"], item["epochs"]) for item in document["models"] if item["card"]))
 
 
 def models_show(name: Annotated[str, typer.Argument(autocompletion=completion.models)], json: Json = False,

@@ -96,7 +96,7 @@ MODELS: dict[str, ModelSpec] = {
           for name, attention, block, kind in _RESNET50),
     )
 }
-BUNDLED = ("resnet18", "se_resnet18", "slim_se")  # the nets whose weights are shipped
+BUNDLED = ("resnet18", "se_resnet18", "slim_se", "mini_se", "se_resnet20")  # the nets whose weights are shipped
 
 
 def spec_of(name: str) -> ModelSpec:

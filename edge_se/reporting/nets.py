@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from edge_se.reporting.tables import DASH
 
 
@@ -10,6 +12,15 @@ def top1_text(test: float | None, validation: float | None) -> str:
     if test is not None:
         return f"{test:.2f}"
     return DASH if validation is None else f"{validation:.2f} (validation)"
+
+
+def epochs_text(nets: Iterable[tuple[str, int]]) -> str:
+    """Names and their epochs as one sentence: nets that were trained for unlike times cannot be compared."""
+    groups: dict[int, list[str]] = {}
+    for name, epochs in nets:
+        groups.setdefault(epochs, []).append(name)
+    told = (f"{epochs} epochs: {', '.join(names)}" for epochs, names in sorted(groups.items()))
+    return f"trained for {'; '.join(told)}"
 
 
 def weights_text(weights: bool, card: bool) -> str:

@@ -68,7 +68,7 @@ def _summary(name: str) -> dict[str, Any]:
     size, test, validation = size_of(spec), top1_of(card, "test"), top1_of(card, "validation")
     return {"name": name, "about": spec.about, "input": f"3x{spec.input_size}x{spec.input_size}",
             "classes": spec.classes, "params": size.params, "macs": size.macs,
-            "weights": has_weights(name), "card": card is not None,
+            "weights": has_weights(name), "card": card is not None, "epochs": card["epochs"] if card else None,
             "test_top1": test[0], "test_n": test[1],
             "test_measured_by": measured_by_of(card, "test"),
             "validation_top1": validation[0], "validation_n": validation[1],

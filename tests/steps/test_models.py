@@ -48,8 +48,8 @@ def test_cards_fit_their_schema_and_say_whether_their_weights_are_here(name):
 
 
 @pytest.fixture
-def card_of_mini_se(tmp_path, monkeypatch):
-    """(changes of the card) -> models/mini_se/card.json, made from a bundled net's, beside the shipped recipes."""
+def card_of_mini_pre(tmp_path, monkeypatch):
+    """(changes of the card) -> models/mini_pre/card.json, made from a bundled net's, beside the shipped recipes."""
     (tmp_path / "recipes").symlink_to(asset("models", "recipes"))
     for module in (step, cards):
         monkeypatch.setattr(module, "asset", lambda *parts: tmp_path.joinpath(*parts[1:]))
@@ -59,10 +59,10 @@ def card_of_mini_se(tmp_path, monkeypatch):
         card["weights"]["shipped"] = False
         card["test"] |= {"top1": 91.25, "n": 10_000}
         card["validation"] |= {"top1": 92.9, "n": 5_000}
-        (tmp_path / "mini_se").mkdir(exist_ok=True)
-        (tmp_path / "mini_se" / "card.json").write_text(json.dumps(
-            {key: value for key, value in (card | {"model": "mini_se"} | changes).items() if value is not None}))
-        return tmp_path / "mini_se"
+        (tmp_path / "mini_pre").mkdir(exist_ok=True)
+        (tmp_path / "mini_pre" / "card.json").write_text(json.dumps(
+            {key: value for key, value in (card | {"model": "mini_pre"} | changes).items() if value is not None}))
+        return tmp_path / "mini_pre"
     return make
 
 
@@ -70,53 +70,53 @@ def sha256_as_trained(recipe, epochs, seed):
     return recipe.shortened(epochs).model_copy(update={"seed": seed}).sha256
 
 
-def test_a_card_without_weights_says_what_trains_them_again(card_of_mini_se, capsys):
+def test_a_card_without_weights_says_what_trains_them_again(card_of_mini_pre, capsys):
     recipe = read_recipe(shipped_recipes()["kuangliu"])
-    card_of_mini_se(epochs=12, seed=3, recipe={"sha256": sha256_as_trained(recipe, 12, 3), "content": {}})
-    shown = show_model("mini_se")
-    assert shown["train_again"] == "edge-se train --model mini_se --recipe kuangliu --epochs 12 --seed 3"
+    card_of_mini_pre(epochs=12, seed=3, recipe={"sha256": sha256_as_trained(recipe, 12, 3), "content": {}})
+    shown = show_model("mini_pre")
+    assert shown["train_again"] == "edge-se train --model mini_pre --recipe kuangliu --epochs 12 --seed 3"
     assert shown["note"] == f"{NOT_SHIPPED}; train them again with `{shown['train_again']}`"
     assert not shown["weights"] and shown["card"]["test"]["top1"] == 91.25
-    item = next(item for item in list_models()["models"] if item["name"] == "mini_se")
+    item = next(item for item in list_models()["models"] if item["name"] == "mini_pre")
     assert (item["weights"], item["card"], item["test_top1"], item["test_n"]) == (False, True, 91.25, 10_000)
     assert (item["validation_top1"], item["validation_n"]) == (92.9, 5_000)
-    line = line_of("mini_se", capsys)
+    line = line_of("mini_pre", capsys)
     assert line.endswith("  91.25") and "  card  " in line
-    assert "| card | 91.25 |" in next(line for line in nets.nets_table().splitlines() if "`mini_se`" in line)
+    assert "| card | 91.25 |" in next(line for line in nets.nets_table().splitlines() if "`mini_pre`" in line)
 
 
-def test_its_own_recipe_comes_first(card_of_mini_se):
+def test_its_own_recipe_comes_first(card_of_mini_pre):
     recipe = read_recipe(shipped_recipes()["kuangliu"])
-    folder = card_of_mini_se(epochs=12, seed=3, recipe={"sha256": sha256_as_trained(recipe, 12, 3), "content": {}})
+    folder = card_of_mini_pre(epochs=12, seed=3, recipe={"sha256": sha256_as_trained(recipe, 12, 3), "content": {}})
     (folder / "recipe.toml").write_text(shipped_recipes()["kuangliu"].read_text())
-    assert show_model("mini_se")["train_again"] == "edge-se train --model mini_se --epochs 12 --seed 3"
+    assert show_model("mini_pre")["train_again"] == "edge-se train --model mini_pre --epochs 12 --seed 3"
 
 
-def test_a_card_whose_recipe_is_not_shipped_is_its_own_recipe(card_of_mini_se):
-    card_of_mini_se(recipe={"sha256": "0" * 64, "content": {}})
-    shown = show_model("mini_se")
+def test_a_card_whose_recipe_is_not_shipped_is_its_own_recipe(card_of_mini_pre):
+    card_of_mini_pre(recipe={"sha256": "0" * 64, "content": {}})
+    shown = show_model("mini_pre")
     assert shown["train_again"] is None and shown["note"] == f"{NOT_SHIPPED}; train them again by the recipe in it"
 
 
-def test_a_validation_figure_does_not_pass_for_a_test_figure(card_of_mini_se, capsys):
-    card_of_mini_se(test=None)
-    item = next(item for item in list_models()["models"] if item["name"] == "mini_se")
+def test_a_validation_figure_does_not_pass_for_a_test_figure(card_of_mini_pre, capsys):
+    card_of_mini_pre(test=None)
+    item = next(item for item in list_models()["models"] if item["name"] == "mini_pre")
     assert (item["test_top1"], item["test_n"], item["validation_top1"]) == (None, None, 92.9)
-    assert line_of("mini_se", capsys).endswith(" 92.90 (validation)")
+    assert line_of("mini_pre", capsys).endswith(" 92.90 (validation)")
     assert "| card | 92.90 (validation) |" in nets.nets_table()
 
 
-def test_a_recipe_alone_is_no_card(card_of_mini_se):
-    folder = card_of_mini_se()
+def test_a_recipe_alone_is_no_card(card_of_mini_pre):
+    folder = card_of_mini_pre()
     (folder / "card.json").rename(folder / "recipe.toml")
-    item = next(item for item in list_models()["models"] if item["name"] == "mini_se")
+    item = next(item for item in list_models()["models"] if item["name"] == "mini_pre")
     assert not item["card"] and item["validation_top1"] is None
 
 
-def test_half_a_card_is_refused(card_of_mini_se):
-    card_of_mini_se(seed=None)
+def test_half_a_card_is_refused(card_of_mini_pre):
+    card_of_mini_pre(seed=None)
     with pytest.raises(ArtifactError, match=r"card\.json: does not tell how it was trained \(KeyError\('seed'\)\)"):
-        show_model("mini_se")
+        show_model("mini_pre")
 
 
 def line_of(name, capsys):

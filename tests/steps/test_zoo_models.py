@@ -20,8 +20,10 @@ from edge_se.steps.gate import gate
 
 pytestmark = pytest.mark.usefixtures("net_exported_once")
 BUNDLED = sorted(name for name in MODELS if asset("models", name, "weights.safetensors").is_file())
-PARAMS = {"resnet18": 11_173_962, "se_resnet18": 11_261_002, "slim_se": 4_696_362}
-MACS = {"resnet18": 555_422_720, "se_resnet18": 555_509_760, "slim_se": 233_705_856}
+PARAMS = {"resnet18": 11_173_962, "se_resnet18": 11_261_002, "slim_se": 4_696_362, "mini_se": 706_906,
+          "se_resnet20": 274_490}
+MACS = {"resnet18": 555_422_720, "se_resnet18": 555_509_760, "slim_se": 233_705_856, "mini_se": 35_052_096,
+        "se_resnet20": 40_815_200}
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schema"
 # Of the 10,000 test images: FP32 takes se_resnet18 two minutes for all of them. slim_se is judged on all.
 JUDGED = {"se_resnet18": 2_000, "slim_se": 10_000}
