@@ -93,7 +93,8 @@ def test_what_this_version_is(tensorrt) -> None:
 def test_the_cpu_file_is_rejected(source, statistics) -> None:
     model, target = source[0], TARGETS["cpu"]
     quantized = quantize(model, statistics.ranges("minmax", target.activations), target, place(model.proto, target))
-    assert "bias_DequantizeLinear" in compile_check(quantized)
+    told = compile_check(quantized)  # of whichever comes first in the graph
+    assert "bias_DequantizeLinear" in told or "Non-zero zero point is not supported" in told
 
 
 def test_ort_default_recipe_is_rejected(source, tmp_path) -> None:

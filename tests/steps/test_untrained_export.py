@@ -55,7 +55,7 @@ def test_two_exports_are_equal_bytes(tiny, calibration_npz):
     assert first.source["sha256"] == second.source["sha256"]
 
 
-def test_the_gate_refuses_it(tiny, calibration_npz):
+def test_the_gate_refuses_it(tiny, calibration_npz, cifar):
     export(tiny, untrained=True, int8=True, targets=["cpu"], effort="quick", calibration=str(calibration_npz))
     with pytest.raises(EdgeSeError, match="is no CIFAR-10 classifier"):
         gate("tiny-untrained")
@@ -75,7 +75,7 @@ def test_a_net_for_other_sizes_is_calibrated_on_enlarged_images(tiny_spec, monke
     (["--model", "x.pt2", "--untrained"], "--untrained: a file brings its own weights; take a name of"),
     (["--model", "x.tflite", "--untrained"], "x.tflite: is no file that a model is read from; give an .onnx file"),
     (["--model", "mini_es", "--untrained"], "unknown model 'mini_es'; did you mean 'mini_se'?"),
-    (["--model", "mini_se"], "no such weights; run `edge-se train --model mini_se`, give them with --weights, or try "
+    (["--model", "mini_pre"], "no such weights; run `edge-se train --model mini_pre`, give them with --weights, or try "
                              "the net's structure, size and latency with --untrained"),
     (["--model", "resnet50"], "no such weights; give them with --weights, or try"),
 ])
