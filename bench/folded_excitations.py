@@ -50,7 +50,8 @@ from edge_se.studies.plan import read_plan
 
 HERE = Path(__file__).parent
 STUDY, RESULT = HERE / "studies" / "quantization.toml", HERE / "results" / "folded_excitations.json"
-PLAIN = {"se_resnet18": "resnet18", "slim_se": "slim"}  # beside which a bundled net is timed
+PLAIN = {  # beside which a bundled net is timed
+    "se_resnet18": "resnet18", "slim_se": "slim", "mini_se": "mini", "se_resnet20": "resnet20"}
 RUNTIMES = {"onnxruntime": "cpu" if environment.has_fast_int8() else "cpu-avx2", "openvino": "openvino"}
 CONSTANT = 1e-6  # relative deviation of an excitation that no image moves
 METHOD = EFFORTS["default"].method

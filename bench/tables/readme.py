@@ -269,6 +269,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "se-gates": se_cost.excitations_table, "se-controls": se_cost.controls,
     "se-placements": se_studies.placements_table, "se-int8": se_studies.int8_table, "se-noise": se_studies.noise_table,
     "se-ranges": se_studies.ranges_table, "folded-accuracy": se_folding.accuracy_table,
+    "excitation-deviation": se_folding.deviation_table,
     "folded-final": se_folding.final_table, "folded-times": se_folding.times_table,
     "training-speed": training_speed.speed_table, "training-parts": training_parts.parts_table,
     "recipe-trials": training_parts.trials_table,

@@ -34,6 +34,23 @@ def times_table() -> str:
     return _block(_times)
 
 
+def deviation_table() -> str:
+    """The bundled nets by what trained their kernels, of `bench/excitation_deviation.py`."""
+    document = measured_if_any("excitation_deviation")
+    if document is None:
+        return "Not measured yet: `python bench/excitation_deviation.py`.\n"
+    rows = []
+    for row in sorted(document["rows"], key=lambda row: row["muon"]):
+        deviations = [100 * value for value in row["deviations"].values()]
+        rows.append([f"`{row['name']}`", "Muon" if row["muon"] else "SGD", str(row["epochs"]), str(len(deviations)),
+                     f"{statistics.median(deviations):.1f} %, {max(deviations):.0f} %", f"{row['top1']:.2f}",
+                     _drop(row), str(row["flips"])])
+    columns = ["net", "kernels trained by", "epochs", "excitations", "deviation: median, largest", "top-1 %",
+               "all as constants, FP32: drop (95 % CI)", "flips"]
+    return (f"{markdown(columns, rows, left=2)}\nDrops in points, paired by image; n = {document['rows'][0]['n']:,} of "
+            f"{document['validation']}; means and deviations over {document['calibration']}. {judged(document)}\n")
+
+
 def _block(of: Callable[[Document], str]) -> str:
     document = measured_if_any("folded_excitations")
     return MISSING if document is None else of(document)
