@@ -190,7 +190,7 @@ def test_the_default_of_the_table_is_what_export_takes_for_these_nets():
 def test_what_was_not_measured_is_a_line_with_its_command(monkeypatch, tmp_path):
     monkeypatch.setattr(results, "RESULTS", tmp_path)
     blocks = {name: readme.FIGURES[name]() for name in re.findall(r"<!-- figures: (\S+) -->", PAGE)}
-    assert len(blocks) == 12
+    assert len(blocks) == 13
     for name, text in blocks.items():
         script, *studies = re.fullmatch(r"Not measured yet: `python (\S+\.py)( \S+)?`\.\n", text).groups()
         assert (ROOT / script).is_file(), name
