@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import onnx
-from onnx import helper
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 
 from edge_se.core.errors import ModelError
 from edge_se.graph.onnx_model import opset_of
@@ -119,6 +120,23 @@ def squeeze_to_global_average_pool(model: onnx.ModelProto) -> int:
     model.graph.node.extend(nodes)
     remove_unused_initializers(model)
     return replaced
+
+
+def free_name(graph: onnx.GraphProto, name: str) -> str:
+    """`name`, with a number where a tensor has it already."""
+    taken = {item.name for item in (*graph.initializer, *graph.input)} | {out for node in graph.node
+                                                                         for out in node.output}
+    free, number = name, 1
+    while free in taken:
+        number, free = number + 1, f"{name}_{number}"
+    return free
+
+
+def add_constant(model: onnx.ModelProto, name: str, value: NDArray[np.generic]) -> str:
+    """Adds an initializer; its name is `name`, with a number where that is taken."""
+    free = free_name(model.graph, name)
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), free))
+    return free
 
 
 def remove_unused_initializers(model: onnx.ModelProto) -> None:

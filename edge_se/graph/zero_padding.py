@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from edge_se.graph.joined import PASSED
+from edge_se.graph.rewrites import add_constant, free_name
 from edge_se.graph.view import GraphView, attribute
 
 SAME = ("Cast", "Dropout", "Identity")  # what onnxruntime looks through, or takes out before
-TINY = 1e-30  # no zero, and lost in every sum
+TINY = {np.dtype(np.float32): 1e-30, np.dtype(np.float64): 1e-30, np.dtype(np.float16): 6e-8}  # lost in every sum
+FROM_ONNX: dict[Any, np.dtype[Any]] = {
+    onnx.TensorProto.FLOAT: np.dtype(np.float32), onnx.TensorProto.FLOAT16: np.dtype(np.float16),
+    onnx.TensorProto.DOUBLE: np.dtype(np.float64)}
 
 
 def misplaced_zeros(view: GraphView) -> Iterator[onnx.NodeProto]:
@@ -34,10 +38,11 @@ def misplaced_zeros(view: GraphView) -> Iterator[onnx.NodeProto]:
 def with_negative_zeros(model: onnx.ModelProto) -> int:
     """Makes the value of such nodes a negative zero, which is the same number; returns how many. Changes `model`."""
     view = GraphView(model)
-    nodes = list(misplaced_zeros(view))
-    for node in nodes:
-        _pad_with(-0.0, node, view)
-    return len(nodes)
+    values = [(node, _padded_with(node, view)) for node in misplaced_zeros(view)]
+    for node, value in values:
+        assert value is not None  # else it would not be one of them
+        _pad_with(-0.0, value.dtype, node, model)
+    return len(values)
 
 
 def offset_pools(view: GraphView) -> Iterator[onnx.NodeProto]:
@@ -47,7 +52,7 @@ def offset_pools(view: GraphView) -> Iterator[onnx.NodeProto]:
     stand between, and where the zeros are those of a Pad node (findings/openvino_padded_average_pool.sh).
     """
     for node in view.graph.node:
-        if node.op_type == "AveragePool":
+        if node.op_type == "AveragePool" and _type_of(node.input[0], view) is not None:
             pad = _pad_before(node, view)
             if (pad is not None or _counts_padding(node)) and _is_offset((pad or node).input[0], view):
                 yield node
@@ -58,10 +63,12 @@ def with_tiny_padding(model: onnx.ModelProto) -> int:
     view = GraphView(model)
     pools = list(offset_pools(view))
     for pool in pools:
+        kind = _type_of(pool.input[0], view)
+        assert kind is not None  # else it would not be one of them
         if (pad := _pad_before(pool, view)) is not None:
-            _pad_with(TINY, pad, view)
+            _pad_with(TINY[kind], kind, pad, model)
         if _counts_padding(pool):
-            _move_padding(pool, view)
+            _move_padding(pool, kind, model)
     return len(pools)
 
 
@@ -76,17 +83,31 @@ def without_offset_pools(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _padded_with(node: onnx.NodeProto, view: GraphView) -> NDArray[Any] | None:
-    """The constant that `node` pads with; None where it does something else."""
+    """The float that `node` pads with; None where it does something else, or where nobody knows its type."""
     if node.op_type != "Pad" or attribute(node, "mode", b"constant") != b"constant":
         return None
-    return view.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(1, np.float32)
+    if len(node.input) > 2 and node.input[2]:
+        value = view.constant(node.input[2])
+    else:
+        kind = _type_of(node.input[0], view)
+        value = None if kind is None else np.zeros(1, kind)
+    return value if value is not None and value.dtype in TINY else None
 
 
-def _pad_with(value: float, node: onnx.NodeProto, view: GraphView) -> None:
-    before = _padded_with(node, view)
-    assert before is not None  # whoever chose the node has looked
-    name = f"{node.output[0]}_value"
-    view.graph.initializer.append(numpy_helper.from_array(np.array(value, before.dtype), name))
+def _type_of(name: str, view: GraphView) -> np.dtype[Any] | None:
+    """The type of a float tensor, which is that of what its values were computed from; None for integers."""
+    while (node := view.producer.get(name)) is not None:
+        if node.op_type in ("Cast", "QuantizeLinear") or not node.input:
+            return FROM_ONNX.get(attribute(node, "to"))
+        name = node.input[1 if node.op_type == "DequantizeLinear" else 0]
+    if name in view.initializers:
+        return FROM_ONNX.get(view.initializers[name].data_type)
+    return next((FROM_ONNX.get(value.type.tensor_type.elem_type) for value in view.graph.input if value.name == name),
+                None)
+
+
+def _pad_with(value: float, kind: np.dtype[Any], node: onnx.NodeProto, model: onnx.ModelProto) -> None:
+    name = add_constant(model, f"{node.output[0]}_value", np.array(value, kind))
     node.input[:] = [*node.input[:2], name, *node.input[3:]]
 
 
@@ -121,17 +142,16 @@ def _pad_before(pool: onnx.NodeProto, view: GraphView) -> onnx.NodeProto | None:
     return node
 
 
-def _move_padding(pool: onnx.NodeProto, view: GraphView) -> None:
+def _move_padding(pool: onnx.NodeProto, kind: np.dtype[Any], model: onnx.ModelProto) -> None:
     """Puts the padding of `pool` into a Pad node before it."""
-    pads, padded = np.array(_ints(pool, "pads")).reshape(2, -1), f"{pool.output[0]}_padded"
+    pads, padded = np.array(_ints(pool, "pads")).reshape(2, -1), free_name(model.graph, f"{pool.output[0]}_padded")
     kept = [item for item in pool.attribute if item.name != "pads"]
     del pool.attribute[:]
     pool.attribute.extend([*kept, helper.make_attribute("pads", [0] * pads.size)])
-    view.graph.initializer.append(numpy_helper.from_array(
-        np.pad(pads, ((0, 0), (2, 0))).reshape(-1).astype(np.int64), f"{padded}_pads"))
-    pad = helper.make_node("Pad", [pool.input[0], f"{padded}_pads"], [padded], name=padded)
-    _pad_with(TINY, pad, view)
-    view.graph.node.insert(list(view.graph.node).index(pool), pad)
+    name = add_constant(model, f"{padded}_pads", np.pad(pads, ((0, 0), (2, 0))).reshape(-1).astype(np.int64))
+    pad = helper.make_node("Pad", [pool.input[0], name], [padded], name=padded)
+    _pad_with(TINY[kind], kind, pad, model)
+    model.graph.node.insert(list(model.graph.node).index(pool), pad)
     pool.input[0] = padded
 
 

@@ -63,6 +63,19 @@ def test_a_users_file_keeps_its_numbers(padded, run_onnx, tmp_path):
     np.testing.assert_allclose(run_onnx(made, IMAGES)[0], written, rtol=1e-4, atol=1e-4)
 
 
+def test_a_name_that_is_taken_and_integers(padded, graph_of, run_onnx):
+    model = padded(["pads", "p_value"], [("MaxPool", ["p"], ["m"], {**THREE, "pads": [0] * 4})])
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0), "p_value"))
+    written = OnnxRuntimeRunner(model.SerializeToString(), 1, as_written=True).run(IMAGES)
+    assert with_negative_zeros(model) == 1 and with_negative_zeros(model) == 0
+    np.testing.assert_allclose(run_onnx(model, IMAGES)[0], written, rtol=1e-4, atol=1e-4)
+    integers = graph_of(
+        [("QuantizeLinear", ["x", "step", "point"], ["q"]), ("Pad", ["q", "pads"], ["p"]),
+         ("MaxPool", ["p"], ["m"], {**THREE, "pads": [0] * 4}), ("DequantizeLinear", ["m", "step", "point"], ["y"])],
+        AROUND | {"step": np.float32(0.03), "point": np.int8(0)}, opset=17)
+    assert with_negative_zeros(integers) == 0  # no integer is a negative zero
+
+
 # nodes from the integers `d` to the average `a`
 BEFORE = {
     "its own padding": [("AveragePool", ["d"], ["a"], COUNTED)],
@@ -103,6 +116,24 @@ def test_tiny_padding_keeps_the_numbers(net, run_onnx, nodes):
     onnx.checker.check_model(changed, full_check=True)
     np.testing.assert_array_equal(run_onnx(changed, IMAGES)[0], run_onnx(model, IMAGES)[0])
     assert with_tiny_padding(model) == 1 and without_offset_pools(model) is model
+
+
+def test_half_floats_are_padded_with_half_floats(net, run_onnx):
+    model = net(BEFORE["both"])
+    for constant in model.graph.initializer:
+        if constant.data_type == onnx.TensorProto.FLOAT:
+            value = onnx.numpy_helper.to_array(constant).astype(np.float16)
+            constant.CopyFrom(onnx.numpy_helper.from_array(value, constant.name))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    model.opset_import[0].version, model.ir_version = 19, 9
+    del model.graph.value_info[:]  # of floats
+    changed = without_offset_pools(model)
+    onnx.checker.check_model(changed, full_check=True)
+    half = IMAGES.astype(np.float16)
+    np.testing.assert_allclose(run_onnx(changed, half)[0], run_onnx(model, half)[0], rtol=1e-2, atol=1e-2)
+    tiny = [onnx.numpy_helper.to_array(item) for item in changed.graph.initializer if item.name.endswith("_value")]
+    assert len(tiny) == 2 and all(0 < value < 1e-6 for value in tiny)
 
 
 @pytest.mark.parametrize("nodes", NOT.values(), ids=NOT)

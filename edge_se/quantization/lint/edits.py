@@ -8,25 +8,13 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
-from edge_se.graph.rewrites import remove_unused_initializers, remove_unused_nodes
+from edge_se.graph.rewrites import add_constant, remove_unused_initializers, remove_unused_nodes
 from edge_se.quantization.lint.qdq import QdqView
 
 TYPES: dict[int, type[np.integer[Any]]] = {onnx.TensorProto.UINT8: np.uint8, onnx.TensorProto.INT8: np.int8}
 SHIFT = 128  # from int8 to uint8
 AXES_SINCE = 13  # the opset from which a Q or DQ has an axis, and may have several scales
-
-
-def add_constant(proto: onnx.ModelProto, name: str, value: NDArray[np.generic]) -> str:
-    """Adds an initializer; its name is `name`, with a number where that is taken."""
-    taken = {item.name for item in proto.graph.initializer} | {out for node in proto.graph.node for out in node.output}
-    free = name
-    number = 1
-    while free in taken:
-        number, free = number + 1, f"{name}_{number}"
-    proto.graph.initializer.append(numpy_helper.from_array(np.asarray(value), free))
-    return free
 
 
 def tidy(proto: onnx.ModelProto) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from edge_se.graph.rewrites import add_constant
 from edge_se.graph.view import attribute
 from edge_se.quantization.lint.base import Finding, Rule, found
-from edge_se.quantization.lint.edits import add_constant, tidy
+from edge_se.quantization.lint.edits import tidy
 from edge_se.quantization.lint.qdq import Layer, QdqView, Values
 
 CLOSE = 0.01            # of the product of the scales; less moves no result

@@ -9,9 +9,10 @@ import onnx
 from onnx import TensorProto
 
 from edge_se.graph.onnx_model import opset_of
+from edge_se.graph.rewrites import add_constant
 from edge_se.graph.view import attribute
 from edge_se.quantization.lint.base import Finding, Rule, found
-from edge_se.quantization.lint.edits import AXES_SINCE, SHIFT, add_constant, set_zero_point, tidy
+from edge_se.quantization.lint.edits import AXES_SINCE, SHIFT, set_zero_point, tidy
 from edge_se.quantization.lint.qdq import QdqView
 
 UNALIKE = 16  # the largest weight of one channel over that of another: four bits of eight are lost there
