@@ -113,7 +113,8 @@ def _quantizer(proto: onnx.ModelProto, ranges: Ranges, target: Target, placement
         proto, per_channel=True, reduce_range=target.weight_bits == 7, weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QUInt8 if unsigned else QuantType.QInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, bounds),
-        nodes_to_quantize=[], nodes_to_exclude=[names[output] for output in placement.float_nodes],
+        nodes_to_quantize=[],
+        nodes_to_exclude=[names[output] for output in (*placement.float_nodes, *_needed_clips(proto, ranges.bounds))],
         op_types_to_quantize=list(placement.operators),
         extra_options={
             "ActivationSymmetric": target.activations == "int8-symmetric", "WeightSymmetric": True,
@@ -122,6 +123,23 @@ def _quantizer(proto: onnx.ModelProto, ranges: Ranges, target: Target, placement
                                      for name in _signed(proto, ranges, target)},
             "OpTypesToExcludeOutputQuantization": [] if target.quantized_outputs else list(placement.operators),
         })
+
+
+def _needed_clips(proto: onnx.ModelProto, bounds: dict[str, tuple[float, float]]) -> list[str]:
+    """Clips, by their output, that stop numbers which 8 bits hold.
+
+    onnxruntime's quantizer takes out every Clip behind a layer, as if integers ended where it does. They end at zero
+    where its bounds are both above or both below, and beyond them where the tensor was given a width.
+    """
+    view, needed = GraphView(proto), []
+    for node in proto.graph.node:
+        if node.op_type == "Clip" and node.output[0] in bounds:
+            low, high = bounds[node.output[0]]
+            lower, upper = (view.constant(name) for name in (*node.input[1:], "", "")[:2])
+            if (lower is not None and float(lower.item()) > min(low, 0)) or (
+                    upper is not None and float(upper.item()) < max(high, 0)):
+                needed.append(node.output[0])
+    return needed
 
 
 def _signed(proto: onnx.ModelProto, ranges: Ranges, target: Target) -> list[str]:
