@@ -60,6 +60,11 @@ class Artifact:
         """`fp32`, `int8.cpu`, ..."""
         return self.precision if self.target == "any" else f"{self.precision}.{self.target}"
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Hash and target: files for two targets may be the same to the byte, and other runtimes read them."""
+        return self.sha256, self.target
+
 
 @dataclass(frozen=True, kw_only=True)
 class Build:

@@ -49,7 +49,7 @@ def floor_verdicts(rights: Mapping[str, NDArray[np.bool_]], candidates: list[Art
 
 def latency_verdicts(fp32: Artifact, candidates: list[Artifact], limit: float, alpha: float,
                      bench: Path) -> list[dict[str, Any]]:
-    """One row per INT8 file and condition in the document `bench`. Files are matched by their hashes.
+    """One row per INT8 file and condition in the document `bench`. Files are matched by hash and target.
 
     The median ratio of the turns decides by its interval at confidence 1 - 2 alpha: pass up to the limit, fail above
     it, else inconclusive.
@@ -57,7 +57,7 @@ def latency_verdicts(fp32: Artifact, candidates: list[Artifact], limit: float, a
     measured = _measurements(bench)
     rows = []
     for item in candidates:
-        pairs = [(own, other) for own in measured if own["sha256"] == item.sha256 for other in measured
+        pairs = [(own, other) for own in measured if (own["sha256"], own["target"]) == item.key for other in measured
                  if other["sha256"] == fp32.sha256 and all(own[key] == other[key] for key in SETUP)]
         rows += [_of_turns(item, own, other, limit, alpha, bench) | {key: own[key] for key in SETUP}
                  for own, other in pairs]
@@ -83,20 +83,20 @@ def share_verdicts(candidates: list[Artifact], limit: float, bench: Path) -> lis
     The least share of its engines counts. Files of which `bench` tells no layers are left out; when it tells of none,
     all of them are inconclusive.
     """
-    shares: dict[str, list[float]] = {}
+    shares: dict[tuple[str, str], list[float]] = {}
     for row in _document(bench)["measurements"]:
         share = row.get("int8_mac_share_engine") if isinstance(row, dict) else None
         if share is not None:
             if not _is_number(share) or not 0 <= share <= 1:
                 raise EdgeSeError(f"int8_mac_share_engine is {share!r:.40}", where=bench, fix="bench again")
-            shares.setdefault(str(row.get("sha256")), []).append(float(share))
-    told = [item for item in candidates if item.sha256 in shares]
+            shares.setdefault((str(row.get("sha256")), str(row.get("target"))), []).append(float(share))
+    told = [item for item in candidates if item.key in shares]
     if not told:
         return [{"verdict": "inconclusive", "target": item.target, "file": item.file, "share": None, "limit": limit,
                  "why": f"{bench.name} tells no layers of an engine of this file: bench with --explain"}
                 for item in candidates]
-    return [{"verdict": "pass" if 100 * min(shares[item.sha256]) >= limit else "fail", "target": item.target,
-             "file": item.file, "share": 100 * min(shares[item.sha256]), "limit": limit} for item in told]
+    return [{"verdict": "pass" if 100 * min(shares[item.key]) >= limit else "fail", "target": item.target,
+             "file": item.file, "share": 100 * min(shares[item.key]), "limit": limit} for item in told]
 
 
 def _of_turns(item: Artifact, own: dict[str, Any], other: dict[str, Any], limit: float, alpha: float,
@@ -130,7 +130,7 @@ def _document(bench: Path) -> dict[str, Any]:
 def _measurements(bench: Path) -> list[dict[str, Any]]:
     rows = _document(bench)["measurements"]
     try:
-        measured = [{key: row[key] for key in ("sha256", "p50_ms", *SETUP)}
+        measured = [{key: row[key] for key in ("sha256", "target", "p50_ms", *SETUP)}
                     | {"round_p50_ms": list(row.get("round_p50_ms") or ())} for row in rows
                     if row.get("estimated") is False and row.get("scenario", "latency") == "latency"]
         if not all(_is_time(value) for row in measured for value in (row["p50_ms"], *row["round_p50_ms"])):

@@ -60,20 +60,20 @@ def accuracies(chosen: list[Entry], labelled: Labelled | None, progress: Progres
 
     With `labelled` None nothing is measured.
     """
-    known = {entry.artifact.sha256: (entry.artifact.top1, entry.artifact.top1_n, entry.artifact.measured_by)
+    known = {entry.artifact.key: (entry.artifact.top1, entry.artifact.top1_n, entry.artifact.measured_by)
              for entry in chosen}
     if labelled is None:
-        return [known[entry.artifact.sha256] for entry in chosen]
+        return [known[entry.artifact.key] for entry in chosen]
     if labelled.missed():
         progress.note("accuracy was not measured: " + cifar10.HOW_TO_GET)
-    for digest, entry in {entry.artifact.sha256: entry for entry in chosen if entry.artifact.top1 is None}.items():
+    for key, entry in {entry.artifact.key: entry for entry in chosen if entry.artifact.top1 is None}.items():
         if (given := labelled.of(entry)) is None:
             continue
         test, labels = given
         with progress.task(f"evaluating {entry.artifact.file} of {entry.build.model}", len(test)) as advance:
             logits = logits_of(entry.model, test, advance)
-        known[digest] = (top1(logits, labels), len(test), measured_by(entry.model))
-    return [known[entry.artifact.sha256] for entry in chosen]
+        known[key] = (top1(logits, labels), len(test), measured_by(entry.model))
+    return [known[entry.artifact.key] for entry in chosen]
 
 
 class Judging:

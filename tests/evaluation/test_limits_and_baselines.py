@@ -27,7 +27,7 @@ def bench(tmp_path):
     def write(*rows):
         path = tmp_path / "bench.json"
         path.write_text(json.dumps({"schema": "edge-se/bench/1", "measurements": [
-            {"sha256": item.sha256, "backend": backend, "batch": batch, "threads": 1,
+            {"sha256": item.sha256, "target": item.target, "backend": backend, "batch": batch, "threads": 1,
              "p50_ms": float(np.median(turns)), "round_p50_ms": list(turns), "estimated": estimated}
             for item, backend, batch, turns, estimated in rows]}))
         return path
@@ -49,6 +49,15 @@ def test_latencies_are_paired_by_hash_and_setting(bench):
     assert [(row["target"], row["verdict"], row["ratio"], row.get("batch")) for row in rows] == [
         ("cpu", "pass", 0.25, 1), ("cpu", "fail", 0.9, 8), ("openvino", "inconclusive", None, None)]
     assert "no measurement of this file" in rows[2]["why"]
+
+
+def test_files_that_are_the_same_to_the_byte_keep_their_own_latencies(bench):
+    arm, litert = replace(CPU, target="arm"), replace(CPU, target="litert")
+    path = bench((FP32, "openvino", 1, [8.0] * 9, False), (arm, "openvino", 1, [2.0] * 9, False),
+                 (FP32, "litert", 1, [8.0] * 9, False), (litert, "litert", 1, [6.0] * 9, False))
+    assert [(row["target"], row["backend"], row["verdict"])
+            for row in latency_verdicts(FP32, [arm, litert], 0.5, 0.025, path)] == [
+        ("arm", "openvino", "pass"), ("litert", "litert", "fail")]
 
 
 # Nine ratios, of which the second and the eighth are the 95 % interval; FP32 drifts from 8 to 16 ms meanwhile.

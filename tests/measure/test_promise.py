@@ -137,6 +137,7 @@ def test_rows_of_int8_engines_get_the_share(graph_of):
 
 class File:
     target, file, sha256 = "tensorrt", "int8.tensorrt.onnx", "a" * 64
+    key = sha256, target
 
 
 @pytest.mark.parametrize(("shares", "limit", "verdict"), [
@@ -145,7 +146,8 @@ class File:
 def test_a_gate_judges_the_share(tmp_path, shares, limit, verdict):
     path = tmp_path / "bench.json"
     path.write_text(json.dumps({"schema": "edge-se/bench/1", "measurements": [
-        {"sha256": File.sha256, "int8_mac_share_engine": share} for share in shares] + [{"sha256": "b" * 64}]}))
+        {"sha256": File.sha256, "target": File.target, "int8_mac_share_engine": share} for share in shares]
+        + [{"sha256": "b" * 64}]}))
     (row,) = share_verdicts([File], limit, path)
     assert row["verdict"] == verdict and row["share"] == (100 * min(shares) if shares else None)
 

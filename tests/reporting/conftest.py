@@ -83,7 +83,8 @@ def bench_of():
 
     def make(rows, model="net", **changes):
         return Bench.model_validate({"schema": "edge-se/bench/1", "device": "cpu", "measurements": [
-            {"precision": file.split(".")[0], "target": "any", "backend": backend, "batch": 1, "threads": 1,
+            {"precision": file.split(".")[0], "target": file.removesuffix(".onnx").partition(".")[2] or "any",
+             "backend": backend, "batch": 1, "threads": 1,
              "p50_ms": p50, "p90_ms": 1.1 * p50, "p99_ms": 1.2 * p50, "cv": 0.01, "throughput_ips": 1000 / p50,
              "estimated": False, "sha256": sha(model + file)} | changes for file, backend, p50 in rows],
             "environment": {"hardware": {"cpu": "a processor"}}})

@@ -102,6 +102,15 @@ def test_speedups_and_the_front(whole) -> None:
     assert whole["builds"][0]["fastest"]["p50_ms"] == 2.0
 
 
+def test_files_that_are_the_same_to_the_byte_keep_their_own_latencies(build_named, bench_of) -> None:
+    document = build_named().document()
+    document["artifacts"][2]["sha256"] = document["artifacts"][1]["sha256"]
+    bench = bench_of([("int8.cpu.onnx", "onnxruntime", 2.0)])
+    shown = report_document([Material(name="net", build=build_of(document))], benches=[("bench.json", bench)],
+                            margin_pp=0.5, alpha=0.025)
+    assert [row["label"] for row in shown["latency"]["rows"]] == ["int8.cpu"]
+
+
 def test_estimates_are_never_compared_with_measurements(build_named, answered, bench_of) -> None:
     build = build_named()
     material = Material(name="net", build=build, predictions=answered(build))

@@ -1,6 +1,7 @@
 """Accuracy in a bench of a device: by the session that was timed, within the time that nobody asked for, compared."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from edge_se.core.errors import EdgeSeError
+from edge_se.core.progress import SILENT
 from edge_se.evaluation.baseline import packed, unpacked
 from edge_se.reporting.tables import measurement_rows
 from edge_se.steps import bench_accuracy
@@ -22,8 +24,6 @@ class Notes(list):
     """Progress that keeps what it was told."""
 
     def __init__(self):
-        from edge_se.core.progress import SILENT
-
         self.task, self.note = SILENT.task, self.append
 
 
@@ -45,6 +45,14 @@ def run(built, own_answers, monkeypatch, tmp_path):
         Draft202012Validator(json.loads(SCHEMA.read_text())).validate(json.loads(json.dumps(document)))
         return document, notes
     return make
+
+
+def test_files_that_are_the_same_to_the_byte_keep_their_own_accuracies(tiny_build):
+    build = tiny_build("build", targets=["cpu"])
+    items = [replace(build.artifacts[1], target=target, top1=top1, top1_n=N, measured_by={"runtime": runtime})
+             for target, top1, runtime in (("arm", 90.0, "onnxruntime"), ("litert", 91.0, "LiteRT"))]
+    entries = [bench_accuracy.Entry(build=build, artifact=item, model=None, backend=None) for item in items]
+    assert [told[0] for told in bench_accuracy.accuracies(entries, None, SILENT)] == [90.0, 91.0]
 
 
 def test_the_session_that_was_timed_tells_its_accuracy(run):

@@ -167,8 +167,8 @@ def test_the_class_that_lost_is_shown_alone(built, known, capsys):
 def test_limits_have_verdicts_of_their_own(built, known, tmp_path):
     known(nothing)
     build = read_build(built)
-    rows = [{"sha256": item.sha256, "backend": "onnxruntime", "batch": 1, "threads": 1, "estimated": False,
-             "p50_ms": 4.0 if item.precision == "fp32" else 3.0,
+    rows = [{"sha256": item.sha256, "target": item.target, "backend": "onnxruntime", "batch": 1, "threads": 1,
+             "estimated": False, "p50_ms": 4.0 if item.precision == "fp32" else 3.0,
              "round_p50_ms": [4.0 if item.precision == "fp32" else 3.0] * 9} for item in build.artifacts
             if item.target != "tensorrt"]
     (tmp_path / "bench.json").write_text(json.dumps({"schema": "edge-se/bench/1", "measurements": rows}))

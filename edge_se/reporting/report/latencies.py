@@ -13,13 +13,13 @@ SAME = ("machine", "device", "scenario", "streams", "batch", "threads", "estimat
 
 def rows_of(builds: list[dict[str, Any]], benches: Sequence[tuple[str, Bench]]) -> tuple[list[dict[str, Any]],
                                                                                            list[str]]:
-    """(rows of files that are in `builds`, notes on those that are not); a file is known by its SHA-256."""
+    """(rows of files that are in `builds`, notes on those that are not); a file is known by hash and target."""
     rows, notes = [], []
     for source, bench in benches:
         foreign = 0
         for item in bench.measurements:
             owners = [(build["name"], file) for build in builds for file in build["files"]
-                      if file["sha256"] == item.sha256]
+                      if (file["sha256"], file["target"]) == (item.sha256, item.target)]
             foreign += not owners
             for name, file in owners:
                 judge = item if item.judged_there else None
