@@ -13,6 +13,7 @@ from edge_se.cli.options import (
     OutDocument,
     OwnData,
     Quiet,
+    SkipBroken,
     Wide,
     batch_sizes,
     build_names,
@@ -90,7 +91,7 @@ def bench(device: Annotated[str, typer.Option(
               help="--estimate: microseconds per kernel launch; 0 for a CUDA graph.")] = 0.0,
           html: Annotated[Optional[Path], typer.Option(
               help="Also write the report of these builds with this run, one page for a browser.")] = None,
-          data: OwnData = None,
+          data: OwnData = None, skip_broken: SkipBroken = False,
           out: OutDocument = None,
           wide: Wide = False, json: Json = False, quiet: Quiet = False) -> None:
     """Measure latency, throughput and accuracy of every precision, interleaved in one run."""
@@ -130,11 +131,11 @@ def bench(device: Annotated[str, typer.Option(
                           scenarios=tuple(names(scenario, "--scenario") or ()), fresh=fresh, referee=referee, host=host,
                           python=python, web=Web(serve=serve, runtime=web_runtime), explain=explain, accuracy=accuracy)
         document = step(device, model=models, precisions=names(precision, "--precision"), options=options,
-                        data=data, against=against, progress=progress)
+                        data=data, skip_broken=skip_broken, against=against, progress=progress)
     if out:
         write_json(out, document)
     if html:
-        report(models or (), bench=[document], html=html, data=data, progress=progress)
+        report(models or (), bench=[document], html=html, data=data, skip_broken=skip_broken, progress=progress)
     tell_written(quiet, out, html)
     if printed_as_json(document, json):
         return

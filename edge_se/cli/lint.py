@@ -8,7 +8,17 @@ from typing import Annotated, Any, Optional
 import typer
 
 from edge_se.cli import pixels
-from edge_se.cli.options import Json, OutDocument, Quiet, Wide, names, printed_as_json, progress_of, tell_written
+from edge_se.cli.options import (
+    Json,
+    OutDocument,
+    Quiet,
+    SkipBroken,
+    Wide,
+    names,
+    printed_as_json,
+    progress_of,
+    tell_written,
+)
 from edge_se.reporting.console import print_line, print_sentence, print_table
 from edge_se.steps import completion
 
@@ -24,6 +34,7 @@ def lint(file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="A Q/DQ 
          static: Annotated[bool, typer.Option("--static", help="Do not run it: rules alone, in a second.")] = False,
          data: Annotated[Optional[str], typer.Option(
              help="Images to run it on, as for --calibration of export. Default: the bundled synthetic ones.")] = None,
+         skip_broken: SkipBroken = False,
          images: Annotated[int, typer.Option(min=1, help="How many of them.")] = 32,
          preprocessing: pixels.Preprocessing = None,
          fix: Annotated[Optional[Path], typer.Option(
@@ -37,8 +48,8 @@ def lint(file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="A Q/DQ 
     from edge_se.steps.lint import lint as step
 
     require_file(out, document_of("lint"), "--out", sources=(file,), beside=(fix,))
-    document = step(file, runtimes=names(for_, "--for"), static=static, data=data, preprocessing=preprocessing,
-                    images=images, fix=fix, progress=progress_of(quiet))
+    document = step(file, runtimes=names(for_, "--for"), static=static, data=data, skip_broken=skip_broken,
+                    preprocessing=preprocessing, images=images, fix=fix, progress=progress_of(quiet))
     if out:
         write_json(out, document)
     tell_written(quiet, fix, out)

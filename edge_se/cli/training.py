@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Optional
 
 import typer
 
-from edge_se.cli.options import Json, Out, OwnData, Quiet, printed_as_json, progress_of
+from edge_se.cli.options import Json, Out, OwnData, Quiet, SkipBroken, printed_as_json, progress_of
 from edge_se.reporting.console import print_line
 from edge_se.steps import completion
 
@@ -25,22 +26,25 @@ def train(model: Annotated[str, typer.Option(autocompletion=completion.models,
               "--input-size", help="Pixels of a side, with images of your own; default: the model's.")] = None,
           tensorboard: Annotated[bool, typer.Option("--tensorboard",
                                                     help="Also write event files to --out/tensorboard.")] = False,
-          data: OwnData = None, json: Json = False, quiet: Quiet = False) -> None:
+          data: OwnData = None, skip_broken: SkipBroken = False, json: Json = False, quiet: Quiet = False) -> None:
     """Train a net; write weights and a card with its measured accuracy."""
     from edge_se.steps.train import train as step
 
     card = step(model, recipe=recipe, epochs=epochs, seed=seed, device=device, out=out, resume=resume, data=data,
-                input_size=input_size, tensorboard=tensorboard, progress=progress_of(quiet))
+                input_size=input_size, skip_broken=skip_broken, tensorboard=tensorboard, progress=progress_of(quiet))
     if "rank" in card:  # the first of torchrun's processes prints
         return
     if printed_as_json(card, json):
         return
     test = card.get("test")
-    told = f"validation {card['validation']['top1']:.2f} %"
+    chosen_on = card["validation"]
+    told = f"validation {chosen_on['top1']:.2f} % (n = {chosen_on['n']:,})"
     if test:
         low, high = test["ci95"]
         told = f"test top-1 {test['top1']:.2f} % (n = {test['n']:,}, 95 % CI {low:.2f}–{high:.2f}), {told}"
     print_line(f"{card['out']}: {told}")
     if "dataset" in card:
         weights = f"{card['out']}/{card['weights']['file']}"
-        print_line(f"to export it: edge-se export --model {model} --weights {weights} --data {data} --int8")
+        left_out = ["--skip-broken"] if skip_broken else []
+        print_line("to export it: " + shlex.join(["edge-se", "export", "--model", model, "--weights", weights, "--data",
+                                                  str(data), *left_out, "--int8"]))

@@ -25,21 +25,24 @@ def bundled() -> list[str]:
     return sorted(path.stem for path in folder.iterdir() if path.suffix == ".npz" or "calib" in path.stem)
 
 
-def load(name: str | None, cifar: Cifar10 | None, how: Preprocessing = CIFAR10) -> Images:
+def load(name: str | None, cifar: Cifar10 | None, how: Preprocessing = CIFAR10, *,
+         skip_broken: bool = False) -> Images:
     """A bundled set by its name, else the images at a path, in any layout of `edge_se.data.layouts`.
 
-    `how` is what the model does to an image. Without a name: 512 class-balanced CIFAR-10 training images where the
-    data set is at hand, else the bundled synthetic set. Raises CalibrationError for an unknown name and for images of
-    the test set.
+    `how` is what the model does to an image. With `skip_broken` those that cannot be decoded are left out. Without a
+    name: 512 class-balanced CIFAR-10 training images where the data set is at hand, else the bundled synthetic set.
+    Raises CalibrationError for an unknown name and for images of the test set.
     """
     if name is None and how.size != CIFAR10.size:
         raise CalibrationError(f"the bundled images are 32x32, the model takes {how.size[0]}x{how.size[1]}",
                                where="--calibration",
-                               fix="give a folder of images of the kind that the model was trained on")
+                               fix="give images of the kind that the model was trained on: labelled ones with --data, "
+                                   "or any with --calibration (a calibration.npz holds none)")
     path, layout = _known(name or (REAL if cifar else SYNTHETIC))
     if layout.calibration is None:
-        return open_dataset(path).calibration(how)
-    return layout.calibration(path, Wanted(preprocessing=how, cifar=cifar))
+        return open_dataset(path, skip_broken=skip_broken).calibration(how)
+    images = layout.calibration(path, Wanted(preprocessing=how, cifar=cifar))
+    return images.whole() if skip_broken else images
 
 
 def require_known(name: str) -> None:

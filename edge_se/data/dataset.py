@@ -77,10 +77,7 @@ class Dataset:
             return found.seen_by(how)
         images = LazyImages(name=f"{self.name}-{name}", split=name, records=found, preprocessing=how, known=hashes,
                             labels=outputs_of(found.labels, self.classes, wanted, outputs, self.path, self.names))
-        if not self.skip_broken:
-            return images
-        whole = found.whole(how)
-        return replace(images.take(whole), left_out=len(images) - len(whole))
+        return images.whole() if self.skip_broken else images
 
     def sample(self, how: Preprocessing, limit: int, seed: int = 0) -> Images:
         """At most `limit` labelled images in random order, as many of each class as can be: to look at, not to judge.
@@ -95,7 +92,7 @@ class Dataset:
         if isinstance(found, ImageSet):
             return found.seen_by(how)
         images = LazyImages(name=self.name, split=split or TRAIN, records=found, preprocessing=how, labels=found.labels)
-        return images.take(found.whole(how)) if self.skip_broken else images
+        return images.whole() if self.skip_broken else images
 
     def judged(self, how: Preprocessing, outputs: int | None = None) -> Images:
         """The split that figures and verdicts are of; DataError where there is none, or a class has no image in it."""
@@ -130,12 +127,9 @@ class Dataset:
             return found.take(drawn(found.labels, limit, seed)).seen_by(how)
         images = LazyImages(name=f"{self.name}-{TRAIN}", split=TRAIN, records=found, preprocessing=how, known=hashes,
                             labels=found.labels)
-        if not self.skip_broken:
-            return replace(images.take(drawn(found.labels, limit, seed)), labels=None)
-        whole = found.whole(how)
-        images = replace(images.take(whole), left_out=len(images) - len(whole))
+        images = images.whole() if self.skip_broken else images
         assert images.labels is not None
-        return replace(images.take(drawn(found.labels[whole], limit, seed)), labels=None)
+        return replace(images.take(drawn(images.labels, limit, seed)), labels=None)
 
     @property
     def labels(self) -> tuple[str, ...]:

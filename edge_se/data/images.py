@@ -74,6 +74,10 @@ class Images(ABC):
         """What the pixels depend on beside the preprocessing, for caches of what was computed from them."""
         return self.sha256
 
+    def whole(self: Own) -> Own:
+        """Without those that cannot be decoded, which `skipped` counts; pixels need no decoding."""
+        return self
+
     @property
     def skipped(self) -> int:
         """How many broken images were left out of it."""

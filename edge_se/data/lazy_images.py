@@ -100,6 +100,11 @@ class LazyImages(Images):
                        labels=None if self.labels is None else self.labels[places],
                        known=None if hashes is None else hashes[places])
 
+    def whole(self) -> LazyImages:
+        """Every image is decoded to find the broken ones."""
+        places = self.records.whole(self.preprocessing)
+        return replace(self.take(places), left_out=self.left_out + len(self) - len(places))
+
     def sample(self, count: int) -> LazyImages:
         """An equal share of each class, always the same: folders have their images class by class."""
         if count >= len(self):

@@ -27,10 +27,11 @@ PRECISIONS = ("fp32", "fp16", "int8")
 def bench(device: str, *, model: PathLike | Sequence[PathLike] | None = None,
           precisions: Names | None = None,
           options: Options | None = None, data: PathLike | None = None,
-          against: PathLike | None = None, progress: Progress = SILENT) -> dict[str, Any]:
+          skip_broken: bool = False, against: PathLike | None = None, progress: Progress = SILENT) -> dict[str, Any]:
     """The document of `bench --json`; with `against` an earlier one, whose figures stand beside the new ones.
 
-    `model` is a build or several, whose files are then timed in turns: their ratios are of one run.
+    `model` is a build or several, whose files are then timed in turns: their ratios are of one run. With `skip_broken`
+    images of `data` that cannot be decoded are left out.
     """
     options, precisions, data = options or Options(), names_of(precisions), path_of(data)
     names = text_of(model) if model is None or isinstance(model, (str, Path)) else [text_of(one) for one in model]
@@ -42,7 +43,7 @@ def bench(device: str, *, model: PathLike | Sequence[PathLike] | None = None,
     with machine_of(device, host=options.host, python=options.python, web=options.web, progress=progress) as machine:
         run = Run(machine, options, progress)
         entries = [entry for build, artifacts in chosen for entry in run.entries(build, artifacts)]
-        labelled = Labelled(entries, data)
+        labelled = Labelled(entries, data, skip_broken, progress)
         measured = run.measure(entries, None if here else Judging(labelled, options.accuracy, progress))
     known = accuracies([item.entry for item in measured], None if options.accuracy is False else labelled, progress)
     rows = [row_of(item, accuracy, machine) for item, accuracy in zip(measured, known)]

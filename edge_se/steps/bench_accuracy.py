@@ -34,9 +34,10 @@ LINE = 5e6  # bytes a second of a slow network; images that are there already co
 class Labelled:
     """The labelled images of each file: those of `data`, else CIFAR-10 for its classifiers."""
 
-    def __init__(self, entries: Sequence[Entry], data: Path | None) -> None:
+    def __init__(self, entries: Sequence[Entry], data: Path | None, skip_broken: bool, progress: Progress) -> None:
         self._of_cifar10 = [entry for entry in entries if entry.build.labels == cifar10.CLASSES]
-        self._dataset = find_dataset(data) if data or self._of_cifar10 else None
+        self._dataset = find_dataset(data, skip_broken=skip_broken) if data or self._of_cifar10 else None
+        self._progress = progress
         self._seen = dict[tuple[Path, Preprocessing], tuple[Images, Labels]]()
 
     def of(self, entry: Entry) -> tuple[Images, Labels] | None:
@@ -47,7 +48,7 @@ class Labelled:
             return None
         key = entry.build.folder, how
         if key not in self._seen:
-            self._seen[key] = judging(entry.build, self._dataset, how, outputs_of(entry.model))
+            self._seen[key] = judging(entry.build, self._dataset, how, outputs_of(entry.model), self._progress)
         return self._seen[key]
 
     def missed(self) -> bool:

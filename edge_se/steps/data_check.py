@@ -17,7 +17,7 @@ from edge_se.data.splits import ImageSet
 from edge_se.evaluation.alternatives import options_between
 from edge_se.evaluation.detective import Alternative, effort, investigate
 from edge_se.graph.source import SourceOptions, load_source
-from edge_se.steps.export_images import outputs_of
+from edge_se.steps.export_images import outputs_of, tell_of_skipped
 
 SCHEMA = "edge-se/data-check/1"
 IMAGES = 300
@@ -35,6 +35,7 @@ def check(model: PathLike, data: PathLike, *, images: int = IMAGES, skip_broken:
     assert path is not None
     dataset = open_dataset(path, skip_broken=skip_broken)
     sample = dataset.sample(replace(how, labels=()), images)
+    tell_of_skipped(sample, progress)
     outputs = outputs_of(source.model)
     if outputs is not None:
         require_near_count(dataset.classes, outputs, path)

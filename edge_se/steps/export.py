@@ -41,6 +41,7 @@ from edge_se.steps.export_images import (
     held_out_images,
     judged_images,
     named_by,
+    tell_of_skipped,
 )
 from edge_se.steps.export_notes import (
     tell_of_accuracy,
@@ -118,8 +119,11 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
         progress.note(source.assumption)
     judged = judged_images(source, dataset) if accuracy else None
     calibrated = any(target.calibrated for target in wanted)
-    images = calibration_images(source, None if table else calibration, dataset,
+    images = calibration_images(source, None if table else calibration, dataset, skip_broken=skip_broken,
                                 needed=calibrated or not int8 or fold_excitations or placement == AUTO)
+    for own in (images, judged):
+        if own is not None:
+            tell_of_skipped(own, progress)
     if judged is not None and int8 and not table:
         require_apart(images, judged)
     found_parity = parity(source, images)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edge_se.core.progress import Progress
 from edge_se.data import calibration as calibration_sets
 from edge_se.data.dataset import Dataset
 from edge_se.data.images import Images
@@ -28,8 +29,9 @@ def named_by(source: Source, dataset: Dataset | None) -> Source:
     return replace(source, model=OnnxModel.of(proto))
 
 
-def calibration_images(source: Source, name: str | None, dataset: Dataset | None, *, needed: bool = True) -> Images:
-    """The calibration set at the model's size, with the model's preprocessing.
+def calibration_images(source: Source, name: str | None, dataset: Dataset | None, *, needed: bool = True,
+                       skip_broken: bool = False) -> Images:
+    """The calibration set at the model's size, with the model's preprocessing; `skip_broken` is for a named one.
 
     Without a name, and with the name of the data set itself, those are training images of the user's data set. Where
     nothing is set or chosen by them they are not `needed`: synthetic images that are enlarged do for what is compared.
@@ -40,7 +42,7 @@ def calibration_images(source: Source, name: str | None, dataset: Dataset | None
         return dataset.calibration(how)
     if (source.is_untrained or not needed) and name is None and how.size != CIFAR10.size:
         return calibration_sets.enlarged(calibration_sets.load(None, None).first(ENLARGED), how)
-    return calibration_sets.load(name, dataset.cifar if dataset else None, how)
+    return calibration_sets.load(name, dataset.cifar if dataset else None, how, skip_broken=skip_broken)
 
 
 def held_out_images(source: Source, images: Images, dataset: Dataset | None) -> Images:
@@ -63,6 +65,14 @@ def outputs_of(model: OnnxModel) -> int | None:
     """How many classes the graph answers with; None where it does not say."""
     dims = model.proto.graph.output[0].type.tensor_type.shape.dim
     return dims[-1].dim_value if dims and dims[-1].HasField("dim_value") else None
+
+
+def tell_of_skipped(images: Images, progress: Progress) -> None:
+    """Tells how many broken images were left out, where any were."""
+    if images.skipped:
+        one = images.skipped == 1
+        progress.note(f"{images.name}: {images.skipped} image{'' if one else 's'} that cannot be decoded "
+                      f"{'was' if one else 'were'} left out")
 
 
 def described_images(images: Images) -> dict[str, Any]:

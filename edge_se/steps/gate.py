@@ -74,7 +74,7 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
             require_file(file, document("gate-baseline"), "--baseline")
         if bench is not None and device is not None:
             require_measured_there(bench, board)
-        build, test = judged_images(build, dataset, "the gate judges")
+        build, test = judged_images(build, dataset, "the gate judges", progress)
         old = baselines.read_baseline(file, model=build.model, dataset_sha256=test.sha256, board=board) if (
             file and not update_baseline) else None
         plan = looks(len(test), settings.level, LOOKS if settings.sequential else 1)

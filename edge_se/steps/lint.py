@@ -30,18 +30,19 @@ Broken = Sequence[tuple[Rule, list[Finding]]]
 
 
 def lint(file: PathLike, *, runtimes: Names | None = None, static: bool = False, data: PathLike | None = None,
-         preprocessing: str | None = None, images: int = IMAGES, fix: PathLike | None = None,
-         progress: Progress = SILENT) -> dict[str, Any]:
+         skip_broken: bool = False, preprocessing: str | None = None, images: int = IMAGES,
+         fix: PathLike | None = None, progress: Progress = SILENT) -> dict[str, Any]:
     """The rules that a file breaks, as a document; nothing is run with `static`.
 
     `runtimes` are names of targets and runtimes; without them a file of edge-se is held against the runtime of its own
-    target, and any other against all. It is run on the first `images` of `data`, or on bundled ones. `fix` is where
-    the file goes with everything repaired that can be without changing a number. Raises EdgeSeError for what is no Q/DQ
-    file, and where a repair would change what the file computes.
+    target, and any other against all. It is run on the first `images` of `data`, with `skip_broken` without
+    broken ones, or on bundled ones. `fix` is where the file goes with everything repaired that can be without changing
+    a number. Raises EdgeSeError for what is no Q/DQ file, and where a repair would change what the file computes.
     """
     path, out = path_of(file), path_of(fix)
     require_file(out, FIXED, "--fix", sources=(path,))
-    needs_runs = {"--fix": out, "--data": data, "--preprocessing": preprocessing}
+    needs_runs = {"--fix": out, "--data": data, "--preprocessing": preprocessing,
+                  "--skip-broken": skip_broken or None}
     if static and (option := next((name for name, value in needs_runs.items() if value is not None), None)):
         raise EdgeSeError(f"runs nothing, and {option} is for a file that is run", where="--static",
                           fix=f"leave --static or {option} out")
@@ -55,7 +56,7 @@ def lint(file: PathLike, *, runtimes: Names | None = None, static: bool = False,
         "images": None, "fixed": None}
     proof = None
     if not static:
-        proof = _proof(model, path, data, preprocessing, images, document, progress)
+        proof = _proof(model, path, data, skip_broken, preprocessing, images, document, progress)
         _prove(proof, model, broken, document, progress)
     if out is not None:
         if proof is None:
@@ -94,14 +95,14 @@ def _row(rule: Rule, findings: Sequence[Finding], model: OnnxModel) -> dict[str,
             "nodes": [asdict(finding) for finding in findings], "cost": None}
 
 
-def _proof(model: OnnxModel, path: Path, data: PathLike | None, preprocessing: str | None, count: int,
-           document: dict[str, Any], progress: Progress) -> Proof | None:
+def _proof(model: OnnxModel, path: Path, data: PathLike | None, skip_broken: bool, preprocessing: str | None,
+           count: int, document: dict[str, Any], progress: Progress) -> Proof | None:
     """What the file answers as it is written; None where it cannot be run, which is told."""
     from edge_se.quantization.lint.proof import Proof
     from edge_se.steps.lint_images import images_for
 
     try:
-        images = images_for(model, path, text_of(data), preprocessing, progress).first(count)
+        images = images_for(model, path, text_of(data), skip_broken, preprocessing, progress).first(count)
         with progress.task("running it as it is written", 1) as advance:
             proof = Proof(model, path, images)
             advance(1)

@@ -11,13 +11,16 @@ from edge_se.data.images import Images
 from edge_se.graph.image_input import image_facts
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.source_options import SourceOptions, preprocessing_told
+from edge_se.steps.export_images import tell_of_skipped
 
 
-def images_for(model: OnnxModel, path: Path, data: str | None, preprocessing: str | None, progress: Progress) -> Images:
+def images_for(model: OnnxModel, path: Path, data: str | None, skip_broken: bool, preprocessing: str | None,
+               progress: Progress) -> Images:
     """The images of `data` as `model` sees them, or the bundled ones, enlarged where it takes larger ones.
 
-    What had to be assumed of its preprocessing is told. Raises ModelError where its input is no image of fixed size,
-    and for `preprocessing` of a file that says its own.
+    With `skip_broken` those of `data` that cannot be decoded are left out. What was, and what had to be assumed of the
+    preprocessing, is told. Raises ModelError where its input is no image of fixed size, and for `preprocessing` of a
+    file that says its own.
     """
     if model.metadata is not None:
         if preprocessing is not None:
@@ -32,5 +35,7 @@ def images_for(model: OnnxModel, path: Path, data: str | None, preprocessing: st
         if assumption is not None:
             progress.note(assumption)
     if data is not None:
-        return calibration.load(data, None, how)
+        images = calibration.load(data, None, how, skip_broken=skip_broken)
+        tell_of_skipped(images, progress)
+        return images
     return calibration.synthetic(how)

@@ -106,7 +106,7 @@ def _material(name: str, build: Build, dataset: Dataset | None, progress: Progre
     fp32 = build.find("fp32")
     predictions = None
     if dataset is not None and fp32 is not None and (dataset.cifar is None or build.labels == cifar10.CLASSES):
-        (build, test), logits = judged_images(build, dataset, "verdicts are"), {}
+        (build, test), logits = judged_images(build, dataset, "verdicts are", progress), {}
         for file, model in models.items():
             with progress.task(f"evaluating {file} of {name}", len(test)) as advance:
                 logits[file] = logits_of(model, test, advance)

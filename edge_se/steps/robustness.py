@@ -53,7 +53,7 @@ def robustness(model: PathLike | None = None, *, split: str | None = None, image
     models = _models(build)
     dataset = require_dataset(data, names=names_in(str(labels)) if labels else (), split=split,
                               skip_broken=skip_broken)
-    build, whole = judged_images(build, dataset, "images are corrupted")
+    build, whole = judged_images(build, dataset, "images are corrupted", progress)
     chosen = whole.first(images or len(whole))
     assert chosen.labels is not None
     hashes, answers = _answers(build, models, chosen, conditions, seed, compute_on(cluster), progress)

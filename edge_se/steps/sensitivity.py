@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from edge_se.backends.base import Device
@@ -23,7 +25,7 @@ from edge_se.quantization.sensitivity import sensitivity as measure_units
 from edge_se.quantization.table import FILE as TABLE
 from edge_se.quantization.table import read_table
 from edge_se.quantization.targets import Target, target_of
-from edge_se.steps.export_images import outputs_of
+from edge_se.steps.export_images import outputs_of, tell_of_skipped
 
 SCHEMA = "edge-se/sensitivity/1"
 IMAGES = 1000
@@ -49,8 +51,11 @@ def sensitivity(model: PathLike | None = None, *, target: str = "cpu", method: s
     method = _method(build, target) if method is None else method
     is_judged = dataset is not None and calibration is None and dataset.judges(replace(how, labels=build.labels))
     held_out = dataset.held_out(how, outputs_of(loaded)) if dataset and is_judged else None
-    judged = (held_out or _calibration_images(build, calibration, dataset, how)).sample(images)
-    statistics = _statistics(build, loaded, rules, calibration, dataset, how, progress)
+    own_images = partial(_calibration_images, build, calibration, dataset, how, skip_broken)
+    judged = held_out or own_images()
+    tell_of_skipped(judged, progress)
+    judged = judged.sample(images)
+    statistics = _statistics(build, loaded, rules, own_images, how, progress)
     runs_here = OnnxModel(content=loaded.content, precision="int8", target=target)
     backend, reasons = first_that_runs(runs_here, Device())
     if backend is None:
@@ -70,11 +75,12 @@ def _method(build: Build, target: str) -> str:
     return own[0] if own else USUAL
 
 
-def _calibration_images(build: Build, named: PathLike | None, dataset: Dataset | None, how: Preprocessing) -> Images:
+def _calibration_images(build: Build, named: PathLike | None, dataset: Dataset | None, how: Preprocessing,
+                        skip_broken: bool) -> Images:
     """Those that are named, else those of the build where they are still what it was calibrated on."""
     cifar, told = dataset.cifar if dataset else None, build.calibration or {}
     if named is not None:
-        return calibration_sets.load(str(named), cifar, how)
+        return calibration_sets.load(str(named), cifar, how, skip_broken=skip_broken)
     if dataset and not cifar:
         return dataset.calibration(how)
     if told.get("name") in calibration_sets.bundled():
@@ -85,12 +91,12 @@ def _calibration_images(build: Build, named: PathLike | None, dataset: Dataset |
                         fix="give these or other images with --calibration")
 
 
-def _statistics(build: Build, model: OnnxModel, target: Target, named: PathLike | None, dataset: Dataset | None,
-                how: Preprocessing, progress: Progress) -> Statistics:
-    """What the export saved, else, or where it was for targets that quantize less, collected now."""
+def _statistics(build: Build, model: OnnxModel, target: Target, images_of: Callable[[], Images], how: Preprocessing,
+                progress: Progress) -> Statistics:
+    """What the export saved, else, or where it was for targets that quantize less, collected now of `images_of()`."""
     table = build.folder / TABLE
     if table.is_file() and not (saved := read_table(table, model, how)).lacks(model, [target]):
         return saved
-    images = _calibration_images(build, named, dataset, how)
+    images = images_of()
     with progress.task(f"calibrating on {images.name}", len(images)) as advance:
         return collect(model, images, advance, targets=[target])

@@ -37,11 +37,12 @@ RUNS = Path("runs")
 
 def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = None, seed: int | None = None,
           device: str = "auto", out: PathLike | None = None, resume: bool = False, data: PathLike | None = None,
-          input_size: int | None = None, tensorboard: bool = False, test: bool = True,
+          input_size: int | None = None, skip_broken: bool = False, tensorboard: bool = False, test: bool = True,
           progress: Progress = SILENT) -> dict[str, Any]:
     """Trains, then writes `weights.safetensors` (fp16), `card.json`, `run.json` and `log.csv` to `out`
     (runs/NAME-sSEED). `recipe` is a file or the name of a shipped one; without it the net's own, else `fast-cpu`.
-    `data` is CIFAR-10 or labelled images in any layout, for which the net gets their classes and `input_size`.
+    `data` is CIFAR-10 or labelled images in any layout, for which the net gets their classes and `input_size`. With
+    `skip_broken` images that cannot be decoded are left out and counted.
 
     The card's figures are those of the fp16 weights that were written, read back; the test set is read once, here, or,
     without `test`, not at all. Of the processes that torchrun starts the first one writes and returns the card, the
@@ -68,7 +69,7 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
                             fix="leave --resume out to begin anew, or name the folder of the run with --out")
     if not (folder / loop.CHECKPOINT).exists():  # which tells whose run it is, when a run goes on
         require_folder(folder, {MANIFEST: "run", CARD: "card"}, (WEIGHTS, logs.LOG), sources=(path,))
-    seen = training_data(spec, chosen, data, input_size, progress)
+    seen = training_data(spec, chosen, data, input_size, skip_broken=skip_broken, progress=progress)
     spec, chosen = seen.spec, seen.recipe
     board = logs.TensorBoard(folder) if tensorboard and process.first else None
     with distributed.joined(where) as group, Watch(progress if group.first else SILENT, chosen, board) as watch:
@@ -152,6 +153,7 @@ def _finish(seen: TrainingData, trained: TrainedNet, test: bool, folder: Path, p
         "weights": {"file": weights.name, "sha256": sha256_of(weights), "dtype": "float16"},
         "recipe": {"sha256": recipe.sha256, "content": recipe.model_dump(mode="json")},
         "splits": {role: {"name": kind.name, "n": len(kind), "sha256": kind.sha256}
+                   | ({"skipped": kind.skipped} if kind.skipped else {})
                    for role, kind in {"train": seen.images, **scored}.items()},
         **{split: figures[0] for split, figures in scores.items()},
         "best_epoch": trained.best_epoch, "epochs": recipe.epochs, "seed": recipe.seed,

@@ -20,6 +20,7 @@ from edge_se.data.images import Images
 from edge_se.data.preprocessing import CIFAR10, Preprocessing
 from edge_se.data.splits import drawn
 from edge_se.nets.spec import ModelSpec
+from edge_se.steps.export_images import tell_of_skipped
 
 COUNTED = 5_000  # training images that mean and standard deviation are taken of, as many of each class as can be
 
@@ -46,15 +47,15 @@ class TrainingData:
         return self.preprocessing.labels
 
 
-def training_data(spec: ModelSpec, recipe: Recipe, data: Path | None, input_size: int | None = None,
-                  progress: Progress = SILENT) -> TrainingData:
+def training_data(spec: ModelSpec, recipe: Recipe, data: Path | None, input_size: int | None = None, *,
+                  skip_broken: bool = False, progress: Progress = SILENT) -> TrainingData:
     """`data` for `spec` by `recipe`: CIFAR-10, also where none is found, or a data set in any layout.
 
     With the user's own images the net has as many classes as they have and takes `input_size` pixels (its own by
     default); the recipe's phases, translation and holes grow with it. Raises DataError for images that cannot be
     trained on, TrainingError for a net or a size that does not fit CIFAR-10.
     """
-    dataset = find_dataset(data)
+    dataset = find_dataset(data, skip_broken=skip_broken)
     if dataset is None or dataset.cifar:
         return _of_cifar10(spec, recipe, data, input_size)
     size = spec.input_size if input_size is None else input_size
@@ -68,11 +69,16 @@ def training_data(spec: ModelSpec, recipe: Recipe, data: Path | None, input_size
     if validation is None:
         raise DataError("has no images to choose the best epoch on", where=dataset.path,
                         fix="add a validation split, or more images: a tenth of them is taken for it")
-    judging = dataset.judging
+    test = None if dataset.judging is None else dataset.judged(how, len(how.labels))
+    for own in (images, validation, test):
+        if own is not None:
+            tell_of_skipped(own, progress)
+    if test is not None:
+        _require_readable(test, progress)
     return TrainingData(
         spec=replace(spec, classes=len(how.labels), input_size=size), recipe=sized, images=images,
         validation=validation, preprocessing=how,
-        test=None if judging is None else lambda: dataset.judged(how, len(how.labels)),
+        test=None if test is None else lambda: test,
         described={"name": dataset.name, "layout": dataset.layout, "classes": len(how.labels)})
 
 
@@ -110,6 +116,13 @@ def _normalisation(dataset: Dataset, size: int, progress: Progress) -> Preproces
     mean = sums / count
     std = np.sqrt(np.maximum(squares / count - mean**2, (1 / 255) ** 2))  # of equal pixels: a step of eight bits
     return replace(how, mean=tuple(mean.round(4).tolist()), std=tuple(std.round(4).tolist()))
+
+
+def _require_readable(test: Images, progress: Progress) -> None:
+    """DataError for a broken image, before hours of training rather than after them."""
+    with progress.task(f"reading {test.name}", len(test)) as advance:
+        for batch in test.pixel_batches(64):
+            advance(len(batch))
 
 
 def _require_classes(dataset: Dataset, images: Images, labels: tuple[str, ...]) -> None:

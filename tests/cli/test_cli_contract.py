@@ -11,6 +11,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from edge_se.cli import main
+from edge_se.cli.lazy import parser
+from edge_se.cli.program import application
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schema"
 
@@ -41,6 +43,23 @@ def test_help_imports_nothing_heavy() -> None:
 def test_version_and_module_entry() -> None:
     done = subprocess.run([sys.executable, "-m", "edge_se", "--version"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("edge-se ")
+
+
+def commands(command):
+    """Every command below, and itself where it has none."""
+    for below in getattr(command, "commands", {}).values():
+        yield from commands(below)
+    if not hasattr(command, "commands"):
+        yield command
+
+
+def test_every_command_that_reads_images_of_a_user_can_leave_broken_ones_out() -> None:
+    helps = {command.name: {name: option.help or "" for option in command.params for name in option.opts}
+             for command in commands(parser(application(whole=True)))}
+    reading = {name for name, options in helps.items()
+               if not options.get("--data", "Folder of CIFAR-10").startswith("Folder of CIFAR-10")}
+    assert reading >= {"train", "export", "bench", "gate", "lint", "check", "report"}
+    assert [name for name in reading if "--skip-broken" not in helps[name]] == []
 
 
 def test_export_document_fits_its_schema(build) -> None:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from edge_se.core.artifacts import read_build
 from edge_se.core.errors import ArtifactError, CalibrationError, DataError, EdgeSeError
+from edge_se.core.progress import SILENT
 from edge_se.data.dataset import open_dataset
 from edge_se.data.preprocessing import CIFAR10
 from edge_se.evaluation.accuracy import among_first, logits_of
@@ -46,6 +47,13 @@ def folder(letters):
 def copied(folder, tmp_path):
     """A copy that a test may damage."""
     return shutil.copytree(folder, tmp_path / "letters")
+
+
+class Notes(list):
+    """Progress that keeps what it was told."""
+
+    task = staticmethod(SILENT.task)
+    note = list.append
 
 
 def made(model, **settings):
@@ -217,6 +225,18 @@ def test_broken_images_are_counted_by_the_gate(build, copied):
     with pytest.raises(DataError, match=r"test/e/0\.png: cannot be read"):
         gate(build, data=copied)
     assert gate(build, data=copied, skip_broken=True)["data"]["skipped"] == 1
+
+
+@pytest.mark.parametrize("what", ["calibration", "labelled images"])
+def test_what_was_left_out_is_told(model, copied, what):
+    notes = Notes()
+    for name in ("train/a/1.png", "train/b/1.png"):
+        (copied / name).write_bytes(b"no image")
+    given = {"calibration": copied / "train"} if what == "calibration" else {"data": copied}
+    with pytest.raises(DataError, match="--skip-broken"):
+        made(model(), **given)
+    assert made(model(), **given, skip_broken=True, progress=notes).calibration["skipped"] == 2
+    assert sum("2 images that cannot be decoded were left out" in note for note in notes) == 1
 
 
 def test_sensitivity_judges_on_held_out_images_an_equal_share_of_each_class(build, folder, monkeypatch):

@@ -1,6 +1,7 @@
 """`train --data` with images of the user's own: classes, size, normalisation, what is judged, and the way to a file."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from jsonschema import Draft202012Validator
 from PIL import Image
 
-from edge_se.core.errors import EdgeSeError, RecipeError
+from edge_se.core.errors import DataError, EdgeSeError, RecipeError
 from edge_se.core.recipes import read_recipe
 from edge_se.data.training_pixels import Decoded, Held, training_pixels
 from edge_se.evaluation.settings import Settings
@@ -112,6 +113,36 @@ def test_images_that_nothing_can_be_learned_from(start, tmp_path, shape, what, f
     with pytest.raises(EdgeSeError) as told:
         start(data=tmp_path / "data")
     assert what in str(told.value) and fix in str(told.value) and not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def copied(letters, tmp_path):
+    """Ten classes with 4 training, 2 validation and 2 test images each, to spoil."""
+    return shutil.copytree(letters({"train": 4, "val": 2, "test": 2}, 8, 8), tmp_path / "copied")
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_broken_image_of_any_split_is_told_before_the_training(start, copied, tmp_path, split):
+    (copied / split / "c" / "0.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=rf"{split}/c/0\.png: cannot be read as an image .*--skip-broken"):
+        start(data=copied)
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_a_class_that_is_never_judged_is_told_before_the_training(start, copied, tmp_path):
+    shutil.rmtree(copied / "test" / "c")
+    with pytest.raises(DataError, match="no image of 'c' in split 'test'"):
+        start(data=copied)
+    assert not (tmp_path / "run").exists()
+
+
+def test_broken_images_are_left_out_and_counted_in_the_card(start, copied):
+    for name in ("train/c/0.png", "train/d/0.png", "test/c/0.png"):
+        (copied / name).write_bytes(b"no image")
+    card = start(data=copied, skip_broken=True)
+    CARD.validate({key: value for key, value in card.items() if key != "out"})
+    assert {role: (told["n"], told.get("skipped")) for role, told in card["splits"].items()} == {
+        "train": (38, 2), "validation": (20, None), "test": (19, 1)}
 
 
 @pytest.mark.parametrize("size", [7, 0, 225, -32])
