@@ -111,6 +111,8 @@ def _require_writable(folder: Path, where: Path, fix: str) -> None:
     Told by a file without a name, which leaves nothing behind: rights alone say nothing of /proc or a read-only disk.
     """
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ArtifactError(f"cannot be written: {there} is a file", where=where, fix=f"move that away, or {fix}")
     try:
         with tempfile.TemporaryFile(dir=there):
             pass

@@ -44,14 +44,17 @@ def _first_problem(kind: type[Table], invalid: ValidationError) -> str:
     problem = min(invalid.errors(), key=lambda error: error["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        known = _fields_at(kind, problem["loc"][:-1])
+        known = _kind_at(kind, problem["loc"][:-1]).model_fields
         return f"unknown key '{key}'; {did_you_mean(str(problem['loc'][-1]), known)}"
-    value = "" if problem["type"] == "missing" else f", found {problem['input']!r}"
-    return f"'{key}': {problem['msg'][:1].lower()}{problem['msg'][1:]}{value}"
+    if problem["type"] == "missing":
+        fields = getattr(_kind_at(kind, problem["loc"]), "model_fields", {})
+        required = " and ".join(name for name, field in fields.items() if field.is_required())
+        return f"'{key}' is missing; add it{f', a table with {required}' if required else ''}"
+    return f"'{key}': {problem['msg'][:1].lower()}{problem['msg'][1:]}, found {problem['input']!r}"
 
 
-def _fields_at(table: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """The keys that are allowed in the table at `path` below `table`."""
+def _kind_at(table: type[BaseModel], path: tuple[int | str, ...]) -> Any:
+    """The type of what is at `path` below `table`, of one item where there are several."""
     current: Any = table
     for part in path:
         if isinstance(part, int):
@@ -59,4 +62,4 @@ def _fields_at(table: type[BaseModel], path: tuple[int | str, ...]) -> list[str]
         annotation = current.model_fields[part].annotation
         arguments = getattr(annotation, "__args__", ())
         current = arguments[0] if arguments else annotation
-    return list(current.model_fields)
+    return current

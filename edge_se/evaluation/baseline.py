@@ -35,8 +35,11 @@ def board_of(device: Mapping[str, Any] | None) -> str | None:
 
 
 def file_of(path: Path | None, model: str, board: str | None) -> Path:
-    """`path`, or where that is a folder (None: FOLDER) the file of this model and board in it."""
-    if path is not None and not path.is_dir():
+    """`path`, or where that is a folder (None: FOLDER) the file of this model and board in it.
+
+    A path without a suffix where nothing is yet means a folder.
+    """
+    if path is not None and not path.is_dir() and (path.suffix or path.exists()):
         return path
     of_board = "." + re.sub(r"[^a-z0-9]+", "-", board.lower()).strip("-") if board else ""
     return (path or FOLDER) / f"{model}{of_board}.json"

@@ -38,6 +38,7 @@ _VERSION = "{statement} as module\nif getattr(module, '__file__', None) is None:
            "value = {{'version': str(getattr(module, '__version__', '')).split('-')[0]}}"
 # Where a plain import is not what edge-se does.
 _IMPORT = {"torchvision": "from edge_se.data.torchvision_import import torchvision",
+           "timm": "from edge_se.data.torchvision_import import torchvision\nimport timm",
            "ethosu": "from ethosu import vela"}
 # Beyond the version: what a runtime can use here.
 _MORE = {
@@ -88,9 +89,11 @@ MAIN_JOB = "quantize, bench and verify ONNX files"
 JOBS: dict[str, tuple[str | tuple[str, ...], ...]] = {
     MAIN_JOB: (*BASE, "shipped files", "folder for builds"),
     "export the bundled nets": (*BASE, "torch", "onnxscript", "shipped files", "folder for builds"),
+    "train --data DIR": (*BASE, "torch", "folder for builds"),
     "train": (*BASE, "torch", "CIFAR-10", "folder for builds"),
     "train --tensorboard": (*BASE, "torch", "CIFAR-10", "tensorboard"),
     "study --executor ray": (*BASE, "torch", "CIFAR-10", "ray"),
+    "accuracy and gate --data DIR": BASE,
     "accuracy and gate": (*BASE, "CIFAR-10"),
     "bench in OpenVINO": (*BASE, "openvino"),
     "bench in OpenCV": (*BASE, "cv2"),

@@ -114,7 +114,8 @@ class _Run:
         self.steps_per_epoch = len(images) // recipe.batch_size
         self.total_steps = self.steps_per_epoch * recipe.epochs
         if not self.steps_per_epoch:
-            raise TrainingError(f"batch_size {recipe.batch_size} exceeds the {len(images)} images", where=images.name)
+            raise TrainingError(f"batch_size {recipe.batch_size} exceeds the {len(images)} images", where=images.name,
+                                fix="add images, or give a recipe with a smaller batch_size (docs/training.md)")
         self._make_net(spec)
         self.state = Checkpoint(
             model_name=spec.name, recipe_sha256=recipe.sha256, data_sha256=images.sha256, epoch=0, step=0, seconds=0.0,

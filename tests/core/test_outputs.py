@@ -106,13 +106,15 @@ def test_a_link_to_what_is_read_counts_as_it(tmp_path):
         require(tmp_path / "out", tmp_path / "mine.onnx")
 
 
-@pytest.mark.parametrize("place", ["/proc/new", "{here}/file/new"])
-def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path, place):
+@pytest.mark.parametrize(("place", "advice"), [
+    ("/proc/new", "check the rights of /proc"), ("{here}/file/new", "move that away"),
+    ("{here}/file/deeper/new", "move that away")])
+def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path, place, advice):
     (tmp_path / "file").write_text("mine")
     there = Path(place.format(here=tmp_path))
-    with pytest.raises(ArtifactError, match=r"new: cannot be written .*; check the rights of .*, or choose another"):
+    with pytest.raises(ArtifactError, match=rf"new: cannot be written.*; {advice}, or choose another"):
         require(there)
-    with pytest.raises(ArtifactError, match=r"x\.json: cannot be written .*, or choose another file with --html"):
+    with pytest.raises(ArtifactError, match=rf"x\.json: cannot be written.*; {advice}, or choose another"):
         outputs.require_file(there / "x.json", BENCH, "--html")
     outputs.require_file(Path("/dev/null"), BENCH, "--html")
     require(tmp_path / "not" / "yet" / "there")

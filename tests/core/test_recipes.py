@@ -204,7 +204,7 @@ def test_a_misspelled_required_key_is_answered_with_the_nearest_too(read, old, n
     ("label_smoothing = 0.1", "label_smoothing = nan", "'label_smoothing'"),
     ("epochs = 3", "epochs = 0", r"'phases\.0\.epochs': .*greater than 0"),
     ("resolution = 16", "resolution = 4", r"'phases\.0\.resolution'"),
-    ("learning_rate = 0.1", "", r"'optimizer\.learning_rate': field required$"),
+    ("learning_rate = 0.1", "", r"'optimizer\.learning_rate' is missing; add it$"),
     ("learning_rate = 0.1", "learning_rate = -1", r"'optimizer\.learning_rate'"),
     ('decay = "cosine"', 'decay = "steps"', r"'schedule\.decay': .*'cosine', 'constant' or 'step', found 'steps'"),
     ("[augmentation]\ntranslate = 2", "[[augmentation]]", "'augmentation'"),
@@ -223,7 +223,9 @@ def test_a_wrong_value_is_named_with_what_was_found(read, old, new, message):
 @pytest.mark.parametrize(("text", "message"), [
     ("batch_size = ", "not readable as TOML"),
     (b"\xff\xfe", "not readable as TOML"),
-    ("", "field required"),
+    ("", "'phases' is missing; add it, a table with epochs$"),
+    ("[[phases]]\nepochs = 2", "'optimizer' is missing; add it, a table with learning_rate$"),
+    ("phases = [{resolution = 16}]\n[optimizer]\nlearning_rate = 0.1", r"'phases\.0\.epochs' is missing; add it$"),
     ("phases = []\n[optimizer]\nlearning_rate = 0.1", "'phases'"),
 ])
 def test_a_broken_file_is_a_recipe_error(read, text, message):

@@ -37,6 +37,15 @@ def test_numbers_stay_numbers_and_names_are_sorted(files):
     assert table(files, lines, "mine.jsonl").judging == "validation"
 
 
+@pytest.mark.parametrize("name", ["test.csv", "test.tsv"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_spreadsheets_separate_columns_in_three_ways(files, name, separator):
+    lines = [separator.join(row) for row in (("\ufeffpath", "label"), ("0.png", "a dog, asleep"), ("1.png", "cat"))]
+    lines = [line.replace("a dog, asleep", '"a dog, asleep"') for line in lines]
+    read = table(files, lines, name)
+    assert (read.classes, read.judged(HOW, 2).labels.tolist()) == (("a dog, asleep", "cat"), [0, 1])
+
+
 def test_a_table_without_splits_is_split_by_content(files):
     data = table(files, ["path,label", *(f"{number}.png,{number % 2}" for number in range(6))], "mine.csv")
     assert set(data.splits) == {"train", "validation", "test"}

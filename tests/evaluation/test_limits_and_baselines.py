@@ -208,6 +208,9 @@ def test_each_board_has_a_baseline_of_its_own(tmp_path, rights, device, board, n
     path = file_of(tmp_path, "m", board_of(device))
     assert path == tmp_path / name and file_of(None, "m", board) == Path("bench/baselines") / name
     assert file_of(tmp_path / "x.json", "m", board) == tmp_path / "x.json"
+    assert file_of(tmp_path / "to be made", "m", board) == tmp_path / "to be made" / name
+    (tmp_path / "file").touch()
+    assert file_of(tmp_path / "file", "m", board) == tmp_path / "file"
     write_baseline(path, model="m", dataset="d", dataset_sha256="s", rights=rights, board=board,
                    files={target: {} for target in rights})
     assert read_baseline(path, model="m", dataset_sha256="s", board=board).keys() == rights.keys()

@@ -142,6 +142,14 @@ def test_jobs_say_what_they_lack(answers):
     assert lacks("bench --device cuda") == ["GPU", "tensorrt or tensorrt_rtx"]
     answers["CIFAR-10"] = Answer(failure="x")
     assert lacks("accuracy and gate") == ["CIFAR-10"] and lacks(step.MAIN_JOB) == []
+    assert lacks("train") == ["CIFAR-10"] and lacks("train --data DIR") == lacks("accuracy and gate --data DIR") == []
+
+
+@pytest.mark.parametrize("module", ["torchvision", "timm"])
+def test_what_imports_torchvision_is_asked_as_edge_se_imports_it(module):
+    lines = step.PACKAGES[module].code.splitlines()
+    assert lines[0].startswith("from edge_se.data.torchvision_import import torchvision")
+    assert sum(line.endswith(" as module") for line in lines) == 1
 
 
 @pytest.mark.parametrize(("state", "status", "says"), [

@@ -16,6 +16,7 @@ from edge_se.data.contents import Contents, labels_and_names, split_called, spli
 from edge_se.data.layout import Layout
 from edge_se.data.records import Records
 
+_SEPARATORS = (",", ";", "\t")  # whatever the ending: spreadsheets write .csv with semicolons where commas are decimal
 _FIX = "give each line a path, relative to the table, and a label, a number or a name"
 
 
@@ -63,7 +64,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[Any, Any]]]:
                             raise ValueError(f"line {number} is no object")
                         yield number, row
                 return
-            reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+            separator = max(_SEPARATORS, key=file.readline().count)
+            file.seek(0)
+            reader = csv.DictReader(file, delimiter=separator, strict=True)
             for row in reader:
                 yield reader.line_num, {name.strip().lower() if name else name: value for name, value in row.items()}
     except (OSError, ValueError, RecursionError, csv.Error) as error:
