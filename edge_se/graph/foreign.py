@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from edge_se.core.errors import ModelError
+from edge_se.graph.gemms import plain_gemms
 from edge_se.graph.image_input import image_facts
 from edge_se.graph.onnx_model import OnnxModel, image_input
 from edge_se.graph.rewrites import hide_constants, prepare, remove_unused_initializers, remove_unused_nodes
@@ -26,8 +27,8 @@ SEPARATE = 1e-2  # of the largest logit: more than rounding between a batch of t
 
 def normalised(model: OnnxModel, path: Path, axes: str | None = None,
                size: tuple[int, int] | None = None) -> onnx.ModelProto:
-    """The classifier in `model` in float32, its constants, batch norms and sizes folded, and its squeezes and
-    hard swishes rewritten.
+    """The classifier in `model` in float32, its constants, batch norms and sizes folded, and its squeezes, hard
+    swishes and Gemms rewritten.
 
     The batch stays dynamic if the graph really takes more than one image, else it becomes 1. Raises ModelError when
     it is not an image classifier with one input and one output, or holds what cannot be quantized; the message names
@@ -49,6 +50,7 @@ def normalised(model: OnnxModel, path: Path, axes: str | None = None,
         remove_unused_initializers(folded)
         folded = basic(folded, path)
     _refuse_computed_weights(folded, path)
+    plain_gemms(folded)
     return prepare(with_hard_swishes(folded))
 
 
