@@ -12,6 +12,7 @@ import onnx
 import torch
 from torch import nn
 
+from edge_se.graph.explicit_pads import explicit_pads
 from edge_se.graph.metadata import ModelMetadata, write_metadata
 from edge_se.graph.rewrites import lower_opset, prepare
 from edge_se.nets.competitive import with_folded_views
@@ -35,6 +36,7 @@ def to_onnx(net: nn.Module, metadata: ModelMetadata, size: int | tuple[int, int]
                                     external_data=False, verbose=False)
     assert program is not None  # only the deprecated exporter returns None
     model = lower_opset(prepare(program.model_proto))
+    explicit_pads(model)
     model = prepare(model)
     model.producer_name, model.producer_version, model.graph.name = "edge-se", "", metadata.model
     write_metadata(model, metadata)

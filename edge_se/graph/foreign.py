@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from edge_se.core.errors import ModelError
+from edge_se.graph.explicit_pads import explicit_pads
 from edge_se.graph.gemms import plain_gemms
 from edge_se.graph.image_input import image_facts
 from edge_se.graph.onnx_model import OnnxModel, image_input
@@ -50,6 +51,7 @@ def normalised(model: OnnxModel, path: Path, axes: str | None = None,
         remove_unused_initializers(folded)
         folded = basic(folded, path)
     _refuse_computed_weights(folded, path)
+    explicit_pads(folded)
     plain_gemms(folded)
     return prepare(with_hard_swishes(folded))
 

@@ -25,10 +25,10 @@ def plain_gemms(model: onnx.ModelProto) -> None:
         outputs = weight.shape[0 if attribute(node, "transB", 0) else 1]
         bias = view.constant(node.input[2]) if len(node.input) > 2 else None
         if alpha != 1:
-            node.input[1] = add_constant(model, node.input[1], (alpha * weight).astype(weight.dtype))
+            node.input[1] = add_constant(model, node.input[1], np.multiply(weight, alpha, dtype=weight.dtype))
             _drop(node, "alpha")
         if bias is not None and (bias.ndim < 2 or len(bias) == 1) and (beta != 1 or bias.shape != (outputs,)):
-            flat = np.broadcast_to((beta * bias).astype(bias.dtype).reshape(-1), (outputs,))
+            flat = np.broadcast_to(np.multiply(bias, beta, dtype=bias.dtype).reshape(-1), (outputs,))
             node.input[2] = add_constant(model, node.input[2], flat)
             _drop(node, "beta")
 

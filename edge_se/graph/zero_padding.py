@@ -10,11 +10,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from edge_se.graph.explicit_pads import pads_itself, set_same_pads, sizes_of, window_of
 from edge_se.graph.joined import PASSED
 from edge_se.graph.rewrites import add_constant, free_name
 from edge_se.graph.view import GraphView, attribute
 
-SAME = ("Cast", "Dropout", "Identity")  # what onnxruntime looks through, or takes out before
+GONE = ("Dropout", "Identity")  # runtimes take them out
+SAME = ("Cast", *GONE)          # what onnxruntime looks through, or takes out before
 TINY = {np.dtype(np.float32): 1e-30, np.dtype(np.float64): 1e-30, np.dtype(np.float16): 6e-8}  # lost in every sum
 FROM_ONNX: dict[Any, np.dtype[Any]] = {
     onnx.TensorProto.FLOAT: np.dtype(np.float32), onnx.TensorProto.FLOAT16: np.dtype(np.float16),
@@ -59,17 +61,26 @@ def offset_pools(view: GraphView) -> Iterator[onnx.NodeProto]:
 
 
 def with_tiny_padding(model: onnx.ModelProto) -> int:
-    """Pads in front of such pools with a value that is no zero for OpenVINO; returns how many. Changes `model`."""
-    view = GraphView(model)
+    """Pads in front of such pools with a value that is no zero for OpenVINO; returns how many. Changes `model`.
+
+    Those with `auto_pad` stay where the size of their input is not known.
+    """
+    view, changed = GraphView(model), 0
     pools = list(offset_pools(view))
+    sizes = sizes_of(model) if any(map(pads_itself, pools)) else {}
     for pool in pools:
+        if pads_itself(pool):
+            if (window := window_of(pool, view, sizes)) is None:
+                continue
+            set_same_pads(pool, window)
+        changed += 1
         kind = _type_of(pool.input[0], view)
         assert kind is not None  # else it would not be one of them
         if (pad := _pad_before(pool, view)) is not None:
             _pad_with(TINY[kind], kind, pad, model)
         if _counts_padding(pool):
             _move_padding(pool, kind, model)
-    return len(pools)
+    return changed
 
 
 def without_offset_pools(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -84,8 +95,8 @@ def without_offset_pools(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _padded_with(node: onnx.NodeProto, view: GraphView) -> NDArray[Any] | None:
     """The float that `node` pads with; None where it does something else, or where nobody knows its type."""
-    if node.op_type != "Pad" or attribute(node, "mode", b"constant") != b"constant":
-        return None
+    if node.op_type != "Pad" or attribute(node, "mode", b"constant") != b"constant" or len(node.input) < 2:
+        return None  # up to opset 10 a Pad has one input
     if len(node.input) > 2 and node.input[2]:
         value = view.constant(node.input[2])
     else:
@@ -126,7 +137,7 @@ def _is_overwide(pool: onnx.NodeProto, pad: onnx.NodeProto, view: GraphView) -> 
 
 
 def _counts_padding(pool: onnx.NodeProto) -> bool:
-    return bool(attribute(pool, "count_include_pad", 0)) and any(_ints(pool, "pads"))
+    return bool(attribute(pool, "count_include_pad", 0)) and (any(_ints(pool, "pads")) or pads_itself(pool))
 
 
 def _ints(node: onnx.NodeProto, name: str) -> list[int]:
@@ -136,6 +147,8 @@ def _ints(node: onnx.NodeProto, name: str) -> list[int]:
 def _pad_before(pool: onnx.NodeProto, view: GraphView) -> onnx.NodeProto | None:
     """The Pad node in front of `pool` whose value is zero, if the pool counts what it reads."""
     node = view.producer.get(pool.input[0])
+    while node is not None and node.op_type in GONE:
+        node = view.producer.get(node.input[0])
     value = None if node is None else _padded_with(node, view)
     if value is None or value.any() or (any(_ints(pool, "pads")) and not _counts_padding(pool)):
         return None

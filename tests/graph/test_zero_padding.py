@@ -85,6 +85,11 @@ BEFORE = {
     "moved": [("Transpose", ["d"], ["t"], {"perm": [0, 1, 3, 2]}), ("AveragePool", ["t"], ["a"], COUNTED)],
     "joined": [("Concat", ["d", "d"], ["c"], {"axis": 1}), ("Slice", ["c", "from", "to", "axis"], ["s"]),
                ("AveragePool", ["s"], ["a"], COUNTED)],
+    "behind an Identity": [("Pad", ["d", "pads"], ["p"]), ("Identity", ["p"], ["i"]),
+                           ("AveragePool", ["i"], ["a"], THREE)],
+    "by itself": [("AveragePool", ["d"], ["a"], {**THREE, "count_include_pad": 1, "auto_pad": "SAME_UPPER"})],
+    "by itself, at one end": [("AveragePool", ["d"], ["a"], {
+        **THREE, "count_include_pad": 1, "auto_pad": "SAME_LOWER", "strides": [2, 2]})],
     "wider at its ends": [("AveragePool", ["d"], ["a"], {**COUNTED, "pads": [0, 2, 0, 1], "strides": [2, 2]})]}
 NOT = {
     "left out": [("AveragePool", ["d"], ["a"], {**THREE, "pads": [1] * 4})],
@@ -140,6 +145,24 @@ def test_half_floats_are_padded_with_half_floats(net, run_onnx):
 def test_other_averages_are_left_alone(net, nodes):
     model = net(nodes)
     assert without_offset_pools(model) is model
+
+
+def test_a_pool_that_pads_itself_by_an_unknown_size_is_left_alone(net):
+    model = net(BEFORE["by itself"])
+    for dim in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.dim_param = "any"
+    del model.graph.value_info[:]
+    before = model.SerializeToString()
+    assert with_tiny_padding(model) == 0 and model.SerializeToString() == before
+
+
+def test_the_pad_of_opset_10_is_left_alone(graph_of):
+    """Its numbers are attributes."""
+    pairs = [("QuantizeLinear", ["x", "step", "point"], ["q"]), ("DequantizeLinear", ["q", "step", "point"], ["d"])]
+    for pool in ("AveragePool", "MaxPool"):
+        model = graph_of([*pairs, ("Pad", ["d"], ["p"], {"pads": [0, 0, 1, 1] * 2}), (pool, ["p"], ["y"], THREE)],
+                         {"step": np.float32(0.03), "point": HALF}, opset=10)
+        assert with_negative_zeros(model) == with_tiny_padding(model) == 0
 
 
 def test_zero_points_of_zero_are_left_alone(net):
