@@ -24,7 +24,7 @@ from edge_se.measure.timing import Latencies, TimingPlan
 class LiteRt(Backend):
     """Driven by the same code here and on a device."""
 
-    name, module, automatic, compared = "litert", "ai_edge_litert", True, True
+    name, module, automatic, compared, revision = "litert", "ai_edge_litert", True, True, 2
 
     def why_not(self, model: OnnxModel, device: Device) -> str | None:
         """It runs float files and those for it; a graph that LiteRT has no form for is refused when it is opened."""

@@ -7,8 +7,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_se.backends.onnxruntime import OnnxRuntime
 from edge_se.backends.openvino import OpenVino, installed
+from edge_se.backends.tflite import LiteRt
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import sort_topologically
+from edge_se.quantization import as_written
 from edge_se.quantization.as_written import BOUND_DB, fidelity
 from edge_se.quantization.placement import place
 from edge_se.quantization.ranges import collect
@@ -109,3 +111,20 @@ def test_a_fixed_batch(uniform_attention, random_images):
     assert told.node == "Softmax node 'attend'"
     free = fidelity(*uniform_attention, random_images(4, size=16), OnnxRuntime())
     assert told.run_db == pytest.approx(free.run_db, abs=0.2)
+
+
+def test_a_gap_of_litert_is_looked_for_in_the_order_of_the_graph(tiny_plain_onnx, random_images, monkeypatch):
+    """Its features have their channels last; the graph's, which they are compared with, first."""
+    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
+    target, images = TARGETS["litert"], random_images(4)
+    ranges = collect(tiny_plain_onnx, images, targets=[target]).ranges("minmax", target.activations)
+    int8 = quantize(tiny_plain_onnx, ranges, target, place(tiny_plain_onnx.proto, target, "all"))
+    compared, at = [], as_written._Compared.at
+
+    def told(self, tensor):
+        compared.append(at(self, tensor))
+        return compared[-1]
+    monkeypatch.setattr(as_written, "BOUND_DB", -1e3)  # whatever it computes is called a gap
+    monkeypatch.setattr(as_written._Compared, "at", told)
+    assert fidelity(tiny_plain_onnx, int8, images, LiteRt()).node is not None
+    assert len(compared) > 3 and all(abs(each.run_db - each.written_db) < 3 for each in compared)

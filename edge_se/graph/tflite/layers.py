@@ -46,7 +46,7 @@ def convolution(to: Translation, node: onnx.NodeProto) -> None:
     if weights.floats.ndim != len(LAST):
         raise ModelError("is no convolution over images", where=node_label(node), fix=FIX)
     window = _window(node, (weights.floats.shape[2], weights.floats.shape[3]))
-    ending = to.ending(node, carries=True, integer=weights.integers is not None)
+    ending = to.ending(node, carries=True, integer=weights.integers is not None, scales=weights.scales)
     value, padding = _padded(to, to.value(node.input[0], ending, LAST), window, node, 0.0)
     groups = whole(node, "group", 1)
     depthwise = groups == value.shape[1] and groups > 1
@@ -73,7 +73,7 @@ def fully_connected(to: Translation, node: onnx.NodeProto) -> None:
     if weights.floats.ndim != 2 or scaled or whole(node, "transA", 0):
         raise ModelError("is no product of data and a matrix", where=node_label(node), fix=FIX)
     order = (0, 1) if whole(node, "transB", 0) else (1, 0)
-    ending = to.ending(node, carries=True, integer=weights.integers is not None)
+    ending = to.ending(node, carries=True, integer=weights.integers is not None, scales=weights.scales)
     value = to.value(node.input[0], ending)
     value = to.ordered(value, plain(value.shape))
     hybrid = to.reading.dynamic(node.input[0]) is not None and weights.integers is not None

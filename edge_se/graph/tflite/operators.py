@@ -107,10 +107,12 @@ def _softmax(to: Translation, node: onnx.NodeProto) -> None:
 
 
 def _joined(to: Translation, node: onnx.NodeProto) -> None:
-    ending = to.ending(node, same_steps=True)
-    first = to.value(node.input[0], ending)
+    computed = [name for name in node.input if not to.reading.is_constant(name)]
+    ending = to.ending(node, same_steps=True, integer=len(computed) == len(node.input))
+    first = to.value(computed[0], ending)
     axis = whole(node, "axis", 1) % len(first.shape)
-    tensors = [to.value(name, ending, first.order).tensor for name in node.input]
+    tensors = [to.value(name, ending, first.order).tensor if name in computed else _constant(to, name, first.order)
+               for name in node.input]
     to.flat.operator("CONCATENATION", 2 if ending.steps else 1, tensors, to.made(ending, first.order).tensor,
                      table="ConcatenationOptions", axis=first.order.index(axis))
 

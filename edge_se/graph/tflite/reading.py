@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -50,7 +51,7 @@ class Reading:
         floats = np.asarray(shifted * scale.astype(np.float32).reshape(along), np.float32)
         signed = stored.dtype == np.int8 and (point is None or not point.any()) and (
             scale.size == 1 or own % stored.ndim == axis)
-        scales = np.broadcast_to(scale.astype(np.float32).reshape(-1), stored.shape[axis]) if signed else None
+        scales = _scales(stored, scale.astype(np.float32), axis) if signed else None
         return Weights(floats=floats, integers=np.asarray(stored, np.int8) if signed else None, scales=scales)
 
     def is_constant(self, name: str) -> bool:
@@ -83,3 +84,14 @@ class Reading:
         node = self.restored(name)
         maker = self.view.producer.get(node.input[0]) if node is not None else None
         return str(maker.input[0]) if maker is not None and maker.op_type == "DynamicQuantizeLinear" else None
+
+
+def _scales(stored: NDArray[Any], scale: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """One for each index of `axis`; one without weights has none above those of the others.
+
+    onnxruntime's quantizer gives it 1, and XNNPACK then loads no file where that is LARGEST_FACTOR times the steps of
+    what the layer makes.
+    """
+    scales = np.broadcast_to(scale.reshape(-1), stored.shape[axis])
+    used = stored.any(axis=tuple(other for other in range(stored.ndim) if other != axis))
+    return np.where(used, scales, np.minimum(scales, scales[used].max())) if used.any() else scales

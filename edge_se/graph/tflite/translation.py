@@ -24,8 +24,9 @@ from edge_se.graph.tflite.reading import Reading
 from edge_se.graph.view import attribute, node_label
 
 METADATA = "edge_se"  # of a .tflite file: JSON of what the ONNX file says of itself
-FIX = "leave out --target litert; the other targets take the graph as it is"
+FIX = "leave out --target litert and litert-dynamic; the other targets take the graph as it is"
 Order = tuple[int, ...]
+LARGEST_FACTOR = 256  # from sums of products to what a layer makes; XNNPACK loads no file in which one reaches it
 LAST: Order = (0, 2, 3, 1)  # how images and feature maps lie in LiteRT: axis 1 of the graph at the end
 
 
@@ -83,30 +84,38 @@ class Translation:
             else:
                 raise ModelError("LiteRT's files are written without this operator", where=node_label(node), fix=FIX)
         logits = self.float_value(graph.output[0].name)
+        logits = self.ordered(logits, plain(logits.shape))  # a graph that is cut off ends in features
         told = {entry.key: entry.value for entry in model.proto.metadata_props} | {"onnx_sha256": model.sha256}
         return self.flat.finished(name=graph.name, image=self._image.tensor, logits=logits.tensor,
                                   beside={METADATA: json.dumps(told, sort_keys=True).encode()})
 
     def ending(self, node: onnx.NodeProto, *, carries: bool = False, same_steps: bool = False,
-               integer: bool = True) -> Ending:
+               integer: bool = True, scales: NDArray[np.float32] | None = None) -> Ending:
         """How `node` ends. One that `carries` activations takes in the ReLU that alone reads it.
 
         It is an integer operator when `integer` allows it, all data are int8 and all readers want int8; with
-        `same_steps` the scale must not change on the way.
+        `same_steps` the scale must not change on the way, and with `scales` of weights not by LARGEST_FACTOR.
         """
         name, activation = node.output[0], "NONE"
         reader = self.reading.view.only_consumer(name)
         if carries and reader is not None and (kind := self.activation_of(reader)):
             name, activation = reader.output[0], kind
             self._fused.add(name)
-        read = [maker for one in node.input if one and not self.reading.is_constant(one)
-                for maker in [self.reading.restored(one)]]
-        quantizers = self.reading.quantized(name) if integer and None not in read else []
+        data = [one for one in node.input if one and not self.reading.is_constant(one)]
+        before = [known for one in data if (known := self._steps_before(one)) is not None]
+        quantizers = self.reading.quantized(name) if integer and len(before) == len(data) else []
         steps = self.reading.steps(quantizers[0]) if quantizers else None
-        if any(maker is None or maker.input[0] not in self._integers or (
-                same_steps and self._integers[maker.input[0]].steps != steps) for maker in read):
+        if steps is not None and (
+                (same_steps and any(known != steps for known in before))
+                or (scales is not None and before[0].scales[0] * scales.max() >= LARGEST_FACTOR * steps.scales[0])):
             quantizers, steps = [], None
         return Ending(name=name, activation=activation, quantizers=tuple(quantizers), steps=steps)
+
+    def _steps_before(self, name: str) -> Steps | None:
+        """Those of the int8 tensor of the file that `name` is the DequantizeLinear of; None where it is no such one."""
+        maker = self.reading.restored(name)
+        known = self._integers.get(maker.input[0]) if maker is not None else None
+        return None if known is None else known.steps
 
     def activation_of(self, node: onnx.NodeProto) -> str | None:
         """RELU or RELU6 where `node` is that; None for every other node."""

@@ -1,6 +1,7 @@
 """The .tflite files say what their ONNX graphs say: LiteRT's own numbers against onnxruntime's."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -142,6 +143,58 @@ def test_what_stays_float_is_float_in_the_file(tiny_onnx, random_images):
         kinds[name] = operators(content)
     assert kinds["se-float"]["DEQUANTIZE"] > kinds["all"]["DEQUANTIZE"] - kinds["all"]["LOGISTIC"]
     assert kinds["se-float"]["LOGISTIC"] == kinds["all"]["LOGISTIC"] > 0
+
+
+@pytest.mark.parametrize("last", ["f", "p"])
+def test_features_lie_as_in_the_graph(last, graph_of, run_onnx):
+    """Where a graph is cut off to compare one of its tensors with onnxruntime's."""
+    nodes, constants = GRAPHS["max pool of negative numbers"]
+    kept = [node for node in nodes[:2] if node[2] == ["f"] or last == "p"]
+    model = OnnxModel.of(graph_of(kept, constants, outputs=(last,)))
+    images = RANDOM.normal(size=(2, 3, 8, 8)).astype(np.float32)
+    np.testing.assert_allclose(answered(to_tflite(model), images), run_onnx(model, images)[0], atol=2e-5)
+
+
+def test_a_constant_is_joined(graph_of, run_onnx):
+    nodes, constants = behind(("Concat", ["k", "f"], ["c"], {"axis": 1}), k=weights(1, 2, 6, 6))
+    model = OnnxModel.of(graph_of(nodes, constants, x=(1, 3, 8, 8)))
+    images = RANDOM.normal(size=(1, 3, 8, 8)).astype(np.float32)
+    np.testing.assert_allclose(answered(to_tflite(model), images), run_onnx(model, images)[0], atol=2e-5)
+
+
+def pruned(constants, layer):
+    """Channels without weights and biases, in a layer whose others are small."""
+    for name in (layer, f"{layer}b"):
+        constants[name] *= 1e-4
+        constants[name][1:3] = 0
+
+
+def nearly_silent(constants, layer):
+    """A layer of which hardly anything gets through the ReLU behind it."""
+    constants[f"{layer}b"] -= 1e4
+
+
+FEW = {"a pruned convolution": (pruned, "w"), "a pruned depthwise one": (pruned, "d"),
+       "a pruned linear layer": (pruned, "g"), "a nearly silent layer": (nearly_silent, "w")}
+
+
+@pytest.mark.parametrize(("change", "layer"), FEW.values(), ids=FEW)
+def test_a_layer_that_makes_little_is_loaded(change, layer, graph_of, random_images, run_onnx):
+    """XNNPACK refuses files in which a layer's results have far finer steps than its products."""
+    constants = {"w": weights(4, 3, 3, 3), "d": weights(4, 1, 3, 3), "g": weights(5, 4)}
+    constants |= {f"{name}b": weights(len(value)) for name, value in constants.items()}
+    change(constants, layer)
+    nodes = [("Conv", ["x", "w", "wb"], ["a"]), ("Relu", ["a"], ["b"]), ("Conv", ["b", "d", "db"], ["c"], {"group": 4}),
+             ("GlobalAveragePool", ["c"], ["p"]), ("Flatten", ["p"], ["f"]),
+             ("Gemm", ["f", "g", "gb"], ["y"], {"transB": 1})]
+    model, target = OnnxModel.of(graph_of(nodes, constants)), TARGETS["litert"]
+    ranges = collect(model, random_images(16, size=8), targets=[target]).ranges("minmax", target.activations)
+    if change is nearly_silent:
+        bounds = {name: (0.0, 1e-6) if name == "b" else own for name, own in ranges.bounds.items()}
+        ranges = replace(ranges, bounds=bounds)
+    int8 = quantize(model, ranges, target, place(model.proto, target, "all"))
+    images = RANDOM.normal(size=(4, 3, 8, 8)).astype(np.float32)
+    assert sqnr_db(run_onnx(int8, images)[0], answered(to_tflite(int8), images)) > 25
 
 
 DYNAMIC = {
