@@ -44,11 +44,15 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """Which output each label is: `outputs` (classes,), -1 for none. `change` in words, "" for the given one."""
+    """Which output each label is: `outputs` (classes,), -1 for none. `change` in words, "" for the given one.
+
+    One that is `fitted` was made of the answers themselves.
+    """
 
     outputs: NDArray[np.int64]
     change: str = ""
     fix: str = ""
+    fitted: bool = False
 
 
 def views_of_values(how: Preprocessing) -> list[View]:
@@ -118,6 +122,29 @@ def orders_of(given: NDArray[np.int64], names: Sequence[str], outputs: int) -> l
                 order is orders[0] or inside.mean() > 0.5):
             kept.append(usable)
     return kept
+
+
+def matched_order(answers: NDArray[np.int64], labels: NDArray[np.int64], names: Sequence[str],
+                  outputs: int) -> tuple[Order, NDArray[np.bool_]]:
+    """The order of classes that explains `answers` (n,), outputs, to images of `labels` (n,) best; which are right.
+
+    So that the order cannot explain chance, each half of the images is judged by the order that fits the other half.
+    `names` of the classes, as many as `outputs`, may be empty.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    def fitted(places: NDArray[np.intp]) -> NDArray[np.int64]:
+        counts = np.zeros((outputs, outputs))
+        np.add.at(counts, (labels[places], answers[places]), 1)
+        return np.asarray(linear_sum_assignment(counts, maximize=True)[1], np.int64)
+
+    places, right = np.arange(len(labels)), np.zeros(len(labels), np.bool_)
+    for half in (places % 2 == 0, places % 2 == 1):
+        right[half] = fitted(places[~half])[labels[half]] == answers[half]
+    order = fitted(places)
+    told = ", ".join((names or [str(place) for place in range(outputs)])[place] for place in np.argsort(order))
+    return Order(outputs=order, change="classes in another order",
+                 fix=f"name the outputs with --labels, in the order {told}", fitted=True), right
 
 
 def options_between(before: Preprocessing, after: Preprocessing) -> str:

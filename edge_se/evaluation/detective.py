@@ -22,6 +22,7 @@ from edge_se.device.agent.preprocess import tensor
 from edge_se.evaluation.alternatives import (
     Order,
     View,
+    matched_order,
     options_between,
     orders_of,
     views_of_geometry,
@@ -34,6 +35,7 @@ ALPHA = 0.025   # one-sided, for all alternatives together
 FEW = 150       # images of the short form
 FIRST = 100     # images on which every alternative is tried; the best go on with all of them
 KEPT = 6
+MATCHED = 100   # classes, up to which any order of them is an alternative
 VIEWS = 13      # about as many of pixels' values, and of ways to the model's size
 BATCH = 32
 Right = NDArray[np.bool_]
@@ -51,6 +53,11 @@ class Alternative:
     def changes(self) -> tuple[str, ...]:
         """In words; () for the model's own way."""
         return (*self.view.changes, *([self.order.change] if self.order.change else []))
+
+    @property
+    def cost(self) -> int:
+        """How many changes; an order that was fitted is the last resort."""
+        return len(self.changes) + self.order.fitted
 
     @property
     def top1(self) -> float:
@@ -116,6 +123,10 @@ def investigate(model: OnnxModel, images: Images, given: NDArray[np.int64], name
         pool = judged(views[0], own_answers)
         own = pool[0]
         pool += _rounds(views[1:], len(labels), predict, judged)
+        if len(given) == predict.outputs <= MATCHED:
+            order, right = matched_order(own_answers, labels, names, predict.outputs)
+            if not any(np.array_equal(order.outputs, likely.outputs) for likely in orders):
+                pool.append(Alternative(view=views[0], order=order, right=right))
         best = _simplest(own, pool, ALPHA / max(1, len(pool)))
         if geometry:
             further = views_of_geometry(best.view)[1:]
@@ -185,8 +196,8 @@ def _simplest(own: Alternative, pool: Sequence[Alternative], alpha: float) -> Al
         return own
     best = max(better, key=lambda item: (item.right.sum(), -len(item.changes)))
     equal = [item for item in better if best.gain_over(item, alpha)[1][0] <= 0]
-    fewest = min(len(item.changes) for item in equal)
-    return max((item for item in equal if len(item.changes) == fewest), key=lambda item: item.right.sum())
+    fewest = min(item.cost for item in equal)
+    return max((item for item in equal if item.cost == fewest), key=lambda item: item.right.sum())
 
 
 class _Predictor:

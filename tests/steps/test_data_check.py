@@ -15,6 +15,7 @@ from PIL import Image
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.progress import SILENT
 from edge_se.data.presets import IMAGENET_MEAN, IMAGENET_STD
+from edge_se.evaluation.alternatives import matched_order
 from edge_se.graph.source import SourceOptions, load_source
 from edge_se.steps.data_check import check
 from edge_se.steps.export import export
@@ -136,6 +137,25 @@ def test_the_order_of_the_classes_is_named(saved, pictures, names, background, w
     assert document["verdict"] == "wrong" and words in "; ".join(document["changes"])
     assert document["best"]["top1"] > 95 and "--labels" in document["fix"]
     assert document["best"]["preprocessing"] == document["own"]["preprocessing"]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_any_order_of_the_classes_is_found_with_the_names_in_it(saved, pictures, seed):
+    order = np.random.default_rng(seed).permutation(CLASSES)
+    told = SourceOptions(mean=(0.0,), std=(1.0,))
+    document = check(saved(*nearest(RGB, order=order)), pictures(LETTERS), preprocessing=told)
+    assert document["verdict"] == "wrong" and document["changes"] == ["classes in another order"]
+    names = document["fix"].removeprefix("name the outputs with --labels, in the order ").split(", ")
+    assert names == [LETTERS[place] for place in order] and document["best"]["top1"] > 95
+
+
+@pytest.mark.parametrize("outputs", [2, 3, 10, 100])
+def test_an_order_does_not_explain_chance(outputs):
+    random, shares = np.random.default_rng(outputs), []
+    for _ in range(20):
+        answers, labels = random.integers(0, outputs, (2, 200))
+        shares.append(matched_order(answers, labels, (), outputs)[1].mean())
+    assert np.mean(shares) < 1 / outputs + 0.03
 
 
 def test_two_faults_at_once_are_both_named(saved, pictures):
