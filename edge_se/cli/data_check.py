@@ -9,7 +9,7 @@ import typer
 
 from edge_se.cli import pixels
 from edge_se.cli.options import Json, OutDocument, Quiet, printed_as_json, progress_of, tell_written
-from edge_se.reporting.console import print_line, print_table
+from edge_se.reporting.console import print_line, print_sentence, print_table
 from edge_se.steps import completion
 
 EXIT_CODES = {"fits": 0, "wrong": 1, "unexplained": 3}
@@ -50,6 +50,7 @@ def data_check(model: Annotated[str, typer.Option(autocompletion=completion.mode
     if not printed_as_json(document, json):
         columns, rows = check_rows(document)
         print_table(columns, rows)
-        for line in ("", *check_words(document)):
-            print_line(line)
+        print_line("")
+        for sentence in check_words(document):
+            print_sentence(sentence)
     raise typer.Exit(EXIT_CODES[document["verdict"]])

@@ -12,19 +12,20 @@ from edge_se.data.images import Labels
 
 AGREEMENT = 0.9  # of predictions: below it INT8 is hardly the same net, whatever its accuracy
 AGREES = "INT8 and FP32 agree on only {:.1f} % of the images"
+CHANCE = ("FP32 is right no more often than by chance: INT8 cannot lose what is not there. Check the labels, their "
+          "order and the normalisation with `edge-se data check`")
 NOTHING = "nothing in the file runs in INT8: no product of a layer is quantized"
 Predictions = NDArray[np.intp]
 
 
-def above_chance(predictions: Predictions, labels: Labels, classes: int, alpha: float) -> bool:
-    """Whether predictions are right more often than guesses, by the exact binomial test at one-sided alpha.
+def above_chance(right: int, labels: Labels, classes: int, alpha: float) -> bool:
+    """Whether `right` of the labels (n,) are more than guesses get, by the exact binomial test at one-sided alpha.
 
     A guess is right once in `classes`, or as often as the most frequent label.
     """
     from scipy.stats import binomtest
 
     guessing = max(1 / classes, float(np.bincount(labels, minlength=classes).max()) / len(labels))
-    right = int((predictions == labels).sum())
     return bool(binomtest(right, len(labels), min(1.0, guessing), alternative="greater").pvalue <= alpha)
 
 
@@ -33,8 +34,7 @@ def doubts(build: Build, artifact: Artifact, reference: Predictions, predictions
     """Doubts in words, for one INT8 file and its FP32 on the same images. `chance`: FP32 is no better than chance."""
     reasons = []
     if chance:
-        reasons.append("FP32 is right no more often than by chance: INT8 cannot lose what is not there. Check the "
-                       "labels, their order and the normalisation")
+        reasons.append(CHANCE)
     reasons += [f"{name} answers every image with one class"
                 for name, own in (("FP32", reference), ("INT8", predictions)) if len(own) > 1 and (own == own[0]).all()]
     agreement = float((reference == predictions).mean())

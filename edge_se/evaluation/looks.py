@@ -154,7 +154,7 @@ def _judged(item: Artifact, one: _Seen, fp32: _Seen, labels: Labels, look: Look,
     reference = fp32.predictions
     predictions, fp32_top1 = one.predictions, 100 * float((reference == labels).mean())
     judgement = judge(pair(reference, predictions, labels), rule.margin(fp32_top1), look.alpha)
-    above = above_chance(reference, labels, len(build.labels), look.alpha)
+    above = above_chance(int((reference == labels).sum()), labels, len(build.labels), look.alpha)
     if not above:
         judgement = replace(judgement, verdict="inconclusive")
     one.history.append({**_figures(judgement), "alpha": look.alpha})

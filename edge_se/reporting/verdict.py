@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from edge_se.core.measured_by import in_words
@@ -51,7 +52,7 @@ def explain(document: dict[str, Any]) -> list[str]:
 
 
 def _explained(document: dict[str, Any]) -> list[str]:
-    lines = []
+    lines, shared = [], _shared_notes(document)
     for row in document["targets"]:
         low, high = row["ci_pp"]
         lines += [
@@ -62,8 +63,10 @@ def _explained(document: dict[str, Any]) -> list[str]:
             f"{document['dataset']}; exact McNemar p = {row['mcnemar_p']:.3g}",
             *_of_five(document, row),
             f"  {in_words(row.get('measured_by'))}",
-            *(f"  {line}" for line in (*device_lines(row), *_stopped(document, row), *class_lines(row), *_notes(row)))]
+            *(f"  {line}" for line in (*device_lines(row), *_stopped(document, row), *class_lines(row),
+                                       *_notes(note for note in row.get("notes", ()) if note not in shared)))]
     lines += [f"{kind} {row['verdict'].upper()}: {row['file']} {words(kind, row)}" for kind, row in beside(document)]
+    lines += _notes(f"{note} (every file)" for note in shared)
     lines.append(f"{document['model']}: {document['verdict']} (FP32 top-1 {document['fp32_top1']:.2f} %: "
                  f"{in_words(document.get('fp32_measured_by'))})")
     if beside(document):
@@ -86,8 +89,14 @@ def _of_five(document: dict[str, Any], row: dict[str, Any]) -> list[str]:
             f"top-5 {accuracy(row['top5'], row['top5_ci'])} %, FP32 {row['fp32_top5']:.2f} %"]
 
 
-def _notes(row: dict[str, Any]) -> list[str]:
-    return [f"note: {note}" for note in row.get("notes", ())]
+def _shared_notes(document: dict[str, Any]) -> list[str]:
+    """What is noted of each of several files."""
+    first, *others = document["targets"]
+    return [note for note in first.get("notes", ()) if others and all(note in row.get("notes", ()) for row in others)]
+
+
+def _notes(notes: Iterable[str]) -> list[str]:
+    return [f"note: {note}" for note in notes]
 
 
 def interval_name(document: dict[str, Any]) -> str:

@@ -19,7 +19,6 @@ from edge_se.data.calibration import require_known
 from edge_se.data.class_names import names_in
 from edge_se.data.dataset import find_dataset
 from edge_se.data.leaks import require_apart, require_not_calibrated_on
-from edge_se.evaluation.detective import likely_cause
 from edge_se.evaluation.doubts import calibration_doubts
 from edge_se.evaluation.parity import parity
 from edge_se.graph.fixed_batch import with_fixed_batch
@@ -46,6 +45,7 @@ from edge_se.steps.export_images import (
 from edge_se.steps.export_notes import (
     tell_of_accuracy,
     tell_of_broken_rules,
+    tell_of_cause,
     tell_of_doubts,
     tell_of_no_ranges,
     warn_of_old_versions,
@@ -157,8 +157,8 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
         artifacts = with_fidelity(artifacts, made, images, progress)
     tell_of_doubts(artifacts, source, progress)
     tell_of_accuracy(source, dataset, progress)
-    if judged is not None and (cause := likely_cause(source.model, judged, artifacts[0].top1, source.metadata.labels)):
-        progress.note(cause)
+    if judged is not None:
+        tell_of_cause(source, artifacts[0], judged, progress)
     content, calibration_told = b"", None
     if statistics and quantizing and calibrated:
         content = table_bytes(statistics)

@@ -11,7 +11,9 @@ from edge_se.core.progress import Progress
 from edge_se.data import cifar10
 from edge_se.data.dataset import Dataset
 from edge_se.data.images import Images
-from edge_se.evaluation.doubts import doubts_of
+from edge_se.evaluation.detective import likely_cause
+from edge_se.evaluation.doubts import CHANCE, above_chance, doubts_of
+from edge_se.evaluation.gate import ALPHA
 from edge_se.graph.source import Source
 from edge_se.quantization.chains import depthwise_swishes, without_kernel
 from edge_se.quantization.lint.base import RUNTIMES
@@ -75,6 +77,17 @@ def tell_of_doubts(artifacts: Sequence[Artifact], source: Source, progress: Prog
         if item.precision == "int8" and not source.is_untrained:
             for doubt in doubts_of(item):
                 progress.note(f"{item.file}: {doubt}")
+
+
+def tell_of_cause(source: Source, fp32: Artifact, judged: Images, progress: Progress) -> None:
+    """Tells why FP32 is right on few of the images that are `judged`, or that it is by chance alone."""
+    assert judged.labels is not None
+    labels, count = source.metadata.labels, len(judged)
+    if cause := likely_cause(source.model, judged, fp32.top1, labels):
+        progress.note(cause)
+    elif fp32.top1 is not None and not above_chance(round(fp32.top1 * count / 100), judged.labels,
+                                                    len(labels) or int(judged.labels.max()) + 1, ALPHA):
+        progress.note(CHANCE)
 
 
 def tell_of_accuracy(source: Source, dataset: Dataset | None, progress: Progress) -> None:

@@ -61,15 +61,15 @@ def test_what_is_near_is_not(told):
     (0.1, 0.025, False), (0.11, 0.025, False), (0.125, 0.025, True), (0.125, 1e-6, False), (0.9, 1e-12, True),
     (0.0, 0.4, False)])
 def test_chance_by_the_exact_binomial(share, alpha, above):
-    assert above_chance(right_on(share), LABELS, 10, alpha) is above
+    assert above_chance(int((right_on(share) == LABELS).sum()), LABELS, 10, alpha) is above
 
 
 def test_guessing_the_most_frequent_label_is_chance_too():
     labels = np.where(np.arange(1000) < 600, 3, LABELS).astype(np.uint8)
     constant = np.full(1000, 3, np.intp)
     assert (constant == labels).mean() > 0.6
-    assert not above_chance(constant, labels, 10, 0.025)
-    assert not above_chance(np.zeros(4, np.intp), np.zeros(4, np.uint8), 10, 0.025)
+    assert not above_chance(int((constant == labels).sum()), labels, 10, 0.025)
+    assert not above_chance(4, np.zeros(4, np.uint8), 10, 0.025)
 
 
 @pytest.mark.parametrize(("changes", "says"), [

@@ -49,6 +49,15 @@ def test_junit_has_a_case_per_verdict(document):
         assert int(suite.get("tests")) == len(suite)
 
 
+@pytest.mark.parametrize(("notes", "shown"), [
+    ([["a", "b"], ["b"], ["b", "c"]], ["  note: a", "  note: c", "note: b (every file)"]),
+    ([["a"], [], ["a"]], ["  note: a", "  note: a"]),
+    ([["a", "b"]], ["  note: a", "  note: b"])])
+def test_what_is_noted_of_every_file_is_told_once(document, notes, shown):
+    document["targets"] = [row | {"notes": own} for row, own in zip(document["targets"], notes)]
+    assert [line for line in explain(document) if "note: " in line] == shown
+
+
 def test_the_summary_is_markdown(document):
     lines = summary(document).splitlines()
     assert lines[0] == "### net <&>: ❌ fail"

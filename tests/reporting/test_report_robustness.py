@@ -50,6 +50,16 @@ def test_what_is_missing_says_how_to_get_it(reported, robust_of) -> None:
     assert named(reported(robust_of("a"))) == []
 
 
+@pytest.mark.parametrize(("changes", "options"), [
+    ({}, "net"),
+    ({"out": "build/my net"}, "'my net'"), ({"out": "/home/me/net"}, "FOLDER"),
+    ({"labels": ["cat", "dog"]}, "net --data DIR")])
+def test_the_command_for_what_is_missing_names_the_build_and_its_images(build_named, changes, options) -> None:
+    build = build_named(**changes)
+    document = report_document([Material(name="net", build=build)], margin_pp=0.5, alpha=0.025)
+    assert f"Run `edge-se sensitivity --model {options} --out" in "".join(item["how"] for item in document["missing"])
+
+
 def test_tables_say_what_each_file_loses(reported, robust_of) -> None:
     (section,) = reported(robust_of("shot_noise"))["builds"][0]["robustness"]
     table = views.robustness(section)

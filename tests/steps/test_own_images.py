@@ -13,6 +13,7 @@ from edge_se.core.progress import SILENT
 from edge_se.data.dataset import open_dataset
 from edge_se.data.preprocessing import CIFAR10
 from edge_se.evaluation.accuracy import among_first, logits_of
+from edge_se.evaluation.doubts import CHANCE
 from edge_se.evaluation.settings import Settings
 from edge_se.graph.metadata import ModelMetadata, write_metadata
 from edge_se.graph.onnx_model import OnnxModel
@@ -77,6 +78,12 @@ def test_accuracy_is_that_of_the_test_split(model, folder):
     assert (build.calibration["images"], build.calibration["name"]) == (40, "letters-train")
     columns, rows = build_rows(build)
     assert [row[columns.index("top-5 %")] for row in rows] == [f"{item.top5:.2f}" for item in build.artifacts]
+
+
+def test_a_net_that_guesses_is_told_of_at_the_export(model, folder):
+    notes = Notes()
+    made(model(), data=folder, progress=notes)
+    assert [note for note in notes if note == CHANCE] == [CHANCE]
 
 
 def test_names_of_the_model_win_over_the_order_of_the_folders(model, folder):

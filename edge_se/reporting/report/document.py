@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 from edge_se.core import environment
+from edge_se.core.artifacts import BUILDS, Build
 from edge_se.data.cifar10 import CLASSES, HOW_TO_GET
 from edge_se.measure.timing import noise_in_words
 from edge_se.reporting.report.answers import GALLERY, classes_of, files_of, gallery_of, worst_of
@@ -38,7 +40,8 @@ def report_document(materials: Sequence[Material], *, benches: Sequence[tuple[st
     notes = [f"Latencies: {noise}.", *notes] if noise else notes  # beside the speed-ups of the summary
     return {"schema": SCHEMA, "margin_pp": margin_pp, "alpha": alpha, "confidence": 1 - 2 * alpha,
             "interval": "Tango score", "builds": builds,
-            "latency": {"rows": rows, "pareto": pareto_of(rows)}, "notes": notes, "missing": _missing(builds, rows),
+            "latency": {"rows": rows, "pareto": pareto_of(rows)}, "notes": notes,
+            "missing": _missing(builds, [_named(material.build) for material in materials], rows),
             "environment": {"versions": environment.versions(), "hardware": environment.hardware(),
                             "commit": environment.commit()}}
 
@@ -65,8 +68,14 @@ def _sensitivity(given: Sensitivity) -> dict[str, Any]:
     return {"target": given.target, "method": given.method, "dataset": given.dataset, "n": given.n, "units": units}
 
 
-def _missing(builds: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """The parts that the report lacks, each with one sentence on how to get it."""
+def _named(build: Build) -> str:
+    """What `--model` takes, without the path of a folder of this machine, and whether it needs `--data`."""
+    name = shlex.quote(build.folder.name) if build.folder == BUILDS / build.folder.name else "FOLDER"
+    return name if build.labels == CLASSES else f"{name} --data DIR"
+
+
+def _missing(builds: list[dict[str, Any]], named: list[str], rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """The parts that the report lacks, each with one sentence on how to get it; `named` are the builds as options."""
     missing = []
     if any(build["judged_on"] is None and build["cifar10"] for build in builds):
         missing.append(("Verdicts, drops by class and flipped images", f"CIFAR-10 is not here: {HOW_TO_GET}."))
@@ -77,16 +86,16 @@ def _missing(builds: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[d
     if not rows:
         missing.append(("Latencies and Pareto", "Run `edge-se bench --model NAME --out bench.json` and give "
                         "`--bench bench.json`, or keep the file as bench.json in the build's folder."))
-    for build in builds:
+    for build, options in zip(builds, named):
         if not any(file["precision"] == "int8" for file in build["files"]):
             missing.append((f"INT8 of {build['name']}", f"Run `edge-se export --model {build['model']} --int8`."))
         elif build["calibration"] is None:
             missing.append((f"Calibration of {build['name']}", "Its folder holds no calibration.npz that fits: run "
                             f"`edge-se export --model {build['model']} --int8` again."))
         if not build["sensitivity"]:
-            missing.append((f"Sensitivity of {build['name']}", f"Run `edge-se sensitivity --model {build['model']} "
+            missing.append((f"Sensitivity of {build['name']}", f"Run `edge-se sensitivity --model {options} "
                             "--out sensitivity.json` and give `--sensitivity sensitivity.json`."))
         if not build["robustness"] and (build["cifar10"] or build["judged_on"]):
-            missing.append((f"Robustness of {build['name']}", f"Run `edge-se robustness --model {build['model']} --out "
+            missing.append((f"Robustness of {build['name']}", f"Run `edge-se robustness --model {options} --out "
                             "robustness.json` and give `--robustness robustness.json`."))
     return [{"section": section, "how": how} for section, how in missing]
