@@ -26,6 +26,7 @@ CONV_ONLY = (*WEIGHTED, "Relu", "Clip")
 ENDS_MAC_SHARE = 0.01  # ends that hold more of the MACs than this cost time that their accuracy may not be worth
 NORMS = ("LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization", "GroupNormalization",
          "InstanceNormalization")  # of what they see; batch norm is folded
+MOVING = ("Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
 UNWEIGHTED = ("GlobalAveragePool", "AveragePool", "ReduceMean", "Flatten", "Reshape", "Squeeze", "Identity")
 
 
@@ -124,15 +125,27 @@ def depthwise(model: onnx.ModelProto) -> list[str]:
 
 
 def attention(model: onnx.ModelProto) -> list[str]:
-    """Products of two computed tensors, and Softmax, by their first output.
+    """Products of two computed tensors, and Softmax with the elementwise products that read it, by first output.
 
     onnxruntime fuses Q/DQ around a Softmax into QLinearSoftmax, whose one step of output (1/256) is more than all of a
-    nearly uniform attention over some hundred tokens. In every runtime scores of 8 bits cost accuracy (2 to 8 dB of
-    LeViT and BoTNet, `python bench/classifiers.py`), and such products hold few of the MACs.
+    nearly uniform attention over some hundred tokens. A product that weighs branches by a Softmax, as in SK nets, would
+    bring the Q. In every runtime scores of 8 bits cost accuracy (2 to 8 dB of LeViT and BoTNet,
+    `python bench/classifiers.py`), and such products hold few of the MACs.
     """
-    view = GraphView(model)
-    return [node.output[0] for node in model.graph.node if node.op_type == "Softmax"
-            or (node.op_type == "MatMul" and len(view.data_inputs(node)) == 2)]
+    view, found = GraphView(model), []
+    for node in model.graph.node:
+        if node.op_type == "MatMul" and len(view.data_inputs(node)) == 2:
+            found.append(node.output[0])
+        elif node.op_type == "Softmax":
+            found.append(node.output[0])
+            pending = list(view.consumers[node.output[0]])
+            while pending:
+                reader = pending.pop()
+                if reader.op_type == "Mul":
+                    found.append(reader.output[0])
+                elif reader.op_type in MOVING:
+                    pending.extend(other for name in reader.output for other in view.consumers[name])
+    return list(dict.fromkeys(found))
 
 
 def ends(model: onnx.ModelProto) -> list[str]:

@@ -79,6 +79,30 @@ class Shuffle(nn.Module):
         return x.view(n, 2, channels // 2, height, width).transpose(1, 2).reshape(n, channels, height, width)
 
 
+class Branches(nn.Module):
+    """SK: a Softmax over two branches weighs each channel of each."""
+
+    def __init__(self):
+        super().__init__()
+        self.near, self.far = nn.Conv2d(16, 16, 1), nn.Conv2d(16, 16, 3, padding=1)
+        self.down, self.up = nn.Conv2d(16, 8, 1), nn.Conv2d(8, 32, 1)
+
+    def forward(self, x):
+        both = torch.stack([torch.relu(self.near(x)), torch.relu(self.far(x))], 1)
+        weights = self.up(torch.relu(self.down(both.sum(1).mean((2, 3), keepdim=True)))).view(-1, 2, 16, 1, 1)
+        return (both * weights.softmax(1)).sum(1)
+
+
+class Radix(Branches):
+    """ResNeSt: the same, but each branch has a product of its own."""
+
+    def forward(self, x):
+        near, far = torch.relu(self.near(x)), torch.relu(self.far(x))
+        weights = self.up(torch.relu(self.down((near + far).mean((2, 3), keepdim=True)))).view(-1, 2, 16, 1, 1)
+        first, second = weights.softmax(1).chunk(2, 1)
+        return near * first.squeeze(1) + far * second.squeeze(1)
+
+
 class OneSided(nn.Module):
     """TensorFlow's SAME at stride 2: more padding behind than before, a depthwise convolution, SiLU and an SE block."""
 
@@ -92,7 +116,8 @@ class OneSided(nn.Module):
         return x * torch.sigmoid(self.up(functional.silu(self.down(x.mean((2, 3), keepdim=True)))))
 
 
-@pytest.fixture(scope="module", params=[Neighbours, TwoPools, Coordinates, Sums, Shuffle, OneSided],
+@pytest.fixture(scope="module", params=[Neighbours, TwoPools, Coordinates, Sums, Shuffle, Branches,
+                                        Radix, OneSided],
                 ids=lambda block: block.__name__)
 def source(request, tmp_path_factory):
     torch.manual_seed(0)
@@ -112,4 +137,4 @@ def test_int8_is_near_fp32_where_it_is_judged(source, random_images, target):
     images, rules = random_images(32, size=16), TARGETS[target]
     made = quantize(source, collect(source, images).ranges("mse", rules.activations), rules,
                     place(source.proto, rules))
-    assert 20 < sqnr_db(logits_of(source, images), logits_of(made, images)) < 70
+    assert 25 < sqnr_db(logits_of(source, images), logits_of(made, images)) < 70

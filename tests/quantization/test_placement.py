@@ -130,6 +130,16 @@ def test_products_of_attention_and_softmax_are_float(graph_of, target, name):
     assert ("z" in plan.float_nodes) == (name in ("ends-float", "sums-float"))
 
 
+@pytest.mark.parametrize("target", ["cpu", "litert"])
+def test_a_product_that_weighs_by_a_softmax_is_float(graph_of, target):
+    model = graph_of([("Conv", ["x", "w"], ["u"]), ("Softmax", ["u"], ["s"], {"axis": 1}),
+                      ("Split", ["s", "parts"], ["a", "b"], {"axis": 2}), ("Reshape", ["b", "flat"], ["c"]),
+                      ("Mul", ["a", "u"], ["m"]), ("Mul", ["c", "n"], ["o"]), ("Mul", ["u", "n"], ["y"])],
+                     {"w": np.ones((4, 3, 1, 1), np.float32), "parts": np.array([4, 4]), "flat": np.array([0, -1, 4]),
+                      "n": np.ones((1, 1), np.float32)})
+    assert set(place(model, TARGETS[target], "all").float_nodes) == {"s", "m", "o"}
+
+
 @pytest.mark.parametrize("branch", [[("Conv", ["u", "w"], ["b"])],
                                     [("Conv", ["u", "w"], ["c"]), ("Relu", ["c"], ["b"])]])
 def test_a_branch_that_ends_in_a_convolution_has_a_residual_input(graph_of, branch):
