@@ -142,7 +142,7 @@ def bench(device: Annotated[str, typer.Option(
     columns, rows = (estimate_rows if estimate else measurement_rows)(document["measurements"])
     print_fitted(columns, rows, left=5 if estimate else 4, wide=wide, spare=SPARE, conditions=CONDITIONS)
     known = [(f"{row['model']} {row['precision']} {row['target']}", row["measured_by"])
-             for row in document["measurements"] if row["top1"] is not None]
+             for row in document["measurements"] if row["top1"] is not None and not estimate]  # whose table has none
     if known:
         print_line("")
         print_sentence(of_files(known))

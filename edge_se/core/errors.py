@@ -62,10 +62,11 @@ class TrainingError(EdgeSeError):
     """Training cannot go on."""
 
 
-def did_you_mean(word: str, known: Iterable[str], *, listing: str | None = None) -> str:
+def did_you_mean(word: str, known: Iterable[str], *, listing: str | None = None, otherwise: str | None = None) -> str:
     """`did you mean 'x'?`, or the list of what is known when nothing is near.
 
-    Of more names than fit a line `listing` says what lists them; then up to three near ones are named.
+    Of more names than fit a line `listing` says what lists them; then up to three near ones are named. `otherwise` says
+    what may be given instead of a name.
     """
     names = sorted(known)
     near = [f"'{name}'" for name in get_close_matches(word, names, n=3 if listing else 1, cutoff=0.6)]
@@ -73,4 +74,6 @@ def did_you_mean(word: str, known: Iterable[str], *, listing: str | None = None)
     if listing:
         also = f" Near are also {' and '.join(near[1:])};" if near[1:] else ""
         return f"{meant}{also} {listing} lists all {len(names)}".lstrip()
-    return meant or f"known: {', '.join(names)}"
+    if meant:
+        return f"{meant} Or {otherwise}" if otherwise else meant
+    return f"known: {', '.join(names)}" + (f"; or {otherwise}" if otherwise else "")

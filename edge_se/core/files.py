@@ -152,14 +152,14 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def read_json(path: Path, error: type[EdgeSeError] = ArtifactError, *, fix: str | None = None) -> dict[str, Any]:
-    """The JSON object in `path`; a missing or broken file raises `error`."""
+    """The JSON object in `path`; a missing or broken file raises `error`, with `fix`."""
     try:
         content = path.read_bytes()
         document = json.loads(content, parse_constant=_finite, parse_float=_finite)
         if b"\\u" in content or not content.isascii():
             require_text(document)
     except FileNotFoundError as missing:
-        raise error("no such file", where=path, fix=fix) from missing
+        raise error("no such file", where=path, fix=fix or "check the path") from missing
     except (OSError, ValueError, RecursionError) as broken:  # the last: brackets nested without end
         raise error(f"not readable as JSON ({broken})", where=path, fix=fix) from broken
     if not isinstance(document, dict):

@@ -71,7 +71,7 @@ def _known(name: str) -> tuple[Path, Layout]:
     if layout is None:
         known = f"{', '.join(layout.about for layout in layouts()[:-1])} or {layouts()[-1].about}"
         raise CalibrationError(f"unknown calibration set '{name}'",
-                               fix=f"{did_you_mean(name, bundled())}, or give {known}")
+                               fix=did_you_mean(name, bundled(), otherwise=f"give {known}"))
     return path, layout
 
 

@@ -52,7 +52,7 @@ def preset(told: str) -> dict[str, Any]:
     path = Path(told)
     if path.suffix != ".toml":
         raise ModelError(f"unknown preprocessing '{told}'", where="--preprocessing",
-                         fix=f"{did_you_mean(told, PRESETS)}, or give a .toml file")
+                         fix=did_you_mean(told, PRESETS, otherwise="give a .toml file"))
     try:
         content = read_toml(_File, path, ModelError)
     except FileNotFoundError as error:

@@ -39,7 +39,7 @@ class OnnxModel:
             content = path.read_bytes()
         except OSError as error:
             raise ModelError(f"cannot be read ({error.strerror or error})", where=path,
-                             fix="give the name of a model (`edge-se models list`) or an .onnx file") from error
+                             fix="give an .onnx file; `export` also takes a name of `edge-se models list`") from error
         try:
             proto = onnx.load_from_string(content)
             if not proto.graph.node:

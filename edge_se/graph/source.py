@@ -84,6 +84,9 @@ def load_source(model: str, weights: Path | None, options: SourceOptions | None 
     options = options or SourceOptions()
     if model.endswith(FILES) and not untrained:
         return _from_file(Path(model), weights, options)
+    beside = [f"{model}{ending}" for ending in FILES if Path(f"{model}{ending}").is_file()]
+    if beside and model not in MODELS:
+        raise ModelError(f"unknown model '{model}'", fix=f"did you mean {beside[0]}?")
     if _is_other_file(model):
         raise ModelError("is no file that a model is read from", where=model,
                          fix="give an .onnx file, or a .pt2 file of torch.export.save; "

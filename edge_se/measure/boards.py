@@ -59,5 +59,5 @@ def read_board(name: str) -> Board:
     try:
         return read_toml(Board, path, EdgeSeError)
     except FileNotFoundError as missing:
-        raise EdgeSeError(f"unknown board '{name}'", where="--estimate", fix=(
-            f"{did_you_mean(name, board_names())}, or give a .toml file like those in bench/devices")) from missing
+        raise EdgeSeError(f"unknown board '{name}'", where="--estimate", fix=did_you_mean(
+            name, board_names(), otherwise="give a .toml file like those in bench/devices")) from missing

@@ -84,6 +84,8 @@ def _folder(name: str) -> Path:
     if Path(name).suffix in (".json", ".html", ".md"):
         raise EdgeSeError("is no build", where=name, fix="write the report with --html FILE, --markdown FILE or, as "
                           "JSON, --out FILE; `--json` prints it")
+    if "," in name and not Path(name).exists():
+        raise EdgeSeError("names several builds", where=name, fix="separate them by spaces")
     return locate_build(name)
 
 

@@ -140,7 +140,7 @@ def recipe_file(name: str, model: str, study: Path) -> Path:
     shipped = shipped_recipes()
     if name not in shipped:
         raise RecipeError(f"unknown recipe '{name}'", where=study,
-                          fix=f"{did_you_mean(name, [*shipped, OWN])}, or give a .toml file relative to the study")
+                          fix=did_you_mean(name, [*shipped, OWN], otherwise="give a .toml file relative to the study"))
     return shipped[name]
 
 

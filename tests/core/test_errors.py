@@ -47,6 +47,14 @@ def test_did_you_mean(word, answer):
 
 
 @pytest.mark.parametrize(("word", "answer"), [
+    ("resnet81", "did you mean 'resnet18'? Or give a file"),
+    ("qqq", "known: resnet18, se_resnet18; or give a file"),
+])
+def test_what_else_may_be_given_is_said_last(word, answer):
+    assert did_you_mean(word, ["se_resnet18", "resnet18"], otherwise="give a file") == answer
+
+
+@pytest.mark.parametrize(("word", "answer"), [
     ("resnet81", "did you mean 'resnet18'? Near are also 'resnet50' and 'resnet20'; `x list` lists all 43"),
     ("rosnet5", "did you mean 'resnet50'? Near are also 'resnet20' and 'resnet18'; `x list` lists all 43"),
     ("qqq", "`x list` lists all 43")])
