@@ -82,8 +82,8 @@ def require_every_class(labels: Labels, names: Sequence[str], count: int, what: 
     missing = np.flatnonzero(np.bincount(labels, minlength=count) == 0)
     if len(missing):
         told = shown([names[index] if names else str(index) for index in missing.tolist()])
-        raise DataError(f"no image of {told} in {what}", where=where,
-                        fix="add images of it: a verdict says something of every class")
+        raise DataError(f"no image of {told} in {what}", where=where, fix="add images of every class, or take those "
+                        "away that have none: a verdict says something of every class")
 
 
 def shown(names: Sequence[str]) -> str:

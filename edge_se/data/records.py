@@ -68,9 +68,11 @@ class Records:
     def broken(self, index: int, error: Exception) -> DataError:
         """The message about an image that cannot be used."""
         why = getattr(error, "strerror", None) or error  # without the path, which is told anyway
-        what = error.what if isinstance(error, ImageError) else f"cannot be read ({why})"
+        what, fix = f"cannot be read ({why})", "remove it, or put it right"
+        if isinstance(error, ImageError):
+            what, fix = error.what, error.fix or fix
         return DataError(what, where=self.name(index),
-                         fix="remove it or put it right; --skip-broken leaves such images out and counts them")
+                         fix=f"{fix}; --skip-broken leaves such images out and counts them")
 
     def hashes(self, lenient: bool = False) -> NDArray[np.uint8]:
         """(N, 32) SHA-256 of each content; DataError, with its name, for one that cannot be read.

@@ -12,8 +12,8 @@ from edge_se.data.images import Labels
 
 AGREEMENT = 0.9  # of predictions: below it INT8 is hardly the same net, whatever its accuracy
 AGREES = "INT8 and FP32 agree on only {:.1f} % of the images"
-CHANCE = ("FP32 is right no more often than by chance: INT8 cannot lose what is not there. Check the labels, their "
-          "order and the normalisation with `edge-se data check`")
+CHANCE = ("FP32 is not surely better than chance: INT8 cannot lose what is not there. Give more images, or check the "
+          "labels, their order and the normalisation with `edge-se data check`")
 NOTHING = "nothing in the file runs in INT8: no product of a layer is quantized"
 Predictions = NDArray[np.intp]
 

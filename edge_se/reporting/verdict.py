@@ -77,7 +77,7 @@ def _explained(document: dict[str, Any]) -> list[str]:
 def meaning(row: dict[str, Any]) -> str:
     """The meaning of a file's verdict."""
     if not row.get("fp32_above_chance", True):
-        return "FP32 is not better than chance on these images, so nothing was shown"
+        return "FP32 is not surely better than chance on these images, so nothing was shown"
     return MEANING[row["verdict"]]
 
 

@@ -80,7 +80,27 @@ def test_an_empty_folder_and_a_broken_image_are_messages(tmp_path):
         pixels_of(load_folder(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["IMG_0001.HEIC", "b.heif", "c.jxl"])
+def test_photos_that_cannot_be_decoded_are_refused_by_name_and_not_passed_over(classes, name):
+    (classes / "cat" / name).write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(DataError, match=rf"{name}: cannot be read .*; remove it, or save it as PNG or JPEG; --skip"):
+        pixels_of(load_folder(classes))
+    assert len(load_folder(classes).whole()) == 32
+
+
+@pytest.mark.parametrize("ending", ["jfif", "gif", "jpe"])
+def test_other_endings_of_what_is_decoded_are_images(classes, ending):
+    Image.new("RGB", (32, 32), (9, 9, 9)).save(classes / "dog" / f"x.{ending}")
+    assert len(load_folder(classes)) == 33
+
+
+def test_the_fix_of_an_image_of_unsure_colours_is_its_own(tmp_path):
+    Image.new("CMYK", (4, 4)).save(tmp_path / "x.jpg", icc_profile=b"a profile")
+    with pytest.raises(DataError, match=r"is CMYK with a colour profile; save it as 8-bit RGB or grey; --skip-broken"):
+        pixels_of(load_folder(tmp_path))
+
+
 def test_a_folder_goes_where_a_name_goes_and_other_sizes_need_one(classes):
     assert len(calibration.load(str(classes), None)) == 32
-    with pytest.raises(CalibrationError, match="give a folder of images"):
+    with pytest.raises(CalibrationError, match="give images of the kind that the model was trained on"):
         calibration.load(None, None, assumed((224, 224)))

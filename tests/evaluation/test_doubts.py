@@ -37,7 +37,7 @@ def test_a_sound_verdict_has_none():
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
-    ({"chance": True}, "by chance"),
+    ({"chance": True}, "better than chance"),
     ({"predictions": np.zeros(1000, np.intp), "reference": np.zeros(1000, np.intp)}, "FP32 answers every image with"),
     ({"predictions": np.zeros(1000, np.intp)}, "INT8 answers every image with one class"),
     ({"predictions": right_on(0.89)}, "agree on only 89.0 % of the images"),

@@ -103,12 +103,12 @@ def test_a_net_at_chance_does_not_pass(built, known, capsys):
     document = gate(str(built))
     validate(document)
     assert (document["verdict"], document["drop_pp"], document["fp32_above_chance"]) == ("inconclusive", 0.0, False)
-    assert "by chance" in document["notes"][0] and all(row["notes"] for row in document["targets"])
+    assert "better than chance" in document["notes"][0] and all(row["notes"] for row in document["targets"])
     with pytest.raises(SystemExit) as exit_:
         main(["gate", "--model", str(built), "--quiet", "--sequential"])
     shown = capsys.readouterr().out
     assert exit_.value.code == 3
-    assert "not better than chance" in shown and "note: FP32 is right no more often than by chance" in shown
+    assert "not surely better than chance on these" in shown and "note: FP32 is not surely better than chance" in shown
 
 
 def test_what_passes_without_doubt_has_no_note(built, known, capsys, tmp_path):

@@ -102,7 +102,7 @@ def test_the_card_speaks_for_its_own_weights_alone(start, tmp_path):
 
 @pytest.mark.parametrize(("shape", "what", "fix"), [
     ({"train/a": 3}, "one class alone", "two classes"),
-    ({"train/a": 3, "train/b": 0, "test/b": 1}, "no image of 'b' in the training split", "add images of it"),
+    ({"train/a": 3, "train/b": 0, "test/b": 1}, "no image of 'b' in the training split", "add images of every class"),
     ({"test/a": 3, "test/b": 3}, "has no training images", "named train"),
 ])
 def test_images_that_nothing_can_be_learned_from(start, tmp_path, shape, what, fix):

@@ -21,6 +21,8 @@ from edge_se.data.splits import drawn
 from edge_se.device.agent.preprocess import SUFFIXES
 
 _SPLITS = (TRAIN, VALIDATION, TEST)
+# Those that Pillow does not decode are refused by name: a phone's photos are not passed over without a word.
+_ENDINGS = (*SUFFIXES, ".jpe", ".jfif", ".gif", ".avif", ".heic", ".heif", ".jxl")
 
 
 def dataset(folder: Path) -> Contents:
@@ -58,7 +60,7 @@ def _deeper(folder: Path) -> Path | None:
 
 
 def _images_beside(folder: Path) -> bool:
-    return any(path.name.lower().endswith(SUFFIXES) for path in folder.iterdir() if path.is_file())
+    return any(path.name.lower().endswith(_ENDINGS) for path in folder.iterdir() if path.is_file())
 
 
 def calibration(folder: Path, wanted: Wanted) -> LazyImages:
@@ -86,7 +88,7 @@ def images_in(folder: Path) -> Iterator[str]:
             if entry.is_symlink() and folder.resolve().is_relative_to(Path(entry.path).resolve()):
                 continue  # a link to where it is leads nowhere
             yield from images_in(Path(entry.path))
-        elif entry.name.lower().endswith(SUFFIXES):
+        elif entry.name.lower().endswith(_ENDINGS):
             yield entry.path
 
 

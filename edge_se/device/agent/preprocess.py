@@ -153,7 +153,7 @@ def read_pixels(path: Any, how: Preprocessing) -> Pixels:
         raise
     except UnidentifiedImageError as error:  # its text holds the address of a buffer
         raise ImageError("cannot be read as an image (its content is of no known kind)",
-                         "remove it, or put it right") from error
+                         "remove it, or save it as PNG or JPEG") from error
     except Exception as error:  # Pillow raises many kinds of errors for a broken file
         raise ImageError(f"cannot be read as an image ({error})", "remove it, or put it right") from error
 
