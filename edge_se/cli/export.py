@@ -45,9 +45,9 @@ def export(model: Annotated[str, typer.Option(
                help=f"{', '.join(TARGETS)}, several with commas, or all; cpu-avx2 is for x86 without VNNI. Default: "
                     "cpu,tensorrt.")] = None,
            calibration: Annotated[Optional[str], typer.Option(
-               help="A bundled set, a folder of images, an index manifest (.json), images (.npz) or the "
-                    "calibration.npz of an earlier export. Default: 512 training images of --data, else the "
-                    "synthetic set. litert-dynamic needs none.")] = None,
+               help="A folder of images, or what docs/your-model.md lists, a bundled set, or the calibration.npz of an "
+                    "earlier export. Default: 512 training images of --data, else the synthetic set. litert-dynamic "
+                    "needs none.")] = None,
            effort: Annotated[str, typer.Option(
                help="quick, default, or extensive: methods and placements are measured and the best is taken.")] =
            "default",
@@ -125,6 +125,7 @@ def export(model: Annotated[str, typer.Option(
 
 def _shown(build: Build, json: bool, wide: bool) -> None:
     from edge_se.core.measured_by import of_files
+    from edge_se.reporting.amounts import size
     from edge_se.reporting.placements import chosen_words, placement_rows
     from edge_se.reporting.tables import build_rows
 
@@ -137,6 +138,8 @@ def _shown(build: Build, json: bool, wide: bool) -> None:
     random = "untrained, accuracy not measured; " if build.source["kind"] == "untrained" else ""
     print_line(f"\n{random}written to {build.out}{calibrated}; evaluated on {build.artifacts[0].dataset}")
     print_sentence(of_files((item.file, item.measured_by) for item in build.artifacts))
+    if tflite := [f"{item.tflite['file']} ({size(item.tflite['bytes'])})" for item in build.artifacts if item.tflite]:
+        print_sentence(f"LiteRT reads {' and '.join(tflite)}")
     for search in build.placements or ():
         print_line("")
         print_fitted(*placement_rows(search), left=1, wide=wide, spare=("INT8 in the engine", "ms", "SQNR dB"))

@@ -195,7 +195,8 @@ def application(*, whole: bool) -> typer.Typer:
     app = program(
         name="edge-se", cls=LazyGroup if not whole else None,
         help="Small-image classifiers from training to the edge: train, export to ONNX, quantize to INT8, bench, gate.",
-        epilog="Exit codes: 0 done, 1 the gate failed, 2 something you can fix, 3 inconclusive, 130 interrupted.")
+        epilog="Exit codes: 0 done, 1 the gate failed or a check found a fault, 2 something you can fix, 3 "
+               "inconclusive, 130 interrupted.")
     app.callback()(_root)
     for entry in COMMANDS:
         add(app, entry, whole=whole)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
+from edge_se.cli.export import _shown
 from edge_se.core.artifacts import check_tflite, read_build
 from edge_se.core.errors import ArtifactError, EdgeSeError, UnavailableError
 from edge_se.core.progress import SilentProgress
@@ -38,6 +39,12 @@ def own(folder, tmp_path):
 
 
 @SKIPPED
+def test_the_export_names_the_file_that_litert_reads(folder, capsys):
+    _shown(read_build(folder), json=False, wide=False)
+    kib = (folder / "int8.litert.tflite").stat().st_size / 1000
+    assert f"LiteRT reads int8.litert.tflite ({kib:.1f} kB)" in capsys.readouterr().out
+
+
 def test_the_manifest_names_the_file_that_litert_reads(folder):
     build = read_build(folder)
     told = build.find("int8", "litert").tflite
