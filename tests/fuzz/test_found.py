@@ -192,7 +192,8 @@ def test_a_baseline_of_another_number_of_images(tmp_path):
 @pytest.mark.parametrize("p50", [5e-324, 1e308, True, 10**400], ids=["tiny", "huge", "true", "integer"])
 def test_latencies_whose_ratio_no_number_holds(tmp_path, p50):
     path = tmp_path / "bench.json"
-    row = {"backend": "onnxruntime", "batch": 1, "threads": 1, "estimated": False, "sha256": "0", "p50_ms": p50}
+    row = {"backend": "onnxruntime", "batch": 1, "threads": 1, "estimated": False, "sha256": "0", "target": "cpu",
+           "p50_ms": p50}
     path.write_text(json.dumps({"schema": "edge-se/bench/1", "measurements": [row]}))
     with pytest.raises(EdgeSeError, match="a latency is not a positive number"):
         latency_verdicts(None, [], 0.9, 0.025, path)
