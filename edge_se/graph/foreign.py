@@ -6,13 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from onnx import helper
 
 from edge_se.core.errors import ModelError
 from edge_se.graph.explicit_pads import explicit_pads
 from edge_se.graph.gemms import plain_gemms
 from edge_se.graph.image_input import image_facts
 from edge_se.graph.onnx_model import OnnxModel, image_input
-from edge_se.graph.rewrites import hide_constants, prepare, remove_unused_initializers, remove_unused_nodes
+from edge_se.graph.rewrites import (
+    free_name,
+    hide_constants,
+    prepare,
+    remove_unused_initializers,
+    remove_unused_nodes,
+)
 from edge_se.graph.shape_arithmetic import resolve_shapes
 from edge_se.graph.swishes import with_hard_swishes
 from edge_se.graph.trial import alike, basic, outputs_of, random_images, session_of
@@ -91,12 +98,15 @@ def _refuse_computed_weights(proto: onnx.ModelProto, path: Path) -> None:
 def _fix_batch_of_one(proto: onnx.ModelProto, path: Path) -> None:
     """Sets a batch to 1 that is dynamic in name alone, as behind a reshape to (1, -1); runs the graph to see.
 
-    Raises ModelError where it does not run, or its output is not one row of logits for each image.
+    Logits in a map of one place, as of a convolution and a global pool, become rows. Raises ModelError where it does
+    not run, or its output is not one row of logits for each image.
     """
     batch = image_input(proto).type.tensor_type.shape.dim[0]
     session, images = session_of(proto, path), random_images(proto, max(batch.dim_value, 2))
     if batch.dim_value > 0:
-        _require_rows(outputs_of(session, images[:batch.dim_value], path)[0], batch.dim_value, path)
+        logits = outputs_of(session, images[:batch.dim_value], path)[0]
+        _require_rows(logits, batch.dim_value, path)
+        _end_in_rows(proto, logits.ndim)
         return
     alone = [outputs_of(session, image[None], path)[0] for image in images]
     for logits in alone:
@@ -112,10 +122,27 @@ def _fix_batch_of_one(proto: onnx.ModelProto, path: Path) -> None:
         rows = proto.graph.output[0].type.tensor_type.shape.dim
         if len(rows):
             rows[0].Clear()
+    _end_in_rows(proto, alone[0].ndim)
 
 
 def _require_rows(logits: object, batch: int, path: Path) -> None:
     shape = list(logits.shape) if isinstance(logits, np.ndarray) else []
-    if len(shape) < 2 or shape[0] != batch:
+    if len(shape) < 2 or shape[0] != batch or sum(size != 1 for size in shape[1:]) > 1:
         raise ModelError(f"output of shape {tuple(shape)} for {batch} image(s); a classifier's is (batch, classes)",
                          where=path, fix="export the logits")
+    if all(size == 1 for size in shape[1:]):
+        raise ModelError("the model has 1 output", where=path,  # its class would be the same for every image
+                         fix="export the model with one output a class, not one for both of two")
+
+
+def _end_in_rows(proto: onnx.ModelProto, rank: int) -> None:
+    """Puts a Flatten behind an output of more than two axes."""
+    if rank == 2:
+        return
+    output = proto.graph.output[0]
+    whole = free_name(proto.graph, f"{output.name}_map")
+    for node in proto.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [whole if name == output.name else name for name in names]
+    proto.graph.node.append(helper.make_node("Flatten", [whole], [output.name], output.name, axis=1))
+    output.type.tensor_type.ClearField("shape")

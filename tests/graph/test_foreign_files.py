@@ -115,6 +115,37 @@ def test_what_cannot_be_handled_is_refused(graph_of, tmp_path, change, message):
         normalised(OnnxModel.of(graph), tmp_path / "m.onnx")
 
 
+CLASSES = np.random.default_rng(3).standard_normal((5, 3, 1, 1)).astype(np.float32)
+MAPS = {"a map of one place": [("GlobalAveragePool", ["c"], ["y"])],
+        "one that others read": [("GlobalAveragePool", ["c"], ["q"]), ("Mul", ["q", "q"], ["y"])],
+        "rows of one row": [("GlobalAveragePool", ["c"], ["p"]), ("Reshape", ["p", "row"], ["y"])]}
+
+
+@pytest.mark.parametrize("batch", ["batch", 1, 2])
+@pytest.mark.parametrize("nodes", MAPS.values(), ids=MAPS)
+def test_logits_become_rows(graph_of, run_onnx, tmp_path, nodes, batch):
+    graph = graph_of([("Conv", ["x", "w"], ["c"]), *nodes], {"w": CLASSES, "row": np.array([-1, 1, 5])},
+                     x=(batch, 3, 8, 8))
+    proto = normalised(OnnxModel.of(graph), tmp_path / "m.onnx")
+    images = IMAGES[:1 if batch == 1 else 2]
+    own, before = run_onnx(proto, images)[0], run_onnx(graph, images)[0]
+    assert own.shape == (len(images), 5) and operators(proto)[-1] == "Flatten"
+    np.testing.assert_allclose(own, before.reshape(own.shape), rtol=1e-4, atol=1e-5)
+    assert [output.name for output in proto.graph.output] == ["y"]
+
+
+@pytest.mark.parametrize(("weights", "nodes", "message"), [
+    (CLASSES, [("Identity", ["c"], ["y"])], r"output of shape \(1, 5, 8, 8\) for 1 image"),
+    (CLASSES, [("ReduceMean", ["c"], ["y"], {"axes": [3], "keepdims": 0})], r"output of shape \(1, 5, 8\)"),
+    (CLASSES[:1], [("GlobalAveragePool", ["c"], ["y"])], "the model has 1 output; export the model with one output a"),
+    (CLASSES[:1], [("GlobalAveragePool", ["c"], ["p"]), ("Flatten", ["p"], ["f"]), ("Sigmoid", ["f"], ["y"])],
+     "the model has 1 output")])
+def test_what_has_no_classes_is_refused(graph_of, tmp_path, weights, nodes, message):
+    graph = graph_of([("Conv", ["x", "w"], ["c"]), *nodes], {"w": weights})
+    with pytest.raises(ModelError, match=rf"m\.onnx: .*{message}"):
+        normalised(OnnxModel.of(graph), tmp_path / "m.onnx")
+
+
 def test_a_quantized_file_is_refused(graph_of, tmp_path):
     graph = graph_of([("QuantizeLinear", ["x", "s", "z"], ["q"]), ("DequantizeLinear", ["q", "s", "z"], ["c"]), *HEAD],
                      {"s": np.float32(1), "z": np.uint8(0)})

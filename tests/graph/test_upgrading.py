@@ -210,7 +210,8 @@ def test_local_functions_are_inlined(plain, read, run_onnx, nested):
 
 
 def test_a_weight_that_the_image_makes_is_refused(graph_of, read):
-    model = graph_of([("ReduceMean", ["x"], ["m"], {"axes": [0, 2, 3], "keepdims": 1}), ("Conv", ["x", "m"], ["c"]),
+    model = graph_of([("ReduceMean", ["x"], ["m"], {"axes": [0, 2, 3], "keepdims": 1}),
+                      ("Concat", ["m", "m"], ["w"], {"axis": 0}), ("Conv", ["x", "w"], ["c"]),
                       ("GlobalAveragePool", ["c"], ["p"]), ("Flatten", ["p"], ["y"])], x=(1, 3, 8, 8))
     with pytest.raises(ModelError, match="Conv node 'c': its weight is computed from the image"):
         read(model)

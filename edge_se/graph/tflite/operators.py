@@ -22,8 +22,8 @@ def _elementwise(code: str) -> Writer:
         ending = to.ending(node, carries=True, integer=integer and len(computed) == 2)
         values = {name: to.value(name, ending) for name in computed}
         widest = max(values.values(), key=lambda value: len(value.shape))
-        if any(len(value.shape) != len(widest.shape) for value in values.values()):
-            raise ModelError("joins computed tensors of different ranks", where=node_label(node), fix=FIX)
+        if any(len(value.shape) != len(to.shapes[node.output[0]]) for value in values.values()):
+            raise ModelError("joins tensors of different ranks", where=node_label(node), fix=FIX)
         tensors = [to.ordered(values[name], widest.order).tensor if name in values
                    else _constant(to, name, widest.order) for name in node.input]
         made = to.made(ending, widest.order)

@@ -239,6 +239,9 @@ def test_unsigned_activations_are_refused(target, tiny_onnx, random_images):
     ([("AveragePool", ["x"], ["p"], {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
       ("Flatten", ["p"], ["y"], {})], {}, "on other sides than LiteRT"),
     ([("MatMul", ["x", "x"], ["m"], {}), ("Flatten", ["m"], ["y"], {})], {}, "multiplies by what it computes"),
+    ([("Add", ["x", "k"], ["a"], {}), ("Flatten", ["a"], ["y"], {})], {"k": weights(1, 1, 3, 8, 8)},
+     "of different ranks"),
+    ([("Mul", ["f", "k"], ["y"], {}), ("Flatten", ["x"], ["f"], {})], {"k": weights(1, 1, 192)}, "of different ranks"),
     ([("Gemm", ["f", "w"], ["y"], {"alpha": 2.0}), ("Flatten", ["x"], ["f"], {})], {"w": weights(192, 2)},
      "no product of data and a matrix"),
 ])
