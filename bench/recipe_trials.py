@@ -68,6 +68,7 @@ TRIALS = {
         "Muon, 0.1": Trial(_with_muon(0.1, 0.018)),  # the same product: updates of the same share of a kernel's norm
         "zero gamma": Trial(change=run_changes.zero_gamma),
         "Dirac": Trial(change=run_changes.dirac),
+        "whitened": Trial(change=run_changes.whitened),
         "shifts of batch norms, 16 x": Trial(change=run_changes.fast_shifts),
         "lookahead": Trial(change=run_changes.lookahead),
         "proxy filtering": Trial({"batch_size": 256, "phases": [{"epochs": 13, "resolution": 16}]},

@@ -12,8 +12,9 @@ from edge_se.core.recipes import Recipe
 from edge_se.training import loop
 from edge_se.training.distributed import ALONE
 
-CHANGES = [run_changes.zero_gamma, run_changes.dirac, run_changes.fast_shifts, run_changes.lookahead,
-           run_changes.shifts_and_lookahead, run_changes.proxy_filter, run_changes.growing_translation]
+CHANGES = [run_changes.zero_gamma, run_changes.dirac, run_changes.whitened, run_changes.fast_shifts,
+           run_changes.lookahead, run_changes.shifts_and_lookahead, run_changes.proxy_filter,
+           run_changes.growing_translation]
 RECIPE = Recipe.model_validate({
     "batch_size": 10, "amp": "off", "phases": [{"epochs": 4, "resolution": 8}], "augmentation": {"translate": 2},
     "optimizer": {"learning_rate": 0.05, "muon": {"learning_rate": 0.02}}})
@@ -154,3 +155,14 @@ def test_translation_grows_with_the_epochs(make_run, monkeypatch):
     monkeypatch.setattr(run_changes.Augmenter, "mixed", mixed)
     steps(run, 8)
     assert told == [0, 0, 1, 1, 2, 2, 2, 2]
+
+
+def test_a_whitened_net_sees_uncorrelated_components_first(make_run):
+    run = make_run(run_changes.whitened)
+    first = next(layer for layer in run.net.modules() if isinstance(layer, nn.Conv2d))
+    half = len(first.weight) // 2
+    assert torch.equal(first.weight[half:], -first.weight[:half])
+    pixels = run.augmenter.batch(torch.arange(20), 0, 8, torch.Generator().manual_seed(0))
+    seen = F.conv2d(pixels, first.weight[:half]).transpose(0, 1).flatten(1).cov()
+    assert (seen - seen.diag().diag()).abs().max() < 1e-4 * seen.diag().max()
+    assert (seen.diag().diff() < 0).all()  # the main one first
