@@ -19,13 +19,13 @@ PASSED = ("Add", "BatchNormalization", "Cast", "Div", "Dropout", "Flatten", "Ide
 
 
 def is_joined(name: str, view: GraphView) -> bool:
-    """Whether a Concat makes `name`, or its input through nodes that only move or scale values.
+    """Whether a Concat makes `name`, or its input through ReLUs and nodes that only move or scale values.
 
     A convolution of OpenVINO 2026.4 computes wrong numbers from such a tensor in symmetric int8 (1 dB), and right ones
     from uint8 with a zero point.
     """
     node = view.producer.get(name)
-    while node is not None and node.op_type in PASSED:
+    while node is not None and node.op_type in (*PASSED, "Relu"):
         inputs = view.data_inputs(node)
         node = view.producer.get(inputs[0]) if len(inputs) == 1 else None
     return node is not None and node.op_type == "Concat"

@@ -23,6 +23,9 @@ JOINED = {
     "alone": [("Concat", ["1", "2"], ["j"], {"axis": 1})],
     "moved and scaled": [("Concat", ["1", "2"], ["k"], {"axis": 1}),
                          ("MaxPool", ["k"], ["m"], {"kernel_shape": [2, 2]}), ("Mul", ["m", "half"], ["j"])],
+    "behind a ReLU": [("Concat", ["1", "2"], ["k"], {"axis": 1}), ("Relu", ["k"], ["j"])],
+    "scaled, behind a ReLU": [("Concat", ["1", "2"], ["k"], {"axis": 1}), ("Mul", ["k", "half"], ["m"]),
+                              ("Relu", ["m"], ["j"])],
     "nested": [("Concat", ["1", "1"], ["k"], {"axis": 1}), ("Slice", ["k", "from", "to", "axis"], ["l"]),
                ("Concat", ["l", "2"], ["j"], {"axis": 1})]}
 NOT_JOINED = {"added": [("Concat", ["1", "2"], ["k"], {"axis": 1}), ("Add", ["k", "k"], ["j"])]}

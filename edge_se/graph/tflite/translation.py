@@ -121,7 +121,7 @@ class Translation:
         """RELU or RELU6 where `node` is that; None for every other node."""
         if node.op_type == "Clip":
             low, high = (self.reading.view.constant(name) if name else None for name in [*node.input[1:], "", ""][:2])
-            if low is not None and float(low) == 0.0 and (high is None or float(high) == 6.0):
+            if low is not None and low.item() == 0.0 and (high is None or high.item() == 6.0):
                 return "RELU" if high is None else "RELU6"
         return "RELU" if node.op_type == "Relu" else None
 

@@ -75,6 +75,8 @@ GRAPHS = {
                                   ("Relu", ["n"], ["r"], {}), s=weights(4), t=weights(4), m=weights(4),
                                   v=np.abs(weights(4)) + 1),
     "ReLU6": behind(("Clip", ["f", "low", "high"], ["c"], {}), low=np.float32(0), high=np.float32(6)),
+    "ReLU6 with bounds in lists": behind(("Clip", ["f", "low", "high"], ["c"], {}), low=np.zeros(1, np.float32),
+                                         high=np.full(1, 6, np.float32)),
     "clip to other bounds": behind(("Clip", ["f", "low", "high"], ["c"], {}), low=np.float32(-.5), high=np.float32(.7)),
     "hard sigmoid": behind(("HardSigmoid", ["f"], ["h"], {"alpha": 1 / 6, "beta": .5})),
     "hard swish": behind(("HardSwish", ["f"], ["h"], {})),
