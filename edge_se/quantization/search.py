@@ -154,7 +154,9 @@ def _decided(rows: list[Candidate]) -> list[Candidate]:
     """
     pool = [row for row in rows if row.ratio is not None] or rows
     # When none is surely within the budget, the most accurate is the honest answer; the gate will say so again.
-    eligible = [row for row in pool if row.within_budget] or [min(pool, key=lambda row: (row.ci_pp[1], row.flips))]
+    surest = min((row.ci_pp[1], row.flips) for row in pool)
+    eligible = [row for row in pool if row.within_budget] or [
+        row for row in pool if (row.ci_pp[1], row.flips) == surest]
     fastest = min(eligible, key=lambda row: row.order)
     chosen = min((row for row in eligible if row is fastest or _equals(row, fastest)),
                  key=lambda row: (row.flips, -row.sqnr_db))

@@ -175,8 +175,9 @@ class Quantizing:
                                    (len(set(chosen.narrow_groups) - groups),
                                     "narrow convolution{} beside a hard swish")):
                 if count_of:
-                    progress.note(f"int8.{target.name}.onnx: {count_of} {kind.format('s' * (count_of > 1))} stay FP32: "
-                                  f"INT8 takes longer there in {target.runs_on.partition(' on ')[0]}")
+                    words = f"{kind.format('s')} stay" if count_of > 1 else f"{kind.format('')} stays"
+                    progress.note(f"int8.{target.name}.onnx: {count_of} {words} FP32: INT8 takes longer there in "
+                                  f"{target.runs_on.partition(' on ')[0]}")
 
     def models(self, statistics: Statistics) -> list[Made]:
         """The INT8 models. The seconds of each include its share of calibration."""

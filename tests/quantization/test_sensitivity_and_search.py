@@ -290,6 +290,8 @@ def row(name, flips, p50, high, spread=0.005):
     ([row("tied", 9, 1.0, 0.4), row("better", 1, 1.01, 0.4)], "better", {"tied", "better"}),
     ([row("dominated", 9, 2.0, 0.4), row("best", 1, 1.0, 0.4)], "best", {"best"}),
     ([row("bad", 9, 1.0, 3.0), row("less bad", 8, 2.0, 2.0)], "less bad", {"bad", "less bad"}),
+    ([row("as bad", 8, 4.4, 2.0), row("faster", 8, 2.0, 2.0), row("slow", 8, 3.0, 2.0)], "faster", {"faster"}),
+    ([row("as bad", 8, None, 2.0), row("as bad too", 8, None, 2.0)], "as bad", {"as bad", "as bad too"}),
     ([row("unknown", 9, None, 0.4), row("fewer", 1, None, 0.4)], "fewer", {"fewer"}),
     ([row("fast", 9, 1.0, 0.4, 0.2), row("overlaps", 1, 1.3, 0.4, 0.2)], "overlaps", {"fast", "overlaps"}),
     ([row("fast", 9, 1.0, 0.4, 0.1), row("apart", 1, 1.3, 0.4, 0.1)], "fast", {"fast", "apart"}),
