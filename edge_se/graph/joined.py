@@ -1,4 +1,4 @@
-"""Tensors that a Concat makes: OpenVINO must not be given them as signed int8."""
+"""Tensors that a Concat or a Gather of channels makes: OpenVINO must not be given them as signed int8."""
 
 from __future__ import annotations
 
@@ -9,30 +9,45 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from edge_se.graph.view import GraphView
+from edge_se.graph.view import GraphView, attribute
 
 SHIFT = 128  # from int8 to uint8
 
 # What OpenVINO moves a quantization through, or folds away, when only one of the inputs is computed.
 PASSED = ("Add", "BatchNormalization", "Cast", "Div", "Dropout", "Flatten", "Identity", "MaxPool", "Mul", "Pad",
           "Reshape", "Resize", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Upsample")
+ACTIVE = ("Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Sigmoid", "Tanh")  # and a Gather past these
 
 
 def is_joined(name: str, view: GraphView) -> bool:
     """Whether a Concat makes `name`, or its input through ReLUs and nodes that only move or scale values.
 
     A convolution of OpenVINO 2026.4 computes wrong numbers from such a tensor in symmetric int8 (1 dB), and right ones
-    from uint8 with a zero point.
+    from uint8 with a zero point. Of what a Gather of channels makes (`is_gathered`), too.
     """
+    node = _maker(name, view, (*PASSED, "Relu"))
+    return (node is not None and node.op_type == "Concat") or is_gathered(name, view)
+
+
+def is_gathered(name: str, view: GraphView) -> bool:
+    """Whether a Gather of channels makes `name`, or its input through activations and what `is_joined` passes.
+
+    Then even uint8 gives wrong numbers where its zero point is 0 (findings/openvino_gathered_channels.sh).
+    """
+    node = _maker(name, view, (*PASSED, "Relu", *ACTIVE))
+    return node is not None and node.op_type == "Gather" and attribute(node, "axis", 0) == 1
+
+
+def _maker(name: str, view: GraphView, passed: tuple[str, ...]) -> onnx.NodeProto | None:
     node = view.producer.get(name)
-    while node is not None and node.op_type in (*PASSED, "Relu"):
+    while node is not None and node.op_type in passed:
         inputs = view.data_inputs(node)
         node = view.producer.get(inputs[0]) if len(inputs) == 1 else None
-    return node is not None and node.op_type == "Concat"
+    return node
 
 
 def with_unsigned_joins(model: onnx.ModelProto) -> onnx.ModelProto:
-    """`model` with what a Concat makes as uint8 with zero point 128 where it was symmetric int8: the very same numbers.
+    """`model` with such tensors as uint8 with zero point 128 where they were symmetric int8: the very same numbers.
 
     It is a copy where anything changes.
     """

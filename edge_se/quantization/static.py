@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 
 from edge_se.core.errors import CalibrationError
 from edge_se.graph.fp16 import with_half_floats
-from edge_se.graph.joined import is_joined
+from edge_se.graph.joined import is_gathered, is_joined
 from edge_se.graph.metadata import write_metadata
 from edge_se.graph.names import NeutralNames
 from edge_se.graph.onnx_model import OnnxModel
@@ -44,6 +44,8 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
         pixels = bounds_of_pixels(model.proto, model.metadata.preprocessing, ranges.bounds, symmetric)
         ranges = replace(ranges, bounds=ranges.bounds | pixels)
     ranges = replace(ranges, bounds=_with_width(ranges.bounds))
+    if target.activations == "by-sign":
+        ranges = replace(ranges, bounds=_with_zero_points(model.proto, ranges.bounds))
     proto = _named(model.copy())
     names = NeutralNames(proto)
     ranges, placement = _renamed(ranges, placement, names)
@@ -79,6 +81,13 @@ def _with_width(bounds: dict[str, tuple[float, float]]) -> dict[str, tuple[float
     then has steps as wide as those of its weights.
     """
     return {name: (low, SOMETHING) if max(high, 0) - min(low, 0) < NOTHING else (low, high)
+            for name, (low, high) in bounds.items()}
+
+
+def _with_zero_points(proto: onnx.ModelProto, bounds: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """`bounds` in which what a Gather of channels makes begins a step below zero: uint8 has a zero point of 1 then."""
+    view = GraphView(proto)
+    return {name: (min(low, -high / 254), high) if is_gathered(name, view) else (low, high)
             for name, (low, high) in bounds.items()}
 
 

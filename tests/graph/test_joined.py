@@ -10,6 +10,11 @@ from edge_se.backends.openvino import OpenVino
 from edge_se.device.agent import OnnxRuntimeRunner
 from edge_se.graph.joined import with_unsigned_joins
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.quantization.placement import place
+from edge_se.quantization.ranges import collect
+from edge_se.quantization.sensitivity import sqnr_db
+from edge_se.quantization.static import quantize
+from edge_se.quantization.targets import TARGETS
 
 RANDOM = np.random.default_rng(1)
 CONSTANTS = {"a": RANDOM.normal(0, 0.3, (8, 3, 3, 3)).astype(np.float32), "scales": np.full(4, 0.003, np.float32),
@@ -26,11 +31,16 @@ JOINED = {
     "behind a ReLU": [("Concat", ["1", "2"], ["k"], {"axis": 1}), ("Relu", ["k"], ["j"])],
     "scaled, behind a ReLU": [("Concat", ["1", "2"], ["k"], {"axis": 1}), ("Mul", ["k", "half"], ["m"]),
                               ("Relu", ["m"], ["j"])],
+    "gathered": [("Concat", ["1", "2"], ["k"], {"axis": 1}), ("Gather", ["k", "order"], ["j"], {"axis": 1})],
+    "gathered, behind a Sigmoid": [("Concat", ["1", "2"], ["k"], {"axis": 1}),
+                                   ("Gather", ["k", "order"], ["g"], {"axis": 1}), ("Sigmoid", ["g"], ["j"])],
     "nested": [("Concat", ["1", "1"], ["k"], {"axis": 1}), ("Slice", ["k", "from", "to", "axis"], ["l"]),
                ("Concat", ["l", "2"], ["j"], {"axis": 1})]}
-NOT_JOINED = {"added": [("Concat", ["1", "2"], ["k"], {"axis": 1}), ("Add", ["k", "k"], ["j"])]}
+NOT_JOINED = {"added": [("Concat", ["1", "2"], ["k"], {"axis": 1}), ("Add", ["k", "k"], ["j"])],
+              "rows": [("Gather", ["1", "rows"], ["j"], {"axis": 2})]}
 SIGNED = np.int8(0)
-SLICED = {"from": np.array([0]), "to": np.array([8]), "axis": np.array([1])}
+SLICED = {"order": np.roll(np.arange(16)[::-1], 5), "rows": np.array([1, 0]),
+          "from": np.array([0]), "to": np.array([8]), "axis": np.array([1])}
 
 
 @pytest.fixture
@@ -60,7 +70,8 @@ def test_the_numbers_stay_to_the_bit(net, run_onnx, join):
 
 
 @pytest.mark.parametrize(("join", "zero"), [
-    (NOT_JOINED["added"], np.int8(0)), (JOINED["alone"], np.int8(3)), (JOINED["alone"], np.uint8(128))])
+    (NOT_JOINED["added"], np.int8(0)), (NOT_JOINED["rows"], np.int8(0)), (JOINED["alone"], np.int8(3)),
+    (JOINED["alone"], np.uint8(128))])
 def test_other_pairs_are_left_alone(net, join, zero):
     model = net(join, zero)
     assert with_unsigned_joins(model) is model
@@ -86,3 +97,19 @@ def test_a_simulation_computes_what_the_file_says(net, join):
         got = session.run(IMAGES)
     said = OnnxRuntimeRunner(content, 1, as_written=True).run(IMAGES)
     assert np.abs(got - said).max() < 0.1 * np.abs(said).max()  # an edge between two steps may go to either
+
+
+@pytest.mark.skipif(not openvino.installed(), reason=f"openvino is missing: {openvino.INSTALL}")
+@pytest.mark.parametrize("before", [[("Relu", ["1"], ["r"])], [("Identity", ["1"], ["r"])]], ids=["ReLU", "signed"])
+def test_files_for_openvino_give_gathered_channels_a_zero_point(graph_of, random_images, before):
+    model = OnnxModel.of(graph_of(
+        [BRANCHES[0], *before, ("Gather", ["r", "order"], ["g"], {"axis": 1}), ("Conv", ["g", "v"], ["y"])],
+        {"a": CONSTANTS["a"], "order": np.array([3, 1, 0, 2, 7, 6, 5, 4]),
+         "v": RANDOM.normal(0, 0.3, (4, 8, 3, 3)).astype(np.float32)}))
+    target, images = TARGETS["openvino"], random_images(4, size=8)
+    ranges = collect(model, images).ranges("minmax", target.activations)
+    int8 = quantize(model, ranges, target, place(model.proto, target, "all"))
+    batch = next(images.batches(4))
+    said = OnnxRuntimeRunner(int8.content, 1, as_written=True).run(batch)
+    with OpenVino().open(int8, Device(threads=1)) as session:
+        assert sqnr_db(said, session.run(batch)) > 40

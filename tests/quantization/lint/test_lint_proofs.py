@@ -173,11 +173,13 @@ def test_openvino_at_f32_does_not_saturate(files, of, images):
 
 @pytest.mark.skipif(environment.version_of("openvino") != "2026.4.1", reason="needs OpenVINO 2026.4.1")
 @pytest.mark.skipif("avx512_vnni" not in environment.processor_flags(), reason="needs a processor with VNNI")
-def test_openvino_behind_a_concat(files, of, images):
-    broken, _ = files("signed-behind-concat")
+@pytest.mark.parametrize("name", ["signed-behind-concat", "gathered-channels"])
+def test_openvino_behind_a_concat_and_a_gather(files, of, images, name):
+    broken, sound = files(name)
     right = of.run(broken, images, False)
     assert of.decibels(right, of.openvino(broken, images)[0]) < 10
-    assert of.decibels(right, of.openvino(repaired("signed-behind-concat", broken), images)[0]) > 30
+    assert of.decibels(right, of.openvino(repaired(name, broken), images)[0]) > 30
+    assert of.decibels(of.run(sound, images, False), of.openvino(sound, images)[0]) > 30
 
 
 @pytest.mark.skipif(environment.version_of("openvino") != "2026.4.1", reason="needs OpenVINO 2026.4.1")

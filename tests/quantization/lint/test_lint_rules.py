@@ -39,6 +39,14 @@ def concat(of, kind):
     return own.model(own.add("Conv", [data, own.weights("w", integers, np.full(4, 0.003))], "layer"))
 
 
+def gathered(of, kind, zero=0):
+    own = of.graph()
+    order = own.constant("order", np.array([2, 0, 1]))
+    data = own.pair(own.add("Gather", [own.add("Relu", ["x"], "r"), order], "ordered", axis=1), 0.02, zero, kind)
+    integers = own.random.integers(-127, 128, (4, 3, 1, 1)).astype(np.int8)
+    return own.model(own.add("Conv", [data, own.weights("w", integers, np.full(4, 0.003))], "layer"))
+
+
 def softmax(of, largest):
     own = of.graph()
     tokens = own.add("Reshape", ["x", own.constant("shape", np.array([1, 1, 192]))], "tokens")
@@ -150,6 +158,7 @@ CASES = {
     "zero-point-left-out": (lambda of: unpointed(of, None), lambda of: unpointed(of, 0)),
     "zero-point-refused": (lambda of: of.layer(), lambda of: of.layer(kind=np.int8, point=0, behind=SIGNED)),
     "signed-behind-concat": (lambda of: concat(of, np.int8), lambda of: concat(of, np.uint8)),
+    "gathered-channels": (lambda of: gathered(of, np.int8), lambda of: gathered(of, np.uint8, 1)),
     "zeros-before-pool": (lambda of: padded(of, "MaxPool"), lambda of: padded(of, "MaxPool", -0.0)),
     "padded-average-pool": (lambda of: averaged(of, 128), lambda of: averaged(of, 0)),
     "sixteen-bits-without-relu": (sixteen, lambda of: sixteen(of, relu=True)),

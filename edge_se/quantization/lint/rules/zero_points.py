@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from edge_se.graph.joined import is_joined
+from edge_se.graph.joined import is_gathered, is_joined
 from edge_se.quantization.lint.base import Finding, Rule, found
 from edge_se.quantization.lint.edits import SHIFT, retype, set_zero_point
 from edge_se.quantization.lint.qdq import QdqView
@@ -65,10 +65,17 @@ def joined(view: QdqView) -> Iterator[Finding]:
         yield found(node, "symmetric int8 of what a Concat makes, read by a convolution")
 
 
+def gathered(view: QdqView) -> Iterator[Finding]:
+    """What a Gather of channels makes, with zero point 0 in front of a quantized convolution."""
+    for node in _gathered(view):
+        yield found(node, "channels of a Gather with zero point 0, read by a convolution")
+
+
 def to_unsigned(proto: onnx.ModelProto) -> int:
-    """Makes such tensors uint8 with zero point 128: the very same steps."""
+    """Makes such tensors of int8 uint8 with zero point 128: the very same steps."""
     view = QdqView(proto)
-    return retype(proto, view, _joined(view), TensorProto.UINT8, SHIFT)
+    signed = [node for node in (*_joined(view), *_gathered(view)) if view.kind(node) == TensorProto.INT8]
+    return retype(proto, view, signed, TensorProto.UINT8, SHIFT)
 
 
 def _unsigned(view: QdqView) -> list[onnx.NodeProto]:
@@ -86,9 +93,18 @@ def _upper_half(view: QdqView, node: onnx.NodeProto) -> str:
 
 
 def _joined(view: QdqView) -> list[onnx.NodeProto]:
-    convolved = {layer.data.input[0] for layer in view.layers if layer.node.op_type == "Conv"}
-    return [node for node in view.quantizers if node.output[0] in convolved and view.kind(node) == TensorProto.INT8
-            and not view.zero_point(node).any() and is_joined(node.input[0], view)]
+    return [node for node in _convolved(view) if view.kind(node) == TensorProto.INT8
+            and is_joined(node.input[0], view) and not is_gathered(node.input[0], view)]
+
+
+def _gathered(view: QdqView) -> list[onnx.NodeProto]:
+    return [node for node in _convolved(view) if is_gathered(node.input[0], view)]
+
+
+def _convolved(view: QdqView) -> list[onnx.NodeProto]:
+    """Each QuantizeLinear with zero point 0 whose integers a quantized convolution reads."""
+    read = {layer.data.input[0] for layer in view.layers if layer.node.op_type == "Conv"}
+    return [node for node in view.quantizers if node.output[0] in read and not view.zero_point(node).any()]
 
 
 RULES = (
@@ -105,4 +121,8 @@ RULES = (
     Rule(name="signed-behind-concat", kind="wrong", runtime="openvino", versions="2026.4.1",
          instead="a convolution computes wrong numbers from what a Concat makes in symmetric int8 (1 to 3 dB)",
          fix="quantize what a Concat makes as uint8 with zero point 128", find=joined, repair=to_unsigned),
+    Rule(name="gathered-channels", kind="wrong", runtime="openvino", versions="2026.4.1",
+         instead="a convolution computes wrong numbers from channels that a Gather orders, where their zero point is 0 "
+                 "(0 dB)", fix="quantize them with another zero point, such as 1, or put the order into the weights",
+         find=gathered, repair=to_unsigned),
 )
