@@ -63,13 +63,15 @@ class TrainingError(EdgeSeError):
 
 
 def did_you_mean(word: str, known: Iterable[str], *, listing: str | None = None, otherwise: str | None = None) -> str:
-    """`did you mean 'x'?`, or the list of what is known when nothing is near.
+    """`did you mean 'x'?`, or the list of what is known when nothing is near and no single name begins with the word.
 
     Of more names than fit a line `listing` says what lists them; then up to three near ones are named. `otherwise` says
     what may be given instead of a name.
     """
     names = sorted(known)
-    near = [f"'{name}'" for name in get_close_matches(word, names, n=3 if listing else 1, cutoff=0.6)]
+    begun = [name for name in names if word and name.startswith(word)]
+    near = [f"'{name}'" for name in get_close_matches(word, names, n=3 if listing else 1, cutoff=0.6)
+            or (begun if len(begun) == 1 else [])]
     meant = f"did you mean {near[0]}?" if near else ""
     if listing:
         also = f" Near are also {' and '.join(near[1:])};" if near[1:] else ""

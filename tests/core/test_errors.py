@@ -41,6 +41,7 @@ def test_it_says_the_same_in_another_process(kind, arguments):
     ("resnet81", "did you mean 'resnet18'?"),
     ("se_resnet", "did you mean 'se_resnet18'?"),
     ("qqq", "known: resnet18, se_resnet18"),
+    ("se", "did you mean 'se_resnet18'?"), ("", "known: resnet18, se_resnet18"),
 ])
 def test_did_you_mean(word, answer):
     assert did_you_mean(word, ["se_resnet18", "resnet18"]) == answer
