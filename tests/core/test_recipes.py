@@ -1,6 +1,7 @@
 """Recipes: what is shipped parses, what is misspelled is named, and shortening keeps the plan's shape."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -270,3 +271,9 @@ def test_shortened_keeps_the_proportions():
     assert recipe.shortened(4).resolutions == (16, 16, 24, 32)
     assert recipe.shortened(1).resolutions == (32,)
     assert recipe.shortened(18).resolutions == (16,) * 8 + (24,) * 4 + (32,) * 6
+
+
+def test_the_recipe_of_the_guide_is_one(read):
+    guide = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    recipe = read(guide.partition("```toml\n# few.toml")[2].partition("```")[0].partition("\n")[2])
+    assert recipe.optimizer.learning_rate == pytest.approx(0.1 * recipe.batch_size / 128)
