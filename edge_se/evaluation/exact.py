@@ -65,7 +65,7 @@ def critical(n: int, margin: float, alpha: float, *, fails: bool) -> Critical:
     4 % over ten looks.
     """
     normal = normal_critical(alpha)
-    if not 0 < margin < 1:
+    if margin >= 1:
         return normal
 
     def at(few: float, many: float, rate: float) -> float:
