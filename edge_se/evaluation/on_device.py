@@ -27,7 +27,7 @@ class OnDevice:
 
     def __init__(self, backend: Backend, device: Device, stack: ExitStack) -> None:
         self._backend, self._device, self._stack = backend, device, stack
-        self._sessions = dict[str, Session]()
+        self._sessions = dict[tuple[str, str], Session]()
 
     def logits(self, model: OnnxModel, images: Images, advance: Advance, *, whole: bool) -> NDArray[np.float32]:
         """(N, classes) in the order of `images`, which are all or those of a look; nothing of it is kept.
@@ -37,10 +37,11 @@ class OnDevice:
         if model.metadata:
             images = images.seen_by(model.metadata.preprocessing)
         require_shape(model, images)
-        if model.sha256 not in self._sessions:
-            self._sessions[model.sha256] = self._stack.enter_context(self._backend.open(model, self._device))
+        key = model.sha256, model.target  # files for two targets may be the same to the byte, and open otherwise
+        if key not in self._sessions:
+            self._sessions[key] = self._stack.enter_context(self._backend.open(model, self._device))
         ask = answers_of_all if whole else answers
-        return ask(self._sessions[model.sha256], model, images, advance, ENGINE_BATCH if self._backend.gpu else None)
+        return ask(self._sessions[key], model, images, advance, ENGINE_BATCH if self._backend.gpu else None)
 
     def here(self, model: OnnxModel, images: Images, advance: Advance) -> NDArray[np.float32]:
         """The same of the same file in onnxruntime on this machine."""

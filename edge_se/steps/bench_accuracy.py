@@ -85,11 +85,11 @@ class Judging:
 
     def __init__(self, labelled: Labelled, wanted: bool | None, progress: Progress) -> None:
         self._labelled, self._wanted, self._progress = labelled, wanted, progress
-        self._known, self._told = dict[tuple[str, str, int], dict[str, Any]](), set[str]()
+        self._known, self._told = dict[tuple[tuple[str, str], str, int], dict[str, Any]](), set[str]()
 
     def of(self, timed: list[tuple[Entry, Session, Latencies]]) -> list[dict[str, Any]]:
         """More fields of the row of each session: one engine answers for each batch size, onnxruntime once for all."""
-        keys = [(entry.artifact.sha256, entry.backend.name, latencies.batch if entry.backend.gpu else 0)
+        keys = [(entry.artifact.key, entry.backend.name, latencies.batch if entry.backend.gpu else 0)
                 for entry, _, latencies in timed]
         asked = {key: (*one, *given) for key, one in zip(keys, timed)
                  if self._wanted is not False and key not in self._known and (given := self._images(one[0]))}

@@ -102,12 +102,12 @@ def mark_fastest(rows: list[dict[str, Any]]) -> None:
 
 
 def add_why(rows: list[tuple[dict[str, Any], dict[str, Any] | None]]) -> None:
-    """Adds `why` to each INT8 row whose engine was profiled, against FP16 or else FP32 of the same batch."""
+    """Adds `why` to each INT8 row whose engine was profiled, against FP16 or else FP32 of its model and batch."""
     profiled = [(row, profile) for row, profile in rows if profile]
     for row, profile in profiled:
         beside = sorted(((other["precision"], other, recorded) for other, recorded in profiled
                          if other["precision"] != "int8" and all(
-                             other[key] == row[key] for key in ("backend", *CONDITIONS))), key=itemgetter(0))
+                             other[key] == row[key] for key in ("model", "backend", *CONDITIONS))), key=itemgetter(0))
         if row["precision"] == "int8":
             _, other, recorded = beside[0] if beside else (None, None, None)
             row["why"] = explain(profile, latency_ms=row["p50_ms"], baseline=recorded,

@@ -1,7 +1,7 @@
 """A device's answers as a gate's, on answers that are known: what is paired with what, and in which parts images go."""
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -92,6 +92,17 @@ def test_all_images_go_in_the_parts_of_a_sequential_gate_and_one_session_answers
     np.testing.assert_array_equal(whole[np.concatenate(parts(95))], np.concatenate(looks_))
     assert backend.asked[:10] == backend.asked[10:] == [(len(part), batch) for part in parts(95)]
     assert backend.opened == 1
+
+
+@pytest.mark.parametrize(("changes", "opened"), [({"target": "arm"}, 2), ({"precision": "fp16"}, 1), ({}, 1)])
+def test_files_for_two_targets_have_two_sessions_also_where_they_are_the_same_to_the_byte(tiny_onnx, random_images,
+                                                                                         changes, opened):
+    images, backend = random_images(12), Recorded(asked=[])
+    with ExitStack() as stack:
+        there = OnDevice(backend, Device(kind="remote"), stack)
+        for model in (tiny_onnx, replace(tiny_onnx, **changes)):
+            there.logits(model, images, lambda count: None, whole=True)
+    assert backend.opened == opened
 
 
 FACTS = {"machine": "aarch64", "name": "NVIDIA Jetson Orin Nano Developer Kit", "jetson": True, "flags": [],

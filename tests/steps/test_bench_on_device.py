@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from edge_se.core.errors import EdgeSeError
 from edge_se.core.progress import SILENT
 from edge_se.evaluation.baseline import packed, unpacked
 from edge_se.reporting.tables import measurement_rows
-from edge_se.steps import bench_accuracy
+from edge_se.steps import bench_accuracy, bench_rows
 from edge_se.steps.bench import Options, bench
 from edge_se.steps.bench_against import set_beside
 
@@ -53,6 +54,46 @@ def test_files_that_are_the_same_to_the_byte_keep_their_own_accuracies(tiny_buil
              for target, top1, runtime in (("arm", 90.0, "onnxruntime"), ("litert", 91.0, "LiteRT"))]
     entries = [bench_accuracy.Entry(build=build, artifact=item, model=None, backend=None) for item in items]
     assert [told[0] for told in bench_accuracy.accuracies(entries, None, SILENT)] == [90.0, 91.0]
+
+
+def test_files_that_are_the_same_to_the_byte_are_each_asked_on_a_device(tiny_build, tiny_onnx, random_images,
+                                                                        monkeypatch):
+    build, asked = tiny_build("build", targets=["cpu"]), []
+    images = replace(random_images(20, "test"), labels=np.zeros(20, np.uint8))
+    labelled = SimpleNamespace(of=lambda entry: (images, images.labels))
+    backend = SimpleNamespace(name="onnxruntime", gpu=False, measured_by=lambda model: {"target": model.target})
+    monkeypatch.setattr(bench_accuracy, "answers_of_all", lambda session, *told: asked.append(session) or np.eye(
+        10, dtype=np.float32)[np.full(20, session)])
+    entries = [bench_accuracy.Entry(build=build, artifact=replace(build.artifacts[1], target=target),
+                                    model=replace(tiny_onnx, target=target), backend=backend)
+               for target in ("arm", "litert", "arm")]
+    timed = [(entry, session, SimpleNamespace(batch=1, throughput=1e9)) for entry, session in zip(entries, (0, 1, 0))]
+    rows = bench_accuracy.Judging(labelled, True, SILENT).of(timed)
+    assert [(row["top1"], row["measured_by"]["target"]) for row in rows] == [
+        (100.0, "arm"), (0.0, "litert"), (100.0, "arm")]
+    assert asked == [0, 1]
+
+
+def profiled(model, precision, milliseconds, **changes):
+    """A row of a bench of TensorRT engines, and what its engine told of one kernel that takes so long."""
+    row = {"model": model, "precision": precision, "target": "tensorrt", "backend": "tensorrt", "batch": 1,
+           "threads": 1, "scenario": "latency", "p50_ms": milliseconds} | changes
+    return row, {"layers": [{"Name": "conv"}], "profile": [{"name": "conv", "averageMs": milliseconds}]}
+
+
+@pytest.mark.parametrize("changes", [{}, {"batch": 8}, {"backend": "tensorrt_rtx"}])
+def test_int8_is_explained_beside_its_own_model(monkeypatch, changes):
+    """FP16 of another model, batch or runtime would explain nothing."""
+    found = []
+    monkeypatch.setattr(bench_rows, "explain", lambda profile, **told: found.append(told) or SimpleNamespace(
+        document=dict))
+    rows = [profiled("a", "fp16", 5.0), profiled("a", "int8", 3.0), profiled("b", "fp32", 9.0, **changes),
+            profiled("b", "fp16", 2.0, **changes), profiled("b", "int8", 1.0, **changes),
+            profiled("c", "int8", 4.0)]
+    bench_rows.add_why(rows)
+    assert [told["baseline_latency_ms"] for told in found] == [5.0, 2.0, None]
+    assert found[1]["baseline"] is rows[3][1] and ["why" in row for row, _ in rows] == [
+        False, True, False, False, True, True]
 
 
 def test_the_session_that_was_timed_tells_its_accuracy(run):
