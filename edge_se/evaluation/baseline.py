@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.files import read_json, write_json
+from edge_se.core.measured_by import sound
 from edge_se.evaluation.gate import Judgement, judge
 from edge_se.evaluation.statistics import Paired
 
@@ -23,6 +25,14 @@ SCHEMA = "edge-se/gate-baseline/1"
 FOLDER = Path("bench/baselines")
 FIX = "write one with `edge-se gate --update-baseline`"
 Rights = dict[str, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """By target which images INT8 got right, and the runtime that said so; None where an earlier edge-se noted none."""
+
+    rights: Rights
+    runtimes: dict[str, str | None]
 
 
 def board_of(device: Mapping[str, Any] | None) -> str | None:
@@ -54,8 +64,8 @@ def write_baseline(path: Path, *, model: str, dataset: str, dataset_sha256: str,
                       "dataset_sha256": dataset_sha256, "n": len(next(iter(rights.values()))), "targets": targets})
 
 
-def read_baseline(path: Path, *, model: str, dataset_sha256: str, board: str | None = None) -> Rights:
-    """Per target (N,) whether the baseline's INT8 was right.
+def read_baseline(path: Path, *, model: str, dataset_sha256: str, board: str | None = None) -> Baseline:
+    """What the file holds.
 
     Raises EdgeSeError for another model, other images, another board and a broken file.
     """
@@ -71,8 +81,13 @@ def read_baseline(path: Path, *, model: str, dataset_sha256: str, board: str | N
         raise EdgeSeError(f"is a baseline of {told}, and this is {this}", where=path,
                           fix="give the one of this board, or write it with --update-baseline")
     try:
-        return {str(row["target"]): unpacked(row["right"], document["n"]) for row in document["targets"]}
-    except (KeyError, TypeError, ValueError) as error:
+        rows = {str(row["target"]): row for row in document["targets"]}
+        told = {target: row.get("measured_by") for target, row in rows.items()}
+        if not all(one is None or sound(one) for one in told.values()):
+            raise ValueError("measured_by is not whole")
+        return Baseline(rights={target: unpacked(row["right"], document["n"]) for target, row in rows.items()},
+                        runtimes={target: one and one["runtime"] for target, one in told.items()})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise EdgeSeError(f"incomplete baseline ({error!r})", where=path, fix=FIX) from error
 
 

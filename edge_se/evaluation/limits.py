@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from edge_se.core.artifacts import Artifact
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.files import read_json
-from edge_se.evaluation.accuracy import share_of
 from edge_se.evaluation.baseline import board_of
 from edge_se.evaluation.gate import SEVERITY
-from edge_se.evaluation.statistics import median_ratio
+from edge_se.evaluation.statistics import exact_interval, median_ratio
 
 SETUP = ("backend", "batch", "threads")  # what INT8 and FP32 must share to be compared
 
@@ -36,14 +35,15 @@ def floor_verdicts(rights: Mapping[str, NDArray[np.bool_]], candidates: list[Art
                    alpha: float) -> list[dict[str, Any]]:
     """One row per INT8 file from (n,) whether it was right, by file: is its top-1 in percent at least `limit`?
 
-    Wilson's interval at confidence 1 - 2 alpha decides: pass above the limit, fail below it, else inconclusive.
+    The exact interval at confidence 1 - 2 alpha decides: pass above the limit, fail below it, else inconclusive.
     """
     rows = []
     for item in candidates:
-        top1, (low, high) = share_of(rights[item.file], 1 - 2 * alpha)
+        right, n = int(rights[item.file].sum()), len(rights[item.file])
+        low, high = (100 * end for end in exact_interval(right, n, 1 - 2 * alpha))
         verdict = "pass" if low >= limit else "fail" if high < limit else "inconclusive"
-        rows.append({"verdict": verdict, "target": item.target, "file": item.file, "top1": top1,
-                     "top1_ci": [low, high], "n": len(rights[item.file]), "limit": limit})
+        rows.append({"verdict": verdict, "target": item.target, "file": item.file, "top1": 100 * right / n,
+                     "top1_ci": [low, high], "n": n, "limit": limit})
     return rows
 
 

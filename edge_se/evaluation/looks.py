@@ -67,7 +67,7 @@ class Outcome:
     def row(self) -> dict[str, Any]:
         """The fields of the document."""
         top1, interval = share_of(self.right)
-        first: dict[str, Any] = {"top1": top1, "top1_ci": list(interval)}
+        first: dict[str, Any] = {"top1": top1, "top1_ci": list(interval), "fp32_top1": self.fp32_top1}
         if self.among is not None and self.fp32_among is not None:
             top5, interval = share_of(self.among)
             first |= {"top5": top5, "top5_ci": list(interval), "fp32_top5": share_of(self.fp32_among)[0]}

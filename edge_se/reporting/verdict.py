@@ -82,10 +82,14 @@ def meaning(row: dict[str, Any]) -> str:
 
 
 def _of_five(document: dict[str, Any], row: dict[str, Any]) -> list[str]:
-    """Top-1 and top-5 themselves, where the label may be among the five likeliest classes."""
+    """Top-1 and top-5 themselves, where the label may be among the five likeliest classes, beside FP32's.
+
+    FP32's are of the file's own runtime and of the images that decided it; a document of before told one for all.
+    """
     if "top5" not in row:
         return []
-    return [f"  top-1 {accuracy(row['top1'], row['top1_ci'])} %, FP32 {document['fp32_top1']:.2f} %; "
+    fp32 = row.get("fp32_top1", document["fp32_top1"])
+    return [f"  top-1 {accuracy(row['top1'], row['top1_ci'])} %, FP32 {fp32:.2f} %; "
             f"top-5 {accuracy(row['top5'], row['top5_ci'])} %, FP32 {row['fp32_top5']:.2f} %"]
 
 

@@ -10,6 +10,7 @@ from edge_se.cluster.parts import Cluster
 from edge_se.core.arguments import PathLike, path_of, text_of
 from edge_se.core.artifacts import Artifact, Build, check_file, locate_build, read_build
 from edge_se.core.errors import ArtifactError, EdgeSeError
+from edge_se.core.measured_by import SHOWN
 from edge_se.core.outputs import document, require_file
 from edge_se.core.progress import SILENT, Progress
 from edge_se.data.class_names import names_in
@@ -63,7 +64,6 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
         raise EdgeSeError("a device judges its files itself", where="--cluster", fix="leave --cluster or --device out")
     build = read_build(locate_build(model))
     fp32, candidates = _files(build)
-    beside = _limits(fp32, candidates, settings, bench)
     if update_baseline and baseline is not None and not baseline.is_dir():  # a folder's file has the board's name
         require_file(baseline, document("gate-baseline"), "--baseline")
     dataset = require_dataset(data, names=names_in(str(labels)) if labels else (), split=split, skip_broken=skip_broken)
@@ -74,6 +74,8 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
             require_file(file, document("gate-baseline"), "--baseline")
         if bench is not None and device is not None:
             require_measured_there(bench, board)
+        judged = [item for item in candidates if any(item in group.files for group in groups)]
+        beside = _limits(fp32, judged, settings, bench)
         build, test = judged_images(build, dataset, "the gate judges", progress)
         old = baselines.read_baseline(file, model=build.model, dataset_sha256=test.sha256, board=board) if (
             file and not update_baseline) else None
@@ -86,7 +88,7 @@ def gate(model: PathLike | None = None, *, max_drop: float | None = None, preset
         beside["baseline"] = _against(old, results, file)
     if settings.min_top1 is not None:
         rights = {outcome.artifact.file: outcome.right for outcome in results}
-        beside["floor"] = floor_verdicts(rights, candidates, settings.min_top1, settings.level)
+        beside["floor"] = floor_verdicts(rights, judged, settings.min_top1, settings.level)
     cause = likely_cause(OnnxModel.read(check_file(build, fp32)), test, top.fp32_top1, build.labels)
     if cause:
         progress.note(cause)
@@ -141,15 +143,22 @@ def _limits(fp32: Artifact, candidates: list[Artifact], settings: Settings,
     return rows
 
 
-def _against(old: baselines.Rights, results: list[Outcome], path: Path | None) -> list[dict[str, Any]]:
-    """One row per INT8 file: is it non-inferior to the baseline's of the same target, by the same margin?"""
+def _against(old: baselines.Baseline, results: list[Outcome], path: Path | None) -> list[dict[str, Any]]:
+    """One row per INT8 file: is it non-inferior to the baseline's of the same target, by the same margin?
+
+    Answers of two runtimes are not compared: what differs then need not be the build.
+    """
     rows = []
     for outcome in results:
-        judged = baselines.judge_against(old, {outcome.artifact.target: outcome.right}, outcome.judgement.margin_pp,
-                                         outcome.judgement.alpha)[outcome.artifact.target]
-        row: dict[str, Any] = {"target": outcome.artifact.target, "file": outcome.artifact.file, "baseline": str(path)}
-        rows.append(row | ({"verdict": "inconclusive", "why": "the baseline does not hold this target"}
-                           if judged is None else {
+        target = outcome.artifact.target
+        judged = baselines.judge_against(old.rights, {target: outcome.right}, outcome.judgement.margin_pp,
+                                         outcome.judgement.alpha)[target]
+        row: dict[str, Any] = {"target": target, "file": outcome.artifact.file, "baseline": str(path)}
+        then, now = old.runtimes.get(target), outcome.measured_by["runtime"]
+        why = ("the baseline does not hold this target" if judged is None else
+               f"the baseline was judged in {SHOWN.get(then, then)}, and this file in {SHOWN.get(now, now)}: use the "
+               "same runtime, or write the baseline anew with --update-baseline" if then not in (None, now) else None)
+        rows.append(row | ({"verdict": "inconclusive", "why": why} if judged is None or why else {
             "verdict": judged.verdict, "n": judged.paired.n, "margin_pp": judged.margin_pp, "drop_pp": judged.drop_pp,
             "ci_pp": list(judged.ci_pp), "mcnemar_p": judged.mcnemar_p, "broken": judged.paired.broken,
             "fixed": judged.paired.fixed}))

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from edge_se.core.artifacts import Artifact
 from edge_se.core.assets import asset
 from edge_se.core.errors import EdgeSeError
 from edge_se.evaluation.baseline import board_of, file_of, judge_against, read_baseline, write_baseline
-from edge_se.evaluation.limits import latency_verdicts, require_measured_there, size_verdicts, worst
+from edge_se.evaluation.limits import floor_verdicts, latency_verdicts, require_measured_there, size_verdicts, worst
 
 FP32 = Artifact(precision="fp32", target="any", file="fp32.onnx", sha256="a" * 64, parent_sha256=None, bytes=1000,
                 params=1, macs=1, flops=2, int8_mac_share=0.0, placement=None, top1=None, top1_n=None, top1_ci=None,
@@ -148,6 +149,25 @@ def test_a_bench_of_another_board_is_refused_also_where_only_the_gpu_differs(ben
         require_measured_there(path, board_of(XEON))
 
 
+@pytest.mark.parametrize("alpha", [0.025, 0.005])
+@pytest.mark.parametrize(("n", "limit"), [(10, 99.0), (100, 99.9), (256, 99.0), (12, 72.0), (40, 0.5), (1, 50.0)])
+def test_a_floor_errs_no_more_often_than_alpha_however_few_images_and_near_the_ends(n, limit, alpha):
+    """Wilson's interval fails one of ten nets that have 99 % right, on ten images."""
+    verdicts = [floor_verdicts({CPU.file: np.arange(n) < right}, [CPU], limit, alpha)[0]["verdict"]
+                for right in range(n + 1)]
+    chances = binom.pmf(np.arange(n + 1), n, limit / 100)
+    for verdict in ("pass", "fail"):
+        assert chances[np.array(verdicts) == verdict].sum() <= alpha, verdict
+
+
+@pytest.mark.parametrize(("right", "limit", "verdict"), [(20, 0.0, "pass"), (0, 0.0, "pass"), (0, 50.0, "fail"),
+                                                         (20, 100.0, "inconclusive"), (19, 100.0, "fail")])
+def test_a_floor_where_all_or_none_are_right(right, limit, verdict):
+    row, = floor_verdicts({CPU.file: np.arange(20) < right}, [CPU], limit, 0.025)
+    assert (row["verdict"], row["top1"], row["n"]) == (verdict, 5.0 * right, 20)
+    assert 0 <= row["top1_ci"][0] <= row["top1"] <= row["top1_ci"][1] <= 100
+
+
 def test_the_worst_verdict():
     assert worst(["pass", "inconclusive", "pass"]) == "inconclusive"
     assert worst(["inconclusive", "fail", "pass"]) == "fail"
@@ -168,7 +188,7 @@ def written(path, rights):
 
 def test_a_baseline_comes_back_bit_by_bit(tmp_path, rights):
     path = written(tmp_path / "folder" / "m.json", rights)
-    found = read_baseline(path, model="m", dataset_sha256="s")
+    found = read_baseline(path, model="m", dataset_sha256="s").rights
     assert found.keys() == rights.keys()
     assert all(np.array_equal(found[target], rights[target]) for target in rights)
     assert json.loads(path.read_text())["targets"][0]["top1"] == pytest.approx(100 * rights["cpu"].mean())
@@ -189,7 +209,8 @@ def test_the_baseline_takes_the_place_of_fp32(rights):
     ({"dataset_sha256": "t"}, "its dataset_sha256"), ({"targets": [{}]}, "incomplete"), ({"targets": 3}, "incomplete"),
     ({"board": "an Orin"}, "is a baseline of an Orin, and this is no device"),
     ({"n": 4000}, "do not hold 4000 images"), ({"n": "x"}, "incomplete"),
-    ({"targets": [{"target": "cpu", "right": "###"}]}, "incomplete")])
+    ({"targets": [{"target": "cpu", "right": "###"}]}, "incomplete"), ({"targets": ["cpu"]}, "incomplete"),
+    ({"targets": [{"target": "cpu", "measured_by": {"runtime": 3}}]}, "measured_by is not whole")])
 def test_a_foreign_or_broken_baseline_is_refused(tmp_path, rights, change, says):
     path = written(tmp_path / "m.json", rights)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
@@ -213,7 +234,7 @@ def test_each_board_has_a_baseline_of_its_own(tmp_path, rights, device, board, n
     assert file_of(tmp_path / "file", "m", board) == tmp_path / "file"
     write_baseline(path, model="m", dataset="d", dataset_sha256="s", rights=rights, board=board,
                    files={target: {} for target in rights})
-    assert read_baseline(path, model="m", dataset_sha256="s", board=board).keys() == rights.keys()
+    assert read_baseline(path, model="m", dataset_sha256="s", board=board).rights.keys() == rights.keys()
     with pytest.raises(EdgeSeError, match=f"is a baseline of {board or 'no device'}, and this is another"):
         read_baseline(path, model="m", dataset_sha256="s", board="another")
 
@@ -222,6 +243,6 @@ def test_each_board_has_a_baseline_of_its_own(tmp_path, rights, device, board, n
 def test_the_shipped_baselines_are_those_of_the_measured_builds(model):
     path = asset("bench", "baselines", f"{model}.json")
     gate = json.loads(asset("bench", "results", f"gate-{model}.json").read_text())
-    found = read_baseline(path, model=model, dataset_sha256=json.loads(path.read_text())["dataset_sha256"])
+    found = read_baseline(path, model=model, dataset_sha256=json.loads(path.read_text())["dataset_sha256"]).rights
     measured = {row["target"]: gate["fp32_top1"] - row["drop_pp"] for row in gate["targets"]}
     assert {target: 100 * right.mean() for target, right in found.items()} == pytest.approx(measured)

@@ -90,7 +90,7 @@ def read_gate_baseline(path, originals):
     from edge_se.evaluation.baseline import judge_against, read_baseline
 
     rights = {"cpu": np.arange(IMAGES) % 4 > 0, "arm": np.ones(IMAGES, bool)}
-    found = judge_against(read_baseline(path, model=MODEL, dataset_sha256=DATA_SHA256), rights, 0.5, 0.025)
+    found = judge_against(read_baseline(path, model=MODEL, dataset_sha256=DATA_SHA256).rights, rights, 0.5, 0.025)
     json.dumps({target: judgement and asdict(judgement) for target, judgement in found.items()}, default=str)
 
 

@@ -184,7 +184,7 @@ def test_a_baseline_of_another_number_of_images(tmp_path):
     path, right = tmp_path / "baseline.json", np.ones(12, bool)
     write_baseline(path, model="m", dataset="d", dataset_sha256="s", rights={"cpu": right}, files={"cpu": {}})
     path.write_text(path.read_text().replace('"n": 12', '"n": 13'))
-    before = read_baseline(path, model="m", dataset_sha256="s")
+    before = read_baseline(path, model="m", dataset_sha256="s").rights
     with pytest.raises(EdgeSeError, match="holds 13 images for cpu, not 12"):
         judge_against(before, {"cpu": right}, 0.5, 0.025)
 

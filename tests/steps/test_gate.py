@@ -17,6 +17,8 @@ from edge_se.data.dataset import Dataset
 from edge_se.data.splits import ImageSet
 from edge_se.evaluation import looks
 from edge_se.evaluation.settings import Settings
+from edge_se.reporting.tables import accuracy
+from edge_se.reporting.verdict import explain
 from edge_se.steps import gate as step
 from edge_se.steps.export import export
 from edge_se.steps.gate import gate
@@ -196,6 +198,40 @@ def test_a_baseline_is_written_only_when_asked_and_compared_with(built, known, t
     assert (worse["verdict"], worse["overall"]) == ("pass", "fail")
     assert [row["verdict"] for row in worse["baseline"]] == ["fail", "fail"]
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(("told", "verdict"), [
+    ({"runtime": "openvino"}, "inconclusive"), ({"version": "1.0", "device": "another processor"}, "pass"),
+    (None, "pass")])
+def test_a_baseline_of_another_runtime_decides_nothing(built, known, tmp_path, told, verdict):
+    """Another version or processor is compared, since that may be the purpose; an earlier edge-se noted no runtime."""
+    known(nothing)
+    path = tmp_path / "baseline.json"
+    gate(str(built), baseline=path, update_baseline=True)
+    kept = json.loads(path.read_text())
+    row = next(row for row in kept["targets"] if row["target"] == "cpu")
+    row["measured_by"] = told and row["measured_by"] | told
+    path.write_text(json.dumps(kept))
+    document = gate(str(built), baseline=path)
+    validate(document)
+    rows = {row["target"]: row for row in document["baseline"]}
+    assert (rows["cpu"]["verdict"], rows["tensorrt"]["verdict"], document["overall"]) == (verdict, "pass", verdict)
+    if verdict == "inconclusive":
+        assert "was judged in OpenVINO, and this file in onnxruntime" in rows["cpu"]["why"]
+
+
+def test_each_file_has_fp32_on_its_own_images(built, known):
+    """In looks one file is decided on fewer images than another, and FP32 is not as accurate on both."""
+    known(lambda file, own: (own % 7 == 3) if file == "fp32.onnx" else (own % 7 == 3) | (
+        (own % 10 == 3) & ("cpu" in file)))
+    document = gate(str(built), max_drop=0.5, wanted=Settings(sequential=True))
+    validate(document)
+    cpu, tensorrt = sorted(document["targets"], key=lambda row: row["target"])
+    assert cpu["n"] < tensorrt["n"] and cpu["fp32_top1"] != tensorrt["fp32_top1"] == tensorrt["top1"]
+    words = "\n".join(explain(document))
+    for row in (cpu, tensorrt):
+        assert row["fp32_top1"] - row["top1"] == pytest.approx(row["drop_pp"])
+        assert f"top-1 {accuracy(row['top1'], row['top1_ci'])} %, FP32 {row['fp32_top1']:.2f} %" in words
 
 
 def test_what_fails_is_no_baseline(built, known, tmp_path):

@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 from edge_se.backends.machines import link
 from edge_se.backends.machines.choice import Place
 from edge_se.cli import main
+from edge_se.core.artifacts import read_build
 from edge_se.core.errors import EdgeSeError
 from edge_se.evaluation.settings import Settings
 from edge_se.steps import gate as step
@@ -60,6 +61,22 @@ def test_a_device_gives_the_verdict_of_this_machine(built, known, sent):
     assert told["fp16"]["against_fp32"]["n"] == told["against_fp16"]["n"] == N
     assert told["fp16"]["against_fp32"]["drop_pp"] == pytest.approx(here["fp32_top1"] - told["fp16"]["top1"])
     assert row["measured_by"]["runtime"] == "onnxruntime" and row["measured_by"]["floats"] == "f32"
+
+
+@pytest.mark.parametrize("kind", ["floor", "size", "latency"])
+def test_a_file_that_does_not_run_there_has_no_verdict_beside_accuracy_either(built, known, tmp_path, kind):
+    bench = tmp_path / "bench.json"
+    measured, name = [], gate(built, max_drop=20, place=LOOPBACK)["device"]["name"]
+    for item in read_build(Path(built)).artifacts:
+        measured += [{"sha256": item.sha256, "target": item.target, "backend": "onnxruntime", "batch": 1, "threads": 1,
+                      "p50_ms": 1.0, "round_p50_ms": [1.0] * 9, "estimated": False}] * (item.target != "tensorrt")
+    bench.write_text(json.dumps({"schema": "edge-se/bench/1", "measurements": measured,
+                                 "environment": {"device": {"name": name}}}))
+    wanted = {"floor": {"min_top1": 50}, "size": {"max_size_ratio": 5}, "latency": {"max_latency_ratio": 2}}[kind]
+    document = gate(built, wanted=Settings(max_drop=20, **wanted), bench=bench if kind == "latency" else None,
+                    place=LOOPBACK)
+    assert [(row["target"], row["verdict"]) for row in document[kind]] == [("cpu", "pass")]
+    assert document["overall"] == "pass"
 
 
 def test_later_runs_of_either_design_send_no_image(built, known, sent):
