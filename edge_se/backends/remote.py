@@ -142,7 +142,8 @@ class _RemoteSession(Session):
             content = to_tflite(self._model) if self._runtime == "litert" else self._model.content
             answer = self._link.open(name, content, runtime=self._runtime, threads=self._device.threads,
                                      target=self._model.target, rules=rules_of(self._model.target),
-                                     opset=self._model.opset, precision=self._model.precision, batch=batch)
+                                     opset=self._model.opset, precision=self._model.precision, batch=batch,
+                                     axes=self._model.axes)
             self._names[batch], self._engines[batch] = name, answer.get("engine", {})
             self._told |= answer.get("tells", {})
         return self._names[batch]

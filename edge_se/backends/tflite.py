@@ -50,7 +50,7 @@ class LiteRt(Backend):
             raise UnavailableError(reason, where=f"--backend {self.name}")
         content = model.content if is_tflite(model.content) else to_tflite(model)
         try:
-            runners = [LiteRtRunner(content, device.threads) for _ in range(device.streams)]
+            runners = [LiteRtRunner(content, device.threads, model.axes) for _ in range(device.streams)]
         except AgentError as error:
             raise ModelError(error.what, where=model.file_name, fix=error.fix) from error
         yield _Session(runners)

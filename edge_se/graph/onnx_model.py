@@ -90,6 +90,11 @@ class OnnxModel:
         kind = image_input(self.proto).type.tensor_type.elem_type
         return "uint8" if kind == onnx.TensorProto.UINT8 else "float32"
 
+    @property
+    def axes(self) -> str:
+        """The order of the input's axes, NCHW or NHWC: the first where nothing is told of it."""
+        return self.metadata.preprocessing.axes if self.metadata else "NCHW"
+
     @cached_property
     def input_shape(self) -> tuple[int | None, ...]:
         """(batch, channels, height, width), or with the channels last; None where dynamic."""

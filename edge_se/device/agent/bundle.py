@@ -67,7 +67,7 @@ class Bundle:
         if runtime == "onnxruntime":
             return OnnxRuntimeRunner(content, 0, **rewriting(self._rules.get(entry["target"], []), runtime))
         if runtime == "litert":
-            return LiteRtRunner(content, 0)
+            return LiteRtRunner(content, 0, self.preprocessing.axes)
         trt, cuda = load_tensorrt(runtime), Cuda()
         engine, _ = engine_of(trt, builder_gpu(cuda), content, Cache(cache_folder()), precision=entry["precision"],
                               batch=entry.get("batch") or 1)

@@ -27,10 +27,10 @@ DELEGATE = "DELEGATE"  # what LiteRT calls the node that stands for all that XNN
 class LiteRtRunner:
     """A `.tflite` file in LiteRT on the CPU, with XNNPACK, its default; `threads` 0 means all processors.
 
-    The file takes images with their channels last; those that come with the channels first are turned around.
+    The file takes images with their channels last. `axes` tells how they come; `NCHW` ones are turned around.
     """
 
-    def __init__(self, content: bytes, threads: int) -> None:
+    def __init__(self, content: bytes, threads: int, axes: str = "NCHW") -> None:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
@@ -44,7 +44,7 @@ class LiteRtRunner:
                              "export again") from error
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]["index"]
-        self._batch = int(self._input["shape"][0])
+        self._batch, self._axes = int(self._input["shape"][0]), axes
 
     def run(self, images: Any) -> Floats:
         """What the model takes, images first -> logits (N, classes)."""
@@ -79,7 +79,7 @@ class LiteRtRunner:
 
     def _ready(self, images: Any) -> Any:
         """`images` as they lie in the file, and tensors for so many of them."""
-        if tuple(images.shape[1:]) != tuple(self._input["shape"][1:]):
+        if self._axes == "NCHW":
             images = images.transpose(0, 2, 3, 1)
         if len(images) != self._batch:
             self._interpreter.resize_tensor_input(self._input["index"], images.shape)

@@ -8,7 +8,7 @@ TARGET = Target(
     name="litert", order=70, preference=5, runs_on="LiteRT with XNNPACK", activations="int8",
     quantized_bias=True, quantized_outputs=True, litert=True, judged_in="litert",
     operators=(*WEIGHTED, "Add", "Mul", "Relu", "Clip", "GlobalAveragePool", "MaxPool", "AveragePool", "Flatten",
-               "Reshape"),
+               "Reshape", "Pad", "Slice"),
     reasons=(
         "LiteRT's integer kernels take signed activations with a free zero point, int8 weights with a scale for each "
         "output and int32 biases, and compute operators whose data and result are int8",

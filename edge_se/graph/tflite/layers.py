@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edge_se.core.errors import ModelError
 from edge_se.graph.tflite.flatbuffer import Steps
+from edge_se.graph.tflite.parts import bordered
 from edge_se.graph.tflite.reading import Weights
 from edge_se.graph.tflite.translation import FIX, LAST, Ending, Translation, Value, plain, whole
 from edge_se.graph.view import attribute, node_label
@@ -129,15 +130,9 @@ def _padded(to: Translation, value: Value, window: Window, node: onnx.NodeProto,
     batch, channels, height, width = value.shape
     wider = to.between(value, f"{node.output[0]}_padded",
                        (batch, channels, height + top + bottom, width + left + right))
-    sides = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
-    tensors = [value.tensor, to.flat.constant(sides, "sides")]
     lowest = value.steps is None or value.steps.zero_point != -128
-    if fill and lowest and not _never_negative(to, node.input[0]):
-        filling = to.constant(np.array([fill]), "lowest") if value.steps is None else to.flat.constant(
-            np.array([-128], np.int8), "lowest_integer", value.steps)
-        to.flat.operator("PADV2", 2 if value.steps else 1, [*tensors, filling], wider.tensor, table="PadV2Options")
-    else:
-        to.flat.operator("PAD", 2 if value.steps else 1, tensors, wider.tensor, table="PadOptions")
+    bordered(to, value, wider, np.array([[0, 0], [0, 0], [top, bottom], [left, right]], np.int32),
+             fill if lowest and not _never_negative(to, node.input[0]) else 0.0)
     return wider, VALID
 
 

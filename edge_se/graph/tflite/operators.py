@@ -7,6 +7,8 @@ import onnx
 
 from edge_se.core.errors import ModelError
 from edge_se.graph.tflite.layers import convolution, fully_connected, pooled
+from edge_se.graph.tflite.parts import padded, sliced, split
+from edge_se.graph.tflite.slopes import elu, leaky_relu, prelu
 from edge_se.graph.tflite.translation import FIX, LAST, Order, Translation, Value, Writer, moves, plain, whole
 from edge_se.graph.view import attribute, node_label
 
@@ -166,4 +168,6 @@ OPERATORS: dict[str, Writer] = {
     "Reshape": _reshaped, "Flatten": _reshaped, "Squeeze": _reshaped, "Unsqueeze": _reshaped,
     "Conv": convolution, "Gemm": fully_connected, "MatMul": fully_connected,
     "GlobalAveragePool": _global_pool, "AveragePool": pooled, "MaxPool": pooled,
+    "Pad": padded, "Slice": sliced, "Split": split,
+    "LeakyRelu": leaky_relu, "PRelu": prelu, "Elu": elu,
 }

@@ -64,9 +64,8 @@ class Translation:
         self._floats: dict[str, Value] = {}
         self._integers: dict[str, Value] = {}  # by the output of the QuantizeLinear
         self._fused: set[str] = set()
-        how = model.metadata.preprocessing if model.metadata else None
         shape = tuple(self.shapes[model.input_name])
-        order = LAST if how is None or how.axes == "NCHW" else (0, 1, 2, 3)
+        order = LAST if model.axes == "NCHW" else (0, 1, 2, 3)
         self._image = self._add(model.input_name, shape, order, kind=model.input_dtype)
         self._floats[model.input_name] = self._image
 
@@ -90,13 +89,15 @@ class Translation:
                                   beside={METADATA: json.dumps(told, sort_keys=True).encode()})
 
     def ending(self, node: onnx.NodeProto, *, carries: bool = False, same_steps: bool = False,
-               integer: bool = True, scales: NDArray[np.float32] | None = None) -> Ending:
-        """How `node` ends. One that `carries` activations takes in the ReLU that alone reads it.
+               integer: bool = True, scales: NDArray[np.float32] | None = None,
+               output: str | None = None) -> Ending:
+        """How `node` ends in `output` (None: its first). One that `carries` activations takes in the ReLU that alone
+        reads it.
 
         It is an integer operator when `integer` allows it, all data are int8 and all readers want int8; with
         `same_steps` the scale must not change on the way, and with `scales` of weights not by LARGEST_FACTOR.
         """
-        name, activation = node.output[0], "NONE"
+        name, activation = output or node.output[0], "NONE"
         reader = self.reading.view.only_consumer(name)
         if carries and reader is not None and (kind := self.activation_of(reader)):
             name, activation = reader.output[0], kind
