@@ -54,7 +54,7 @@ def write_bundle(build: Build) -> Path:
     try:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
-        for artifact in build.artifacts:
+        for artifact in _carried(build):
             source = check_tflite(build, artifact) or check_file(build, artifact)
             shutil.copyfile(source, aside / source.name)
         shutil.copyfile(build.folder / MANIFEST, aside / MANIFEST)
@@ -63,7 +63,8 @@ def write_bundle(build: Build) -> Path:
         content = _content(build)
         (aside / FILE).write_text(json.dumps(content, indent=2) + "\n")
         height, width = content["input_size"]
-        (aside / "README.md").write_text(README.format(model=build.model, height=height, width=width))
+        (aside / "README.md").write_text(README.format(model=build.model, height=height, width=width),
+                                         encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)
         aside.rename(folder)
@@ -75,9 +76,14 @@ def write_bundle(build: Build) -> Path:
     return folder
 
 
+def _carried(build: Build) -> list[Artifact]:
+    """The files that a runtime of the agent takes; what a device should try first comes first."""
+    return sorted((item for item in build.artifacts if any(is_for(item.target, runtime) for runtime in RUNTIMES)),
+                  key=_preference, reverse=True)
+
+
 def _content(build: Build) -> dict[str, Any]:
-    artifacts = [item for item in build.artifacts if any(is_for(item.target, runtime) for runtime in RUNTIMES)]
-    artifacts.sort(key=_preference, reverse=True)  # what a device should try first
+    artifacts = _carried(build)
     models = {item.file: OnnxModel.read(build.folder / item.file) for item in artifacts}
     files = [{"file": item.file, "sha256": item.sha256, **(item.tflite or {}),
               "precision": item.precision, "target": item.target, "opset": models[item.file].opset,

@@ -14,7 +14,7 @@ from edge_se.core.errors import ArtifactError
 from edge_se.device.agent import AgentError, Bundle, TensorRt
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.targets.table import rules_of
-from edge_se.steps.bundle import write_bundle
+from edge_se.steps.bundle import require_place, write_bundle
 
 
 @pytest.fixture(scope="module")
@@ -295,6 +295,18 @@ def test_a_class_without_a_name_is_told_by_its_number(bundle):
     assert opened.label(logits) == "only one"
     logits[7] = 1
     assert opened.label(logits) == "7"
+
+
+@pytest.mark.parametrize("targets", [["cpu", "openvino"], ["openvino"], ["cpu", "tensorrt"]])
+def test_a_bundle_holds_what_its_document_names_and_may_be_written_again(tiny_build, targets):
+    """No device of a bundle has OpenVINO: a file for it stayed unnamed, and the next export took it for a user's."""
+    build = tiny_build("build", targets=targets)
+    folder = write_bundle(build)
+    named = {entry["file"] for entry in json.loads((folder / "bundle.json").read_text())["files"]}
+    assert {path.name for path in folder.glob("*.onnx")} == named == {"fp32.onnx"} | {
+        f"int8.{target}.onnx" for target in targets if target != "openvino"}
+    require_place(folder, "tiny.onnx")
+    assert write_bundle(build) == folder and Bundle(str(folder)).runtime == "onnxruntime"
 
 
 def test_a_new_bundle_replaces_the_old_one_and_leaves_nothing_beside_it(build, monkeypatch):
