@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from edge_se.core.errors import ArtifactError, EdgeSeError
 from edge_se.core.whole import require_whole
 from edge_se.evaluation.statistics import Paired, drop_interval
 from edge_se.reporting.report import charts, views
-from edge_se.reporting.report.answers import gallery_of
+from edge_se.reporting.report.answers import files_of, gallery_of
 from edge_se.reporting.report.document import report_document
 from edge_se.reporting.report.inputs import Bench, Material, Sensitivity, read_given
 
@@ -68,6 +69,34 @@ def test_a_wide_margin_passes_and_a_ruined_file_fails(build_named, answered) -> 
     assert (failed["verdict"], failed["worst"]) == ("fail", "int8.tensorrt.onnx")
     assert all(row["significant"] for row in failed["classes"][1]["classes"] if row["broken"] >= 10)
     assert not any(row["significant"] for row in failed["classes"][0]["classes"])
+
+
+@pytest.mark.parametrize("wrong", [slice(0, 180), slice(0, 200), slice(0, 176)])
+def test_where_fp32_guesses_nothing_passes_or_fails_as_in_the_gate(build_named, answered, wrong) -> None:
+    build = build_named()
+    predictions = answered(build)
+    for logits in predictions.logits.values():
+        logits[wrong] = np.roll(logits[wrong], 1, axis=1)
+    document = report_document([Material(name="net", build=build, predictions=predictions)], margin_pp=10, alpha=0.025)
+    assert [row["verdict"] for row in document["builds"][0]["files"]] == ["not judged", "inconclusive", "inconclusive"]
+    assert [note for note in document["notes"] if "not surely better than chance" in note]
+    Draft202012Validator(SCHEMA).validate(document)
+
+
+@pytest.mark.parametrize(("data", "top1", "n"), [("others", 99.5, 200), ("the same", 91.0, 500), (None, 91.0, 500)])
+def test_accuracy_is_of_the_images_of_the_drop(build_named, answered, data, top1, n) -> None:
+    """An older manifest does not tell its images, and what it says of the same bytes is taken."""
+    build = build_named()
+    predictions = answered(build)
+    known = {"top1": 91.0, "top1_n": 500, "top1_ci": (88.0, 93.0), "measured_by": {
+        "runtime": "onnxruntime", "version": "1", "device": "a processor", "floats": "f32"}}
+    sha256 = {"others": "0" * 64, "the same": predictions.images.sha256, None: None}[data]
+    build = replace(build, artifacts=tuple(replace(item, **known) for item in build.artifacts),
+                    data=data and {"name": "own", "sha256": sha256})
+    fp32, cpu, _ = files_of(Material(name="net", build=build, predictions=predictions), 0.5, 0.025)
+    assert (fp32["top1"], fp32["top1_n"]) == (top1, n)
+    if data == "others":
+        assert fp32["top1"] - cpu["top1"] == pytest.approx(cpu["drop_pp"])
 
 
 def test_classes_add_up_to_the_file(whole) -> None:

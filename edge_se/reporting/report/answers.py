@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge_se.core.artifacts import Artifact
+from edge_se.core.artifacts import Artifact, Build
 from edge_se.evaluation.classes import class_drops
+from edge_se.evaluation.doubts import above_chance
 from edge_se.evaluation.gate import judge
 from edge_se.evaluation.judges import measured_by
 from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
@@ -29,7 +30,8 @@ def files_of(material: Material, margin_pp: float, alpha: float) -> list[dict[st
         row = {"file": item.file, "label": item.label, "precision": item.precision, "target": item.target,
                "sha256": item.sha256, "parent_sha256": item.parent_sha256, "bytes": item.bytes,
                "int8_mac_share": item.int8_mac_share, "placement": item.placement, "method": item.method,
-               **_accuracy(item, given), "flips": item.flips, "flips_n": item.flips_n, "flips_on": item.dataset,
+               **_accuracy(material.build, item, given), "flips": item.flips, "flips_n": item.flips_n,
+               "flips_on": item.dataset,
                "drop_pp": None, "ci_pp": None, "broken": None, "fixed": None, "mcnemar_p": None,
                "verdict": "not judged"}
         if given and fp32 and item is not fp32:
@@ -38,9 +40,13 @@ def files_of(material: Material, margin_pp: float, alpha: float) -> list[dict[st
     return rows
 
 
-def _accuracy(item: Artifact, given: Predictions | None) -> dict[str, Any]:
-    """Accuracy from the manifest (same bytes), else from the predictions; a manifest of before told no runtime."""
-    if given is None or (item.top1 is not None and item.measured_by):
+def _accuracy(build: Build, item: Artifact, given: Predictions | None) -> dict[str, Any]:
+    """Accuracy from the manifest (same bytes), else from the predictions; a manifest of before told no runtime.
+
+    The manifest's is of the images that the export had. Where those of the drop are others, it would not fit that.
+    """
+    others = given is not None and build.data is not None and build.data.get("sha256") != given.images.sha256
+    if given is None or (item.top1 is not None and item.measured_by and not others):
         return {"top1": item.top1, "top1_ci": list(item.top1_ci) if item.top1_ci else None, "top1_n": item.top1_n,
                 "measured_by": item.measured_by}
     n, right = len(given.images), int((given.logits[item.file].argmax(1) == given.images.labels).sum())
@@ -53,8 +59,11 @@ def _drop(given: Predictions, fp32: Artifact, item: Artifact, margin_pp: float, 
     assert given.images.labels is not None
     answers = {file: given.logits[file].argmax(1) for file in (fp32.file, item.file)}
     judgement = judge(pair(answers[fp32.file], answers[item.file], given.images.labels), margin_pp, alpha)
+    right = int((answers[fp32.file] == given.images.labels).sum())
+    above = above_chance(right, given.images.labels, given.logits[fp32.file].shape[1], alpha)
     return {"drop_pp": judgement.drop_pp, "ci_pp": list(judgement.ci_pp), "broken": judgement.paired.broken,
-            "fixed": judgement.paired.fixed, "mcnemar_p": judgement.mcnemar_p, "verdict": judgement.verdict,
+            "fixed": judgement.paired.fixed, "mcnemar_p": judgement.mcnemar_p,
+            "verdict": judgement.verdict if above else "inconclusive", "fp32_above_chance": above,
             "flips": int((answers[fp32.file] != answers[item.file]).sum()), "flips_n": len(given.images),
             "flips_on": given.images.name}
 

@@ -9,6 +9,7 @@ from typing import Any
 from edge_se.core import environment
 from edge_se.core.artifacts import BUILDS, Build
 from edge_se.data.cifar10 import CLASSES, HOW_TO_GET
+from edge_se.evaluation.doubts import CHANCE
 from edge_se.measure.timing import noise_in_words
 from edge_se.reporting.report.answers import GALLERY, classes_of, files_of, gallery_of, worst_of
 from edge_se.reporting.report.calibrated import calibration_of
@@ -36,6 +37,8 @@ def report_document(materials: Sequence[Material], *, benches: Sequence[tuple[st
     notes += [f"{source}: was measured on another FP32 file than those of the builds here (by SHA-256) and was left "
               "out; run `edge-se sensitivity` again." for source, given in sensitivities if given.sha256 not in known]
     notes += robustness_of(builds, robust)
+    notes += [f"{build['name']}: {CHANCE}." for build in builds
+              if not all(file.get("fp32_above_chance", True) for file in build["files"])]
     noise = noise_in_words([row["cv"] for row in rows if row["cv"] is not None])
     notes = [f"Latencies: {noise}.", *notes] if noise else notes  # beside the speed-ups of the summary
     return {"schema": SCHEMA, "margin_pp": margin_pp, "alpha": alpha, "confidence": 1 - 2 * alpha,
