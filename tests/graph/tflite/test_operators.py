@@ -12,6 +12,7 @@ from edge_se.graph.tflite.conversion import to_tflite
 from edge_se.graph.view import GraphView
 from edge_se.quantization.placement import place
 from edge_se.quantization.ranges import collect
+from edge_se.quantization.sensitivity import sqnr_db
 from edge_se.quantization.static import quantize
 from edge_se.quantization.targets import TARGETS
 
@@ -145,6 +146,19 @@ def unoptimised(model, images):
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.content, options, providers=["CPUExecutionProvider"])
     return session.run(None, {"x": images})[0]
+
+
+def test_ranges_of_each_image_leave_them_in_float(graph_of, random_images):
+    nodes = [("Split", ["f", "sizes"], ["s", "t"], {"axis": 1}), ("LeakyRelu", ["s"], ["l"], {}),
+             ("Pad", ["l", "sides"], ["m"], {"mode": "reflect"}), ("Conv", ["m", "v"], ["p"], {})]
+    constants = {"sizes": whole(2, 4), "sides": whole(0, 0, 1, 1, 0, 0, 1, 1), "v": weights(5, 2, 3, 3)}
+    model, target = model_of((nodes, constants), graph_of), TARGETS["litert-dynamic"]
+    ranges = collect(model, random_images(4, size=8), targets=[target]).ranges("minmax", target.activations)
+    dynamic = quantize(model, ranges, target, place(model.proto, target, "all"))
+    content, image = to_tflite(dynamic), RANDOM.normal(size=(1, 3, 8, 8)).astype(np.float32)
+    made = written(content)
+    assert made["STRIDED_SLICE"] == made["LEAKY_RELU"] == made["MIRROR_PAD"] == 1 and not made["DEQUANTIZE"]
+    assert sqnr_db(unoptimised(dynamic, image), answered(content, image, delegates=True)) > 30
 
 
 def test_a_part_that_nothing_reads_is_not_written(graph_of):
