@@ -37,6 +37,7 @@ class Labelled:
     def __init__(self, entries: Sequence[Entry], data: Path | None, skip_broken: bool, progress: Progress) -> None:
         self._of_cifar10 = [entry for entry in entries if entry.build.labels == cifar10.CLASSES]
         self._dataset = find_dataset(data, skip_broken=skip_broken) if data or self._of_cifar10 else None
+        self._named = data is not None
         self._progress = progress
         self._seen = dict[tuple[Path, Preprocessing], tuple[Images, Labels]]()
 
@@ -51,6 +52,14 @@ class Labelled:
             self._seen[key] = judging(entry.build, self._dataset, how, outputs_of(entry.model), self._progress)
         return self._seen[key]
 
+    def unknown(self, entry: Entry) -> bool:
+        """Whether the manifest's top-1 is none, or is of other images than those that were named."""
+        if entry.artifact.top1 is None:
+            return True
+        told = entry.build.data if self._named else None
+        given = self.of(entry) if told else None
+        return told is not None and given is not None and given[0].sha256 != told.get("sha256")
+
     def missed(self) -> bool:
         """Whether CIFAR-10 would judge a file without a figure, and is not here."""
         return self._dataset is None and any(entry.artifact.top1 is None for entry in self._of_cifar10)
@@ -59,6 +68,7 @@ class Labelled:
 def accuracies(chosen: list[Entry], labelled: Labelled | None, progress: Progress) -> list[Accuracy]:
     """Top-1 of each file on this machine: from its manifest (same bytes), else measured where labelled images judge.
 
+    It is measured, too, where other images were named than those of the manifest.
     With `labelled` None nothing is measured.
     """
     known = {entry.artifact.key: (entry.artifact.top1, entry.artifact.top1_n, entry.artifact.measured_by)
@@ -67,7 +77,7 @@ def accuracies(chosen: list[Entry], labelled: Labelled | None, progress: Progres
         return [known[entry.artifact.key] for entry in chosen]
     if labelled.missed():
         progress.note("accuracy was not measured: " + cifar10.HOW_TO_GET)
-    for key, entry in {entry.artifact.key: entry for entry in chosen if entry.artifact.top1 is None}.items():
+    for key, entry in {entry.artifact.key: entry for entry in chosen if labelled.unknown(entry)}.items():
         if (given := labelled.of(entry)) is None:
             continue
         test, labels = given

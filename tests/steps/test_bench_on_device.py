@@ -11,7 +11,9 @@ from jsonschema import Draft202012Validator
 
 from edge_se.core.errors import EdgeSeError
 from edge_se.core.progress import SILENT
+from edge_se.data import cifar10
 from edge_se.evaluation.baseline import packed, unpacked
+from edge_se.graph.onnx_model import OnnxModel
 from edge_se.reporting.tables import measurement_rows
 from edge_se.steps import bench_accuracy, bench_rows
 from edge_se.steps.bench import Options, bench
@@ -162,6 +164,24 @@ def test_here_accuracy_is_measured_unless_it_is_not_wanted(built, own_answers, m
     rows = bench("cpu", model=built, options=Options(min_duration=0.02, accuracy=accuracy),
                  data=tmp_path)["measurements"]
     assert sum(judged) == images and [row["top1"] is None for row in rows] == [not images] * 2
+
+
+@pytest.mark.parametrize(("data", "named", "top1"), [
+    ("others", True, 100.0), ("the same", True, 91.0), (None, True, 91.0), ("others", False, 91.0)])
+def test_top1_is_of_the_images_that_were_named(tiny_build, random_images, monkeypatch, tmp_path, data, named, top1):
+    """A manifest's was of the images of the export, and stood beside a device's of others."""
+    images = random_images(N, "test")
+    monkeypatch.setattr(bench_accuracy, "find_dataset", lambda data, **told: SimpleNamespace(judges=lambda how: True))
+    monkeypatch.setattr(bench_accuracy, "judging", lambda *told: (images, images.labels))
+    monkeypatch.setattr(bench_accuracy, "logits_of", lambda *told: np.eye(10, dtype=np.float32)[images.labels])
+    build = tiny_build("build", targets=["cpu"])
+    sha256 = {"others": "0" * 64, "the same": images.sha256, None: None}[data]
+    build = replace(build, labels=cifar10.CLASSES, data=data and {"sha256": sha256})
+    entries = [bench_accuracy.Entry(build=build, artifact=replace(item, top1=91.0, top1_n=N),
+                                    model=OnnxModel.read(build.folder / item.file), backend=None)
+               for item in build.artifacts]
+    labelled = bench_accuracy.Labelled(entries, tmp_path if named else None, False, SILENT)
+    assert [told[0] for told in bench_accuracy.accuracies(entries, labelled, SILENT)] == [top1] * 2
 
 
 # ---- --against
