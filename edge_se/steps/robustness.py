@@ -43,9 +43,10 @@ def robustness(model: PathLike | None = None, *, split: str | None = None, image
     """The document of `robustness --json`: top-1 of each file of a build on clean and on corrupted images.
 
     `data` is CIFAR-10 or labelled images of the user. `split` is `test` (the default where there is one) for final
-    figures or `validation` to choose by; `images`: its first ones, default all. Drops are against FP32 on the same
-    corrupted images, whose strengths are those published for the nearest size. Images are evaluated in shards on
-    `cluster`, where there is one. Raises EdgeSeError before anything is evaluated.
+    figures or `validation` to choose by; `images`: so many of it, of files an equal share of each class, else the
+    first; default all. Drops are against FP32 on the same corrupted images, whose strengths are those published for the
+    nearest size. Images are evaluated in shards on `cluster`, where there is one. Raises EdgeSeError before anything is
+    evaluated.
     """
     conditions, data = _conditions(names_of(corruptions), severities), path_of(data)
     _require_sensible(split, images, seed)
@@ -54,7 +55,7 @@ def robustness(model: PathLike | None = None, *, split: str | None = None, image
     dataset = require_dataset(data, names=names_in(str(labels)) if labels else (), split=split,
                               skip_broken=skip_broken)
     build, whole = judged_images(build, dataset, "images are corrupted", progress)
-    chosen = whole.first(images or len(whole))
+    chosen = whole.sample(images or len(whole))
     assert chosen.labels is not None
     hashes, answers = _answers(build, models, chosen, conditions, seed, compute_on(cluster), progress)
     fp32, *others = sorted(build.artifacts, key=lambda item: item.label != "fp32")

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 from PIL import Image
@@ -16,6 +17,7 @@ from edge_se.evaluation.accuracy import logits_of
 from edge_se.graph.metadata import ModelMetadata, write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.reporting.report import charts, views
+from edge_se.steps import robustness as robustness_step
 from edge_se.steps.export import export
 from edge_se.steps.report import report
 from edge_se.steps.robustness import robustness
@@ -77,6 +79,18 @@ def test_robustness_of_own_images(build, folder):
     assert [condition["images_sha256"] for condition in document["conditions"]] == [one.sha256 for one in shown]
     assert robustness(str(build), data=folder, split="validation", corruptions=["jpeg_compression"],
                       severities=[1], images=7)["dataset"] == "letters-validation"
+
+
+@pytest.mark.parametrize("count", [10, 7, 25])
+def test_some_images_of_a_folder_are_of_all_its_classes(build, folder, monkeypatch, count):
+    """Files lie class by class: the first ten were of three classes."""
+    seen = []
+    monkeypatch.setattr(robustness_step, "corrupted", lambda images, *told, **seed: seen.append(
+        images.labels) or corrupted(images, *told, **seed))
+    document = robustness(str(build), data=folder, images=count, corruptions=["jpeg_compression"], severities=[1])
+    assert document["n"] == count
+    shares = np.bincount(seen[0], minlength=10)
+    assert shares.sum() == count and shares.max() - shares.min() <= 1
 
 
 @pytest.mark.parametrize(("split", "error", "what"), [
