@@ -17,6 +17,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from edge_se.core.errors import EdgeSeError
+
 Command = Callable[..., None]
 WIDTH = 100  # of help, where the terminal is as wide
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}
@@ -62,7 +64,19 @@ class LazyGroup(TyperGroup):
 
 
 class HelpfulCommand(TyperCommand):
-    """A command whose help has bold headings in a terminal."""
+    """A command whose help has bold headings in a terminal, and that takes each option once, but for lists."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """As click does, which would take the last of several values and drop the others without a word."""
+        names = [arg.partition("=")[0] for arg in (args[: args.index("--")] if "--" in args else args)]
+        for option in self.params:
+            single = option.param_type_name == "option" and not (
+                getattr(option, "is_flag", False) or getattr(option, "multiple", False))
+            if single and not ctx.resilient_parsing and sum(names.count(name) for name in option.opts) > 1:
+                several = "commas" in (getattr(option, "help", "") or "")
+                raise EdgeSeError("is given twice", where=option.opts[0],
+                                  fix="give it once, with commas between values" if several else "give it once")
+        return super().parse_args(ctx, args)
 
     def get_help_option(self, ctx: Any) -> Any:
         """`--help`, off by default."""
