@@ -87,8 +87,11 @@ class _RemoteSession(Session):
         self._told = dict[str, Any]()
 
     def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Normalised images (N, 3, H, W) -> logits (N, classes), through the engine that is open if one is."""
-        name = next(iter(self._names.values()), None) or self._opened(min(len(images), RUN_IMAGES))
+        """Normalised images (N, 3, H, W) -> logits (N, classes), through the engine that was opened last if one is.
+
+        That is the one that was timed last: of several batch sizes each has its own, and they may answer differently.
+        """
+        name = next(reversed(self._names.values()), None) or self._opened(min(len(images), RUN_IMAGES))
         outputs = []
         for start in range(0, len(images), RUN_IMAGES):
             part = images[start : start + RUN_IMAGES]

@@ -113,7 +113,8 @@ class Judging:
         for key, (entry, session, latencies, images, labels) in asked.items():
             with self._progress.task(f"evaluating {entry.artifact.file} in {entry.backend.name} there",
                                      len(images)) as advance:
-                logits = answers_of_all(session, entry.model, images, advance, latencies.batch)
+                logits = answers_of_all(session, entry.model, images, advance,
+                                        latencies.batch if entry.backend.gpu else None)
             self._known[key] = _told(np.asarray(logits.argmax(1) == labels), images) | {
                 "measured_by": entry.backend.measured_by(entry.model)}
         return [self._known.get(key, {}) for key in keys]

@@ -1,5 +1,6 @@
 """What a device's own facts say of a file, before anything is sent."""
 
+import numpy as np
 import pytest
 
 from edge_se.backends.base import Device
@@ -7,6 +8,7 @@ from edge_se.backends.remote import RemoteRuntime, remote_runtimes
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import raise_opset
 from edge_se.graph.targets.table import rules_of
+from edge_se.measure.timing import TimingPlan
 
 REMOTE = Device(kind="remote")
 
@@ -57,3 +59,29 @@ def test_open_sends_the_rules_of_the_target(tiny_onnx):
         session._opened(2)
         assert session.engine(2) == {"key": "k"} and session.engine(1) is None
     assert sent[0]["rules"] == rules_of("tensorrt") != [] and sent[0]["opset"] == 17
+
+
+@pytest.mark.parametrize(("runtime", "timed", "answers"), [
+    ("tensorrt", (1, 8), 8), ("tensorrt", (8, 1), 1), ("tensorrt", (), 5), ("onnxruntime", (1, 8), 0)])
+def test_the_engine_that_was_timed_last_answers(tiny_onnx, runtime, timed, answers):
+    """Of several batch sizes the first one's engine answered for all of them: `flips_against_onnxruntime` was its."""
+    opened, asked = {}, []
+
+    class Link:
+        def open(self, name, content, batch, **fields):
+            opened[name] = batch
+            return {}
+
+        def ask(self, operation, payload, session, **fields):
+            asked.append((operation, opened[session]))
+            return {"shape": [5, 10]}, (np.zeros(50, "<f4") if operation == "run" else np.ones(3, "<i8")).tobytes()
+
+        def close(self, name):
+            pass
+
+    backend = RemoteRuntime(Link(), runtime, facts("aarch64", [], **{runtime: "10.3"}))
+    with backend.open(tiny_onnx, REMOTE) as session:
+        for batch in timed:
+            session.time(np.zeros((batch, 3, 32, 32), np.float32), TimingPlan())
+        session.run(np.zeros((5, 3, 32, 32), np.float32))
+    assert asked[-1] == ("run", answers)

@@ -64,16 +64,16 @@ def test_files_that_are_the_same_to_the_byte_are_each_asked_on_a_device(tiny_bui
     images = replace(random_images(20, "test"), labels=np.zeros(20, np.uint8))
     labelled = SimpleNamespace(of=lambda entry: (images, images.labels))
     backend = SimpleNamespace(name="onnxruntime", gpu=False, measured_by=lambda model: {"target": model.target})
-    monkeypatch.setattr(bench_accuracy, "answers_of_all", lambda session, *told: asked.append(session) or np.eye(
-        10, dtype=np.float32)[np.full(20, session)])
+    monkeypatch.setattr(bench_accuracy, "answers_of_all", lambda session, *told: asked.append(
+        (session, told[-1])) or np.eye(10, dtype=np.float32)[np.full(20, session)])
     entries = [bench_accuracy.Entry(build=build, artifact=replace(build.artifacts[1], target=target),
                                     model=replace(tiny_onnx, target=target), backend=backend)
                for target in ("arm", "litert", "arm")]
-    timed = [(entry, session, SimpleNamespace(batch=1, throughput=1e9)) for entry, session in zip(entries, (0, 1, 0))]
+    timed = [(entry, session, SimpleNamespace(batch=8, throughput=1e9)) for entry, session in zip(entries, (0, 1, 0))]
     rows = bench_accuracy.Judging(labelled, True, SILENT).of(timed)
     assert [(row["top1"], row["measured_by"]["target"]) for row in rows] == [
         (100.0, "arm"), (0.0, "litert"), (100.0, "arm")]
-    assert asked == [0, 1]
+    assert asked == [(0, None), (1, None)]  # only an engine has the batch size of its row
 
 
 def profiled(model, precision, milliseconds, **changes):
