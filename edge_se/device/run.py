@@ -1,5 +1,6 @@
 """Classifies images on this device: python3 run.py IMAGE... (PNG, JPEG, or .npy of uint8 pixels, 3 x H x W)."""
 import argparse
+import io
 import sys
 from pathlib import Path
 
@@ -16,6 +17,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Classifies images with the best file that runs here.")
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="PNG, JPEG, or .npy of uint8 pixels (3, H, W)")
     given, code = parser.parse_args(), 0
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a locale without the letters of a label must not end it
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         bundle = Bundle(str(FOLDER))
     except AgentError as error:

@@ -288,6 +288,18 @@ def test_a_file_that_is_missing_and_images_that_are_none_are_one_message(bundle,
     assert done.returncode == 2 and "int8.cpu.onnx cannot be read" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("encoding", "shown"), [
+    ("ascii", "\\u98de\\u673a-\\xe4"), ("latin-1:strict", "\\u98de\\u673a-"), ("utf-8", "\u98de\u673a-\u00e4")])
+def test_a_label_that_the_locale_cannot_write_does_not_end_it(bundle, bare_python, pixels, tmp_path, encoding, shown):
+    document = json.loads((bundle / "bundle.json").read_text())
+    (bundle / "bundle.json").write_text(json.dumps(document | {"labels": ["\u98de\u673a-\u00e4"] * 10}))
+    np.save(tmp_path / "0.npy", pixels[0])
+    done = subprocess.run([bare_python / "python3", bundle / "run.py", tmp_path / "0.npy"], capture_output=True,
+                          env={"PATH": "/usr/bin:/bin", "HOME": str(bundle), "PYTHONIOENCODING": encoding})
+    assert done.returncode == 0, done.stderr
+    assert f"0.npy: {shown}" in done.stdout.decode("utf-8", "replace")
+
+
 def test_a_class_without_a_name_is_told_by_its_number(bundle):
     document = json.loads((bundle / "bundle.json").read_text())
     (bundle / "bundle.json").write_text(json.dumps(document | {"labels": ["only one"]}))
