@@ -46,7 +46,7 @@ def test_without_cifar10_it_says_what_is_missing(build, tmp_path) -> None:
 
 def test_with_images_files_are_judged(build, with_images, tmp_path) -> None:
     (found,) = report([str(build)], data=tmp_path, max_drop=50)["builds"]
-    assert found["judged_on"] == "random-test" and found["verdict"] == "pass"
+    assert found["judged_on"] == "random-test" and found["verdict"] == "inconclusive"  # FP32 guesses
     assert {row["flips_n"] for row in found["files"][1:]} == {300} and found["files"][0]["top1"] is not None
     flipped = found["gallery"]["flipped"]
     assert max(row["flips"] for row in found["files"]) <= flipped <= sum(row["flips"] for row in found["files"])
