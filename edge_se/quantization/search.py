@@ -112,7 +112,7 @@ def _plans(model: OnnxModel, statistics: Statistics, target: Target, images: Ima
                                                  if name != "sums-float" or normalises(model.proto)]
     if target.quantized_outputs:
         return named
-    ranked = _costliest(model, statistics, target, images.first(RANKING_IMAGES), method, ends, progress)
+    ranked = _costliest(model, statistics, target, images.sample(RANKING_IMAGES), method, ends, progress)
     base = place(model.proto, target, "se-float")
     restored = [(with_float_units(base, ranked[:count], f"se-float-{count}"), ranked[:count])
                 for count in RESTORED if count <= len(ranked)]

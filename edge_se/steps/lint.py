@@ -102,7 +102,7 @@ def _proof(model: OnnxModel, path: Path, data: PathLike | None, skip_broken: boo
     from edge_se.steps.lint_images import images_for
 
     try:
-        images = images_for(model, path, text_of(data), skip_broken, preprocessing, progress).first(count)
+        images = images_for(model, path, text_of(data), skip_broken, preprocessing, progress).sample(count)
         with progress.task("running it as it is written", 1) as advance:
             proof = Proof(model, path, images)
             advance(1)
