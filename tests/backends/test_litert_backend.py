@@ -1,5 +1,7 @@
 """LiteRT as a runtime: what it runs, what it tells, and that its streams change no answer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,8 @@ from edge_se.backends.fresh import FIELDS, measure_fresh
 from edge_se.backends.table import BACKENDS, first_that_runs
 from edge_se.backends.tflite import LiteRt
 from edge_se.core.errors import UnavailableError
+from edge_se.data.preprocessing import CIFAR10
+from edge_se.graph.metadata import ModelMetadata, write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.tflite import flatbuffer
 from edge_se.graph.tflite.conversion import to_tflite
@@ -76,6 +80,15 @@ def test_a_file_that_is_written_already_is_read_as_it_is(int8):
             answers.append(session.run(images))
     assert LiteRt().read_part(int8).content == to_tflite(int8)
     np.testing.assert_array_equal(*answers)
+
+
+def test_a_file_that_is_written_already_takes_images_in_the_order_of_its_graph(graph_of):
+    graph = graph_of([("Transpose", ["x"], ["t"], {"perm": [0, 3, 1, 2]}), ("Conv", ["t", "w"], ["c"]),
+                      ("Flatten", ["c"], ["y"])], {"w": RANDOM.normal(size=(2, 3, 3, 5)).astype(np.float32)},
+                     x=("batch", 5, 7, 3))
+    write_metadata(graph, ModelMetadata(model="net", preprocessing=replace(CIFAR10, size=(5, 7), axes="NHWC")))
+    fresh = measure_fresh("litert", OnnxModel.of(graph), threads=1, shape=(1, 5, 7, 3))
+    assert fresh["load_ms"] > 0 and fresh["first_ms"] > 0
 
 
 def test_without_the_package(monkeypatch, int8):

@@ -27,10 +27,11 @@ DELEGATE = "DELEGATE"  # what LiteRT calls the node that stands for all that XNN
 class LiteRtRunner:
     """A `.tflite` file in LiteRT on the CPU, with XNNPACK, its default; `threads` 0 means all processors.
 
-    The file takes images with their channels last. `axes` tells how they come; `NCHW` ones are turned around.
+    The file takes images with their channels last. `axes` tells how they come; `NCHW` ones are turned around. None: as
+    their shape says, which leaves it open where they are as wide and high as they have channels.
     """
 
-    def __init__(self, content: bytes, threads: int, axes: str = "NCHW") -> None:
+    def __init__(self, content: bytes, threads: int, axes: str | None = "NCHW") -> None:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
@@ -79,7 +80,8 @@ class LiteRtRunner:
 
     def _ready(self, images: Any) -> Any:
         """`images` as they lie in the file, and tensors for so many of them."""
-        if self._axes == "NCHW":
+        fits = tuple(images.shape[1:]) == tuple(self._input["shape"][1:])
+        if self._axes == "NCHW" or (self._axes is None and not fits):
             images = images.transpose(0, 2, 3, 1)
         if len(images) != self._batch:
             self._interpreter.resize_tensor_input(self._input["index"], images.shape)
