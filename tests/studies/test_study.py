@@ -56,7 +56,7 @@ warmup_fraction = 0.0
 
 
 @pytest.fixture(scope="module")
-def toys():
+def toys(cifar):  # the robustness of cells asks for its layout
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zoo, "MODELS", dict(zoo.MODELS))
         patch.setattr(plan, "MODELS", zoo.MODELS)
