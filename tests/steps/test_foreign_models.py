@@ -127,7 +127,7 @@ def test_ten_classes_at_32_pixels_are_judged_by_agreement_alone(tiny_onnx, tmp_p
     assert [note for note in notes if "nothing says which classes its outputs are" in note]
     assert [note for note in notes if note.startswith("assumed --mean 0.4914")]
     with pytest.raises(EdgeSeError, match="nothing says which classes"):
-        gate(str(tmp_path / "build"))
+        gate(str(tmp_path / "build"), data=tmp_path / "data")
     labelled = export(str(tmp_path / "mine.onnx"), out=tmp_path / "other", preprocessing=SourceOptions(labels=CLASSES),
                       **options)
     assert read == ["test"] and labelled.labels == CLASSES
