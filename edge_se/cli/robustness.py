@@ -30,8 +30,8 @@ from edge_se.steps import completion
 
 def robustness(model: BuildName = None,
                images: Annotated[Optional[int], typer.Option(
-                   min=1, help="So many of the split: of files an equal share of each class, else the first; default: "
-                               "all.")] = None,
+                   min=1, help="How many images of the split: the first of CIFAR-10, an equal share of each class "
+                               "of a folder. Default: all.")] = None,
                corruptions: Annotated[Optional[str], typer.Option(
                    autocompletion=completion.corruptions,
                    help="gaussian_noise, shot_noise, impulse_noise, defocus_blur, jpeg_compression, several with "

@@ -35,9 +35,10 @@ def lint(file: PathLike, *, runtimes: Names | None = None, static: bool = False,
     """The rules that a file breaks, as a document; nothing is run with `static`.
 
     `runtimes` are names of targets and runtimes; without them a file of edge-se is held against the runtime of its own
-    target, and any other against all. It is run on the first `images` of `data`, with `skip_broken` without
-    broken ones, or on bundled ones. `fix` is where the file goes with everything repaired that can be without changing
-    a number. Raises EdgeSeError for what is no Q/DQ file, and where a repair would change what the file computes.
+    target, and any other against all. It is run on `images` of `data`, an equal share of each class of a folder, or on
+    bundled ones; `skip_broken` leaves out those that cannot be decoded. `fix` is where the file goes with everything
+    repaired that can be without changing a number. Raises EdgeSeError for what is no Q/DQ file, and where a repair
+    would change what the file computes.
     """
     path, out = path_of(file), path_of(fix)
     require_file(out, FIXED, "--fix", sources=(path,))

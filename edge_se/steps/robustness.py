@@ -43,10 +43,10 @@ def robustness(model: PathLike | None = None, *, split: str | None = None, image
     """The document of `robustness --json`: top-1 of each file of a build on clean and on corrupted images.
 
     `data` is CIFAR-10 or labelled images of the user. `split` is `test` (the default where there is one) for final
-    figures or `validation` to choose by; `images`: so many of it, of files an equal share of each class, else the
-    first; default all. Drops are against FP32 on the same corrupted images, whose strengths are those published for the
-    nearest size. Images are evaluated in shards on `cluster`, where there is one. Raises EdgeSeError before anything is
-    evaluated.
+    figures or `validation` to choose by; `images`: how many, the first of CIFAR-10 or an equal share of each class of a
+    folder; default all. Drops are against FP32 on the same corrupted images, whose strengths are those published for
+    the nearest size. Images are evaluated in shards on `cluster`, where there is one. Raises EdgeSeError before
+    anything is evaluated.
     """
     conditions, data = _conditions(names_of(corruptions), severities), path_of(data)
     _require_sensible(split, images, seed)

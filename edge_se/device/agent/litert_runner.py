@@ -27,8 +27,8 @@ DELEGATE = "DELEGATE"  # what LiteRT calls the node that stands for all that XNN
 class LiteRtRunner:
     """A `.tflite` file in LiteRT on the CPU, with XNNPACK, its default; `threads` 0 means all processors.
 
-    The file takes images with their channels last. `axes` tells how they come; `NCHW` ones are turned around. None: as
-    their shape says, which leaves it open where they are as wide and high as they have channels.
+    The file takes images with their channels last. `axes` tells how they come; `NCHW` ones are turned around. None:
+    their shape tells. It cannot where width, height and channels are equal; such images are taken as they come.
     """
 
     def __init__(self, content: bytes, threads: int, axes: str | None = "NCHW") -> None:

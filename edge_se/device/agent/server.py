@@ -153,8 +153,8 @@ class Server:
                                                      **rewriting(header.get("rules", ()), runtime))
             return {}, b""
         if runtime == "litert":
-            self._sessions[name] = runner = LiteRtRunner(content, int(header["threads"]),
-                                                                 str(header.get("axes", "NCHW")))
+            axes = str(header.get("axes", "NCHW"))
+            self._sessions[name] = runner = LiteRtRunner(content, int(header["threads"]), axes)
             return {"tells": runner.nodes()}, b""
         trt, cuda = self._loaded(runtime)
         reason = unfit(str(header["target"]), header.get("rules", ()), runtime,
