@@ -186,7 +186,8 @@ def sha256_of(path: Path) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
     except OSError as error:
-        raise ArtifactError(f"cannot be read ({error.strerror or error})", where=path) from error
+        raise ArtifactError(f"cannot be read ({error.strerror or error})", where=path,
+                            fix="check that the file is there and may be read") from error
 
 
 def _digest(file: Any) -> str:  # Python 3.10 has no hashlib.file_digest

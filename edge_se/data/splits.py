@@ -22,6 +22,7 @@ from edge_se.data.images import HASH_BYTES, Images, Labels, hash_of_pixels
 from edge_se.data.preprocessing import CIFAR10, Preprocessing, tensor
 
 SCHEMA = "edge-se/indices/1"
+_AGAIN = "make the manifest again"
 Split = Literal["train", "validation", "test", "calibration"]
 SPLITS = {"train": "cifar10-train45k", "validation": "cifar10-val5k", "test": "cifar10-test10k"}
 
@@ -123,7 +124,7 @@ def load_manifest(path: Path, cifar: Cifar10) -> ImageSet:
     pixels, labels = pixels[indices], labels[indices]
     if images_sha256(pixels, labels) != manifest["sha256"]:
         raise DataError("the images at its indices are not those it was made from", where=path,
-                        fix="make the manifest again, or use the data set that it names")
+                        fix=f"{_AGAIN}, or use the data set that it names")
     return ImageSet(name=path.stem, split=manifest["split"], pixels=pixels, labels=labels)
 
 
@@ -132,11 +133,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
     manifest = read_json(path, DataError)
     missing = {"schema", "split", "source", "sha256"} - manifest.keys()
     if missing:
-        raise DataError(f"not an index manifest: no '{sorted(missing)[0]}'", where=path)
+        raise DataError(f"not an index manifest: no '{sorted(missing)[0]}'", where=path, fix=_AGAIN)
     if manifest["schema"] != SCHEMA:
-        raise DataError(f"schema {manifest['schema']!r} is not {SCHEMA!r}", where=path)
+        raise DataError(f"schema {manifest['schema']!r} is not {SCHEMA!r}", where=path, fix=_AGAIN)
     if manifest["source"] not in ("train", "test"):
-        raise DataError(f"source {manifest['source']!r} is neither 'train' nor 'test'", where=path)
+        raise DataError(f"source {manifest['source']!r} is neither 'train' nor 'test'", where=path, fix=_AGAIN)
     return manifest
 
 
@@ -146,18 +147,18 @@ def _indices(manifest: dict[str, Any], path: Path, available: int) -> NDArray[np
     if "all_except" in manifest:
         name = manifest["all_except"]
         if not isinstance(name, str) or not name or Path(name).name != name:
-            raise DataError(f"all_except {name!r} names no manifest beside it", where=path)
+            raise DataError(f"all_except {name!r} names no manifest beside it", where=path, fix=_AGAIN)
         sibling = path.with_name(f"{name}.json")
         excluded = read_manifest(sibling)
         if "all_except" in excluded:
-            raise DataError(f"all_except '{name}' does not list indices itself", where=path)
+            raise DataError(f"all_except '{name}' does not list indices itself", where=path, fix=_AGAIN)
         return np.setdiff1d(np.arange(available), _indices(excluded, sibling, available))
     try:
         indices = np.asarray(manifest["indices"], dtype=np.int64)
     except (KeyError, ValueError, TypeError, OverflowError) as error:
-        raise DataError("no list of integer 'indices'", where=path) from error
+        raise DataError("no list of integer 'indices'", where=path, fix=_AGAIN) from error
     if indices.ndim != 1 or not len(indices) or indices.min() < 0 or indices.max() >= available:
-        raise DataError(f"its indices are not within 0..{available - 1}", where=path)
+        raise DataError(f"its indices are not within 0..{available - 1}", where=path, fix=_AGAIN)
     return indices
 
 

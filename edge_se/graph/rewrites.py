@@ -38,7 +38,8 @@ def checked(model: onnx.ModelProto) -> onnx.ModelProto:
             field.extend(values)
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ModelError(f"not a valid ONNX graph ({str(error).splitlines()[0]})") from error
+        raise ModelError(f"not a valid ONNX graph ({str(error).splitlines()[0]})",
+                         fix="export it again; `onnx.checker.check_model` says more") from error
     return model
 
 

@@ -148,7 +148,7 @@ def _content(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise EdgeSeError("no such file", where=path, fix=RECORD) from error
     except OSError as error:
-        raise EdgeSeError(f"cannot be read ({error.strerror or error})", where=path) from error
+        raise EdgeSeError(f"cannot be read ({error.strerror or error})", where=path, fix=RECORD) from error
 
 
 def _parsed(document: object, where: str) -> Any:

@@ -40,7 +40,8 @@ def load_weights(net: nn.Module, path: Path) -> None:
     except FileNotFoundError as missing:
         raise ModelError("no such weights", where=path, fix="train them, or give a file with --weights") from missing
     except (OSError, SafetensorError) as broken:
-        raise ModelError(f"not readable as safetensors ({broken})", where=path) from broken
+        raise ModelError(f"not readable as safetensors ({broken})", where=path,
+                         fix="copy or download the file again; it may be cut off") from broken
     state = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
     own = {name: tensor for name, tensor in net.state_dict().items() if tensor.is_floating_point()}
     for name in sorted(own.keys() ^ state.keys()):

@@ -88,7 +88,7 @@ def _parts(path: Path) -> tuple[dict[str, Any], np.ndarray[Any, Any], np.ndarray
         missing = {"schema", "tensors", "model_sha256", "calibration", "calibration_sha256", "images", "split", "mean",
                    "std"} - about.keys()
     except FileNotFoundError as absent:
-        raise CalibrationError("no such calibration table", where=path) from absent
+        raise CalibrationError("no such calibration table", where=path, fix="check the path") from absent
     except Exception as broken:  # zipfile, zlib, json and numpy each have their own ways to say "broken"
         raise CalibrationError(f"not a calibration table ({broken})", where=path, fix="calibrate again") from broken
     kinds = {"tensors": list, "model_sha256": str, "calibration": str, "calibration_sha256": str, "images": int,

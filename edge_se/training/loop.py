@@ -83,7 +83,7 @@ def train(spec: ModelSpec, recipe: Recipe, images: Images, validation: Images, *
     """
     if images.split != TRAIN or validation.split not in (VALIDATION, HELD_OUT):
         raise TrainingError(f"trains on 'train' and chooses on 'validation', not on '{images.split}' and "
-                            f"'{validation.split}'", where="train")
+                            f"'{validation.split}'", where="train", fix="give images of these splits")
     run = _Run(spec, recipe, images, validation, folder, device, group)
     if resume:
         run.restore()
@@ -100,7 +100,8 @@ class _Run:
     def __init__(self, spec: ModelSpec, recipe: Recipe, images: Images, validation: Images, folder: Path,
                  device: torch.device, group: Group) -> None:
         if images.labels is None or validation.labels is None:
-            raise TrainingError("training needs labelled images", where=images.name)
+            raise TrainingError("training needs labelled images", where=images.name,
+                                fix="give images with a class each")
         self.recipe, self.folder, self.device, self.group = recipe, folder, device, group
         self.rows = group.rows(recipe.batch_size)
         self.losses = Losses(group, device, folder)

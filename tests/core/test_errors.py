@@ -1,5 +1,6 @@
 """Messages say `where: what; fix`, and a misspelled word is answered with the nearest known one."""
 
+import ast
 import pickle
 from pathlib import Path
 
@@ -62,3 +63,17 @@ def test_what_else_may_be_given_is_said_last(word, answer):
 def test_of_many_names_the_near_ones_and_how_to_list_them(word, answer):
     names = ["resnet18", "resnet20", "resnet50", *(f"net_{number}" for number in range(40))]
     assert did_you_mean(word, names, listing="`x list`") == answer
+
+
+def test_every_message_that_is_written_out_has_a_fix():
+    """One that a function returns (why a package is missing) tells its own."""
+    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, EdgeSeError)}
+    bare, seen = [], 0
+    for path in Path(errors.__file__).parent.parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds
+                    and node.args and isinstance(node.args[0], ast.Constant | ast.JoinedStr | ast.BinOp)):
+                seen += 1
+                if not any(keyword.arg in ("fix", None) for keyword in node.keywords):
+                    bare.append(f"{path.name}:{node.lineno}")
+    assert seen > 300 and not bare

@@ -36,11 +36,13 @@ def read_archive(path: Path, wanted: Wanted | None = None) -> ImageSet:
         with np.load(path, allow_pickle=False) as archive:
             pixels = archive["pixels"]
     except FileNotFoundError as missing:
-        raise CalibrationError("no such calibration set", where=path) from missing
+        raise CalibrationError("no such calibration set", where=path, fix="check the path") from missing
     except Exception as broken:  # zipfile, zlib and numpy each raise other errors for a broken file
-        raise CalibrationError(f"not an .npz with an array 'pixels' ({broken})", where=path) from broken
+        raise CalibrationError(f"not an .npz with an array 'pixels' ({broken})", where=path,
+                               fix="give uint8 `pixels` (N, 3, H, W)") from broken
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3 or not len(pixels):
-        raise CalibrationError(f"'pixels' is {pixels.dtype} {pixels.shape}, not uint8 (N, 3, H, W)", where=path)
+        raise CalibrationError(f"'pixels' is {pixels.dtype} {pixels.shape}, not uint8 (N, 3, H, W)", where=path,
+                               fix="write them so")
     split = "synthetic" if path.stem.startswith("synthetic") else "calibration"
     return ImageSet(name=path.stem, split=split, pixels=pixels, labels=None,
                     preprocessing=(wanted or Wanted()).preprocessing)

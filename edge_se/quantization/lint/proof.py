@@ -91,7 +91,8 @@ class Proof:
         try:
             return np.concatenate([run(batch)[:count] for batch, count in self._batches])
         except Exception as error:  # those of runtimes share no base class
-            raise ModelError(f"does not run ({str(error).splitlines()[0]})", where=self._path) from error
+            raise ModelError(f"does not run ({str(error).splitlines()[0]})", where=self._path,
+                             fix="write the file again, or use --static") from error
 
     def _ran(self, runtime: str, setting: str, opened: AbstractContextManager[Run]) -> Ran:
         version = None if setting == SIMULATED else environment.version_of(runtime)
