@@ -1,13 +1,14 @@
 """How far trained excitations depend on the image, and what folding them costs and brings.
 
     python bench/folded_excitations.py               # ten minutes on two cores, after bench/run_studies.py quantization
+    python bench/folded_excitations.py --bundled     # the bundled nets anew; the rows of the study stay
     python bench/folded_excitations.py --times-only  # the times anew, on a quiet machine; accuracies stay
 
 The bundled nets with SE and every cell of the study `quantization` that has excitations. Judged on the 5,000
 validation images against the net as it was trained in FP32: all excitations as constants (their means over the
 calibration images), in FP32 and in INT8, beside INT8 with excitations; and how many of them `edge-se export
 --fold-excitations` takes by itself. The bundled nets are read on the test set, too, with those. Times: INT8 in turns,
-each runtime its own file, beside the plain net.
+each runtime its own file, beside the plain net. Each row says on what it was measured.
 Needs CIFAR-10 ($EDGE_SE_DATA). Writes bench/results/folded_excitations.json and refreshes the documents.
 """
 
@@ -48,6 +49,7 @@ from edge_se.reporting.console import ConsoleProgress
 from edge_se.studies.cell import GRAPH
 from edge_se.studies.plan import read_plan
 
+SCHEMA = "edge-se/folded-gates/2"
 HERE = Path(__file__).parent
 STUDY, RESULT = HERE / "studies" / "quantization.toml", HERE / "results" / "folded_excitations.json"
 PLAIN = {  # beside which a bundled net is timed
@@ -82,7 +84,9 @@ def main() -> None:
     parser.add_argument("--cells", type=Path, default=Path("runs/cells"), help="where the study's cells are")
     parser.add_argument("--data", type=Path, help="the folder of CIFAR-10")
     parser.add_argument("--repeats", type=int, default=9, help="of the times; six are the fewest that have an interval")
-    parser.add_argument("--times-only", action="store_true", help="keep the accuracies that are there")
+    kept = parser.add_mutually_exclusive_group()
+    kept.add_argument("--bundled", action="store_true", help="the bundled nets alone; keep the other rows")
+    kept.add_argument("--times-only", action="store_true", help="keep the accuracies that are there")
     parser.add_argument("--out", type=Path, default=RESULT, help="another file leaves the documents as they are")
     options = parser.parse_args()
     progress = ConsoleProgress()
@@ -101,31 +105,27 @@ def measured(options: argparse.Namespace, progress: Progress) -> dict[str, Any]:
     cifar = cifar10.require(options.data)
     images = Images(calibration=calibration.load(calibration.REAL, cifar),
                     validation=splits.load("validation", cifar), test=splits.load("test", cifar))
-    before = read_json(options.out, fix="leave --times-only out") if options.times_only else None
+    before = read_json(options.out, fix="measure all first")["rows"] if options.bundled or options.times_only else []
+    own = {"versions": environment.versions(), "hardware": environment.hardware(), "commit": environment.commit()}
     rows = []
-    for position, net in enumerate(nets(options.cells)):
+    for position, net in enumerate(bundled() if options.bundled else nets(options.cells)):
         progress.note(f"{net.name}, seed {net.seed}")
-        row = accuracies(net, images, progress) if before is None else before["rows"][position]
+        row = before[position] if options.times_only else accuracies(net, images, progress) | {"environment": own}
         if (row["net"], row["seed"], row["sha256"]) != (net.name, net.seed, net.model.sha256):
             raise EdgeSeError(f"tells of another net than {net.name}, seed {net.seed}", where=options.out,
                               fix="leave --times-only out")
-        rows.append(row | ({"times": times(net, images.calibration, options.repeats, progress)} if net.plain else {}))
-    own = {"versions": environment.versions(), "hardware": environment.hardware(), "commit": environment.commit()}
-    return {"schema": "edge-se/folded-gates/1", "calibration": images.calibration.name,
-            "validation": images.validation.name, "test": images.test.name, "target": RUNTIMES["onnxruntime"],
-            "method": METHOD, "repeats": options.repeats, "rows": rows,
-            "environment": own if before is None else before["environment"], "timed": own}
+        if net.plain:
+            row |= {"times": times(net, images.calibration, options.repeats, progress), "timed": own}
+        rows.append(row)
+    if options.bundled:
+        rows += [row for row in before if not row["bundled"]]
+    return {"schema": SCHEMA, "calibration": images.calibration.name, "validation": images.validation.name,
+            "test": images.test.name, "target": RUNTIMES["onnxruntime"], "method": METHOD, "rows": rows}
 
 
 def nets(cells: Path) -> Iterator[Net]:
     """The bundled ones, then the cells in the order of their study; of each net the first seed is timed."""
-    for name in BUNDLED:
-        if spec_of(name).attention != "none":
-            plain = PLAIN[name]
-            card = card_of(name)
-            assert card is not None  # it is bundled
-            yield Net(name=name, seed=card["seed"], model=load_source(name, None).model, bundled=True,
-                      plain=load_source(plain, None, untrained=plain not in BUNDLED).model)
+    yield from bundled()
     plan = read_plan(STUDY)
     first, plain_name = min(cell.seed for cell in plan.cells), plan.study.models[0]
     graphs = {(cell.model, cell.seed): graph_of(cells / cell.folder / GRAPH) for cell in plan.cells}
@@ -133,6 +133,17 @@ def nets(cells: Path) -> Iterator[Net]:
         if spec_of(name).attention != "none":
             yield Net(name=name, seed=seed, model=model, bundled=False,
                       plain=graphs[plain_name, seed] if seed == first else None)
+
+
+def bundled() -> Iterator[Net]:
+    """Those whose weights are shipped, each timed."""
+    for name in BUNDLED:
+        if spec_of(name).attention != "none":
+            plain = PLAIN[name]
+            card = card_of(name)
+            assert card is not None  # it is bundled
+            yield Net(name=name, seed=card["seed"], model=load_source(name, None).model, bundled=True,
+                      plain=load_source(plain, None, untrained=plain not in BUNDLED).model)
 
 
 def graph_of(path: Path) -> OnnxModel:
@@ -146,14 +157,14 @@ def accuracies(net: Net, images: Images, progress: Progress) -> dict[str, Any]:
     """Deviations of a net's excitations, its accuracy with all folded, and how many `export` folds by itself."""
     values = excitation_values(net.model, images.calibration)
     constant, budget = folded(net.model, values), Budget()
-    row = {"net": net.name, "seed": net.seed, "sha256": net.model.sha256, "attention": spec_of(net.name).attention,
+    row = {"net": net.name, "seed": net.seed, "bundled": net.bundled, "sha256": net.model.sha256,
+           "attention": spec_of(net.name).attention,
            "gates": [{"name": value.name, "deviation": value.deviation} for value in values],
            "constant": sum(value.deviation < CONSTANT for value in values),
            "all": against(net.model, constant, images.validation, images.calibration)}
     try:
         chosen, folding = fold_excitations(net.model, images.calibration, images.validation,
-                                           max_drop_pp=budget.max_drop_pp,
-                                     alpha=budget.alpha, progress=progress)
+                                           max_drop_pp=budget.max_drop_pp, alpha=budget.alpha, progress=progress)
     except CalibrationError as refused:
         return row | {"folded": 0, "refused": str(refused)}
     row |= {"folded": folding.count, "chosen": folding.document()}

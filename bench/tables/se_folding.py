@@ -7,7 +7,7 @@ Where nothing was measured yet each table is a line that says what measures it.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from bench.tables.measured import Document, judged, measured_if_any
@@ -63,8 +63,7 @@ def _accuracy(document: Document) -> str:
     rows = []
     for row in document["rows"]:
         all_, deviations = row["all"], [100 * excitation["deviation"] for excitation in row["gates"]]
-        name = f"`{row['net']}`" if "final" in row else f"`{row['net']}`, seed {row['seed']}"
-        rows.append([name, WHERE[row["attention"]], str(len(deviations)), str(row["constant"]),
+        rows.append([_name(row), WHERE[row["attention"]], str(len(deviations)), str(row["constant"]),
                      f"{statistics.median(deviations):.1f} %, {max(deviations):.0f} %", f"{all_['top1']:.2f}",
                      _drop(all_["folded"]), str(all_["folded"]["flips"]), _drop(all_["int8"]),
                      _drop(all_["folded_int8"]), f"{row['folded']} of {len(deviations)}"])
@@ -72,34 +71,63 @@ def _accuracy(document: Document) -> str:
     return (f"{markdown(columns, rows, left=2)}\nDrops in points against the net as it was trained, in FP32, paired by "
             f"image; n = {n:,} of {document['validation']}; target `{document['target']}`; means of excitations over "
             f"{document['calibration']}. A deviation is an excitation's standard deviation over images relative to its "
-            f"mean, in the mean of its channels. {judged(document)}\n")
+            f"mean, in the mean of its channels. Accuracy: {_by_machine(document['rows'], _judge)}.\n")
 
 
 def _final(document: Document) -> str:
     columns = ["net", "excitations folded", "top-1 % as trained", "folded, FP32: drop (95 % CI)", "flips",
                "with excitations, INT8: drop (95 % CI)", "folded, INT8: drop (95 % CI)"]
+    final = [row for row in document["rows"] if "final" in row]
     rows = [[f"`{row['net']}`", f"{row['folded']} of {len(row['gates'])}", f"{row['final']['top1']:.2f}",
              _drop(row["final"]["folded"]), str(row["final"]["folded"]["flips"]), _drop(row["final"]["int8"]),
-             _drop(row["final"]["folded_int8"])] for row in document["rows"] if "final" in row]
-    final = next(row["final"] for row in document["rows"] if "final" in row)
-    return (f"{markdown(columns, rows)}\nn = {final['n']:,} of {document['test']}, target `{document['target']}`. "
-            f"{judged(document)}\n")
+             _drop(row["final"]["folded_int8"])] for row in final]
+    return (f"{markdown(columns, rows)}\nn = {final[0]['final']['n']:,} of {document['test']}, target "
+            f"`{document['target']}`. Accuracy: {_by_machine(final, _judge)}.\n")
 
 
 def _times(document: Document) -> str:
     columns = ["net", "runtime", "plain ms", "with excitations ms", "folded ms", "SE adds, % (95 % CI)",
                "what is left of it, folded, % (95 % CI)", "folded over with excitations (95 % CI)"]
-    rows = []
-    for row in document["rows"]:
-        for runtime, own in row.get("times", {}).items():
-            medians = (f"{statistics.median(own['p50_ms_of_repeats'][name]):.3f}"
-                       for name in ("plain", "trained", "folded"))
-            rows.append([f"`{row['net']}`", RUNTIMES[runtime], *medians, added(own["trained_over_plain"]),
+    timed = [row for row in document["rows"] if "times" in row]
+    rows, repeats = [], set()
+    for row in timed:
+        for runtime, own in row["times"].items():
+            of_repeats = own["p50_ms_of_repeats"]
+            repeats.add(len(of_repeats["trained"]))
+            medians = (f"{statistics.median(of_repeats[name]):.3f}" for name in ("plain", "trained", "folded"))
+            rows.append([_name(row), RUNTIMES[runtime], *medians, added(own["trained_over_plain"]),
                          added(own["folded_over_plain"]), ratio_text(own["folded_over_trained"])])
-    hardware = document["timed"]["hardware"]
     return (f"{markdown(columns, rows, left=2)}\nINT8 of each runtime's own target with all excitations folded, one "
-            f"thread, batch 1; medians of {document['repeats']} repeats, all three in turns, on {hardware['cpu']} "
-            f"({hardware['cores']} cores).\n")
+            f"thread, batch 1; medians of {' or '.join(map(str, sorted(repeats)))} repeats, all three in turns. "
+            f"Machine: {_by_machine(timed, _timed)}.\n")
+
+
+def _name(row: Row) -> str:
+    """A bundled net by its name, one of a study by its seed, too."""
+    return f"`{row['net']}`" if row["bundled"] else f"`{row['net']}`, seed {row['seed']}"
+
+
+def _by_machine(rows: Iterable[Row], words: Callable[[Row], str]) -> str:
+    """What `words` says of rows, once; where it differs, which rows it says it of."""
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        names = groups.setdefault(words(row), [])
+        name = f"`{row['net']}`" if row["bundled"] else "nets with a seed"
+        if name not in names:
+            names.append(name)
+    if len(groups) == 1:
+        return next(iter(groups))
+    return "; ".join(f"{', '.join(names)}: {said}" for said, names in groups.items())
+
+
+def _judge(row: Row) -> str:
+    environment = row["environment"]
+    return f"onnxruntime {environment['versions']['onnxruntime']}, floats f32, on {environment['hardware']['cpu']}"
+
+
+def _timed(row: Row) -> str:
+    hardware = row["timed"]["hardware"]
+    return f"{hardware['cpu']} ({hardware['cores']} cores)"
 
 
 def _drop(row: Row) -> str:

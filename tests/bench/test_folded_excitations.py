@@ -37,7 +37,7 @@ def script(tiny_onnx, tiny_plain_onnx, random_images, monkeypatch):
 
 def options(tmp_path, **changes):
     return argparse.Namespace(**({"cells": tmp_path, "data": None, "repeats": 7, "times_only": False,
-                                  "out": tmp_path / "found.json"} | changes))
+                                  "bundled": False, "out": tmp_path / "found.json"} | changes))
 
 
 def test_what_is_found_and_shown(script, tmp_path, monkeypatch):
@@ -63,10 +63,29 @@ def test_times_anew_keep_the_accuracies_of_the_same_nets(script, tmp_path, monke
     write_json(tmp_path / "found.json", found)
     monkeypatch.setattr(script, "accuracies", None)  # none is measured again
     again = script.measured(options(tmp_path, times_only=True, repeats=6), SILENT)
-    assert again["rows"][0]["all"] == json.loads(json.dumps(found["rows"][0]["all"])) and again["repeats"] == 6
+    assert again["rows"][0]["all"] == json.loads(json.dumps(found["rows"][0]["all"])) and (
+        len(again["rows"][0]["times"]["onnxruntime"]["p50_ms_of_repeats"]["plain"]) == 6)
     write_json(tmp_path / "found.json", found | {"rows": [found["rows"][0] | {"sha256": "other"}]})
     with pytest.raises(EdgeSeError, match="tells of another net than mini_se, seed 0"):
         script.measured(options(tmp_path, times_only=True), SILENT)
+
+
+def test_bundled_nets_anew_keep_the_rows_of_the_study_with_their_machine(script, tmp_path, monkeypatch):
+    found = script.measured(options(tmp_path), SILENT)
+    elsewhere = json.loads(json.dumps(found["rows"][0])) | {"seed": 2, "bundled": False}
+    for key in ("environment", "timed"):
+        elsewhere[key]["hardware"]["cpu"] = "another processor"
+    write_json(tmp_path / "found.json", found | {"rows": [found["rows"][0] | {"sha256": "of before"}, elsewhere]})
+    monkeypatch.setattr(script, "bundled", lambda: script.nets(tmp_path))
+    monkeypatch.setattr(script, "graph_of", None)  # no cell is asked for
+    again = script.measured(options(tmp_path, bundled=True), SILENT)
+    assert [row["sha256"] for row in again["rows"]] == [found["rows"][0]["sha256"]] * 2
+    assert again["rows"][1] == elsewhere
+    write_json(tmp_path / "folded_excitations.json", again)
+    monkeypatch.setattr(measured, "RESULTS", tmp_path)
+    for table in (se_folding.accuracy_table(), se_folding.times_table()):
+        assert "| `mini_se`, seed 2 |" in table
+        assert ": `mini_se`: " in table and "; nets with a seed: " in table and "another processor" in table
 
 
 def test_cells_that_were_not_measured_say_what_to_run(script, tmp_path):
