@@ -99,8 +99,12 @@ class Images(ABC):
         return self.take(np.arange(min(count, len(self))))
 
     def sample(self: Own, count: int) -> Own:
-        """`count` images that stand for all of them: here the first ones, as sets in a mixed order have it."""
-        return self.first(count)
+        """`count` images that stand for all of them, always the same."""
+        return self if count >= len(self) else self.take(self.sampled(count))
+
+    def sampled(self, count: int) -> NDArray[np.int64]:
+        """Their places: here the first ones, as sets in a mixed order have it."""
+        return np.arange(min(count, len(self)))
 
     @property
     def different(self) -> int:

@@ -105,11 +105,9 @@ class LazyImages(Images):
         places = self.records.whole(self.preprocessing)
         return replace(self.take(places), left_out=self.left_out + len(self) - len(places))
 
-    def sample(self, count: int) -> LazyImages:
-        """An equal share of each class, always the same: folders have their images class by class."""
-        if count >= len(self):
-            return self
-        return self.take(drawn(np.zeros(len(self), np.int32) if self.labels is None else self.labels, count, seed=0))
+    def sampled(self, count: int) -> NDArray[np.int64]:
+        """An equal share of each class, or of all without labels: folders have their images class by class."""
+        return drawn(np.zeros(len(self), np.int32) if self.labels is None else self.labels, count, seed=0)
 
     def seen_by(self, how: Preprocessing) -> LazyImages:
         """The same files, decoded for another model."""

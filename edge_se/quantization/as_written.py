@@ -26,8 +26,8 @@ from edge_se.graph.view import GraphView, node_label
 from edge_se.quantization.sensitivity import sqnr_db
 
 IMAGES = 4      # tell whether there may be a gap
-CONFIRMED = 32  # images tell whether there is one; the node is looked for on the first ones
-REFERENCES = (IMAGES, CONFIRMED)  # of how many first images FP32's logits are asked for
+CONFIRMED = 32  # images tell whether there is one; the node is looked for on the smaller sample
+REFERENCES = (IMAGES, CONFIRMED)  # of samples of how many images FP32's logits are asked for
 BOUND_DB = 1.0  # rounding of ties alone moves the SQNR of a few images by some tenths
 EXACT_DB = 60.0  # noise this small is float arithmetic, not a lost bit
 Floats = NDArray[np.float32]
@@ -47,13 +47,13 @@ class Fidelity:
 
 
 def fidelity(parent: OnnxModel, model: OnnxModel, images: Images, backend: Backend) -> Fidelity:
-    """How well `backend` computes `model`, the INT8 file of the FP32 graph `parent`, on the first of `images`."""
+    """How well `backend` computes `model`, the INT8 file of the FP32 graph `parent`, on a few of `images`."""
     if model.metadata:
         images = images.seen_by(model.metadata.preprocessing)
-    compared = _Compared(parent, model, images.first(IMAGES), backend)
+    compared = _Compared(parent, model, images.sample(IMAGES), backend)
     told = compared.at(None)
     if told.written_db - told.run_db > BOUND_DB and len(images) > IMAGES:
-        told = _Compared(parent, model, images.first(CONFIRMED), backend).at(None)
+        told = _Compared(parent, model, images.sample(CONFIRMED), backend).at(None)
     if told.written_db - told.run_db <= BOUND_DB:
         return told
     return Fidelity(runtime=told.runtime, run_db=told.run_db, written_db=told.written_db,

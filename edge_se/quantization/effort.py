@@ -67,11 +67,11 @@ def best_method(model: OnnxModel, statistics: Statistics, target: Target, placem
 
 def best_placement(model: OnnxModel, statistics: Statistics, target: Target, method: str, images: Images,
                    progress: Progress) -> Placement:
-    """The default placement, or that with the highest SQNR on the first of `images` where no rule decides."""
+    """The default placement, or that with the highest SQNR on a few of `images` where no rule decides."""
     names = measured_placements(model.proto, target)
     if not names:
         return place(model.proto, target)
-    images, ranges = images.first(PLACED_ON), statistics.ranges(method, target.activations)
+    images, ranges = images.sample(PLACED_ON), statistics.ranges(method, target.activations)
     reference, decibels = logits_of(model, images), dict[str, float]()
     with progress.task(f"choosing a placement for {target.name}", len(names)) as advance:
         for name in names:

@@ -113,7 +113,7 @@ class Quantizing:
         if collected.logits is not None:  # agreement and comparisons need no second pass
             remember(self._model, images, collected.logits)
             for count in (*REFERENCES, PLACED_ON):
-                remember(self._model, images.first(count), collected.logits[:count])
+                remember(self._model, images.sample(count), collected.logits[images.sampled(count)])
         give_back()
         self._share = (time.monotonic() - started) / len(self._chosen)
         return collected

@@ -127,6 +127,16 @@ def test_train_alone_is_calibrated_on_and_not_judged_on(folders):
     assert open_dataset(folders / "train", split="train").judged(HOW).split == "train"
 
 
+def test_a_sample_of_calibration_images_is_of_all_classes_though_they_lie_class_by_class(alone):
+    images = open_dataset(alone).calibration(HOW)
+    assert images.labels is None
+    places = images.sampled(16)
+    thirds = np.histogram(places, bins=3, range=(0, len(images)))[0]
+    assert len(places) == 16 and (thirds > 1).all()
+    assert (images.sample(16).hashes == images.hashes[places]).all()
+    assert len(images.sample(1000)) == len(images.sampled(1000)) == len(images)
+
+
 def test_labels_are_outputs_of_the_model_by_name(folders):
     data, swapped = open_dataset(folders), replace(HOW, labels=("cat", "ant", "bee"))
     assert data.judged(swapped).labels.tolist() == [1] * 3 + [2] * 3 + [0] * 3

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from edge_se.core.progress import SILENT
+from edge_se.data.splits import ImageSet
 from edge_se.evaluation.accuracy import logits_of
 from edge_se.graph.onnx_model import OnnxModel
+from edge_se.quantization import effort
 from edge_se.quantization.effort import best_placement
 from edge_se.quantization.placement import PLACEMENTS, default_placement, measured_placements, normalises, place, sums
 from edge_se.quantization.ranges import collect
@@ -90,6 +92,14 @@ def test_the_best_on_the_images_is_taken(transformer, random_images, name, norm)
     scores = {each: decibels(place(model.proto, target, each)) for each in measured_placements(model.proto, target)}
     assert decibels(chosen) == max(scores.values()) > scores[default_placement(model.proto)] + 3
     assert chosen.name in PLACEMENTS
+
+
+def test_it_is_measured_on_a_sample_of_the_images(transformer, random_images, monkeypatch):
+    model, images, seen = transformer(), random_images(40, size=8), []
+    monkeypatch.setattr(ImageSet, "sampled", lambda self, count: np.arange(0, 2 * count, 2))
+    monkeypatch.setattr(effort, "logits_of", lambda model, images: seen.append(images.sha256) or logits_of(model, images))
+    best_placement(model, collect(model, images), TARGETS["cpu"], "mse", images, SILENT)
+    assert set(seen) == {images.take(np.arange(0, 32, 2)).sha256}
 
 
 def test_sums_float_leaves_the_stream_out(transformer):
