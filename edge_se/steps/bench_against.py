@@ -19,7 +19,8 @@ FIX = "give a file that `bench --out` wrote"
 def set_beside(document: dict[str, Any], earlier: Mapping[str, Any], progress: Progress = SILENT) -> None:
     """Adds `p50_before_ms` and, of the same runtime and device, `top1_before` to each row that both documents have.
 
-    Where both tell which of the same images were right, `drop_from_before` is the paired loss with its interval.
+    Where both tell which of the same images were right, `drop_from_before` is the paired loss with its interval. A
+    `top1_before` of other images is a note.
     EdgeSeError when conditions differ; what differs and may be compared all the same is a note.
     """
     for difference in require_comparable(earlier, document):
@@ -47,7 +48,12 @@ def _set_accuracy_beside(row: dict[str, Any], before: Mapping[str, Any], progres
         if not 0 <= before["top1"] <= 100:
             raise ValueError(f"a top1 of {before['top1']}")
         row["top1_before"] = float(before["top1"])
-        if "right" not in row or "right" not in before or row["judged_on"]["sha256"] != before["judged_on"]["sha256"]:
+        told_on = [one["judged_on"] for one in (row, before) if "judged_on" in one]
+        if len({one["sha256"] for one in told_on}) > 1:
+            progress.note(f"--against: {_label(row)}: its top-1 before is of {before['top1_n']:,} images of "
+                          f"{told_on[1]['name']}, now of {row['top1_n']:,} of {told_on[0]['name']}: not the same ones")
+            return
+        if "right" not in row or "right" not in before:
             return
         now, then = (unpacked(one["right"], row["top1_n"]) for one in (row, before))
         counts = Paired(n=len(now), broken=int((then & ~now).sum()), fixed=int((~then & now).sum()))
@@ -58,5 +64,9 @@ def _set_accuracy_beside(row: dict[str, Any], before: Mapping[str, Any], progres
                                "drop_pp": 100 * counts.drop, "ci_pp": [100 * low, 100 * high],
                                "mcnemar_p": mcnemar_p(counts)}
     if low > 0:
-        progress.note(f"{row['precision']}.{row['target']} in {row['backend']}: lost {100 * counts.drop:.2f} points of "
+        progress.note(f"{_label(row)}: lost {100 * counts.drop:.2f} points of "
                       f"top-1 since then, {100 * low:.2f} to {100 * high:.2f} at {100 * (1 - 2 * ALPHA):g} %")
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    return f"{row['precision']}.{row['target']} in {row['backend']}"

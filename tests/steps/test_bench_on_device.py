@@ -210,12 +210,20 @@ def test_a_loss_since_then_is_paired_and_told():
 
 
 @pytest.mark.parametrize(("changes", "fields"), [
-    ({}, {"top1_before", "drop_from_before"}), ({"judged_on": {"name": "other", "sha256": "1" * 64}}, {"top1_before"}),
+    ({}, {"top1_before", "drop_from_before"}),
     ({"measured_by": BY | {"device": "Thor"}}, set()), ({"top1": None, "measured_by": None}, set())])
 def test_only_what_compares_is_compared(changes, fields):
     now, notes = measured(range(3)), Notes()
     set_beside(now, measured(range(5), **changes), notes)
     assert {"top1_before", "drop_from_before"} & now["measurements"][0].keys() == fields and not notes
+
+
+def test_a_figure_of_other_images_is_told_as_one():
+    now, notes = measured(range(3)), Notes()
+    set_beside(now, measured(range(5), judged_on={"name": "other", "sha256": "1" * 64}), notes)
+    assert now["measurements"][0]["top1_before"] == 99.5 and "drop_from_before" not in now["measurements"][0]
+    assert notes == ["--against: int8.tensorrt in tensorrt: its top-1 before is of 1,000 images of other, now of 1,000 "
+                     "of own: not the same ones"]
 
 
 @pytest.mark.parametrize("changes", [
