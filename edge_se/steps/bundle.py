@@ -76,6 +76,17 @@ def write_bundle(build: Build) -> Path:
     return folder
 
 
+def left_out(build: Build) -> str | None:
+    """The INT8 files of `build` that no runtime of a bundle takes, as a sentence; None where there are none."""
+    carried = _carried(build)
+    files = [item.file for item in build.artifacts if item.precision == "int8" and item not in carried]
+    if not files:
+        return None
+    alone = "" if any(item.precision == "int8" for item in carried) else (
+        ", and has no other INT8 file: add one with `--target tensorrt`, `arm`, `cpu` or `litert`")
+    return f"the bundle leaves {', '.join(files)} out, for which its run.py has no runtime{alone}"
+
+
 def _carried(build: Build) -> list[Artifact]:
     """The files that a runtime of the agent takes; what a device should try first comes first."""
     return sorted((item for item in build.artifacts if any(is_for(item.target, runtime) for runtime in RUNTIMES)),

@@ -30,7 +30,7 @@ from edge_se.quantization.search import Budget
 from edge_se.quantization.table import FILE as TABLE
 from edge_se.quantization.table import is_table, table_bytes
 from edge_se.quantization.targets import targets_for
-from edge_se.steps.bundle import write_bundle
+from edge_se.steps.bundle import left_out, write_bundle
 from edge_se.steps.export_fidelity import with_fidelity
 from edge_se.steps.export_figures import described, measured
 from edge_se.steps.export_files import FOLDED, Made, Quantizing, fp16_of, fused, with_folded_excitations
@@ -177,6 +177,8 @@ def export(model: PathLike, *, weights: PathLike | None = None, fp16: bool = Fal
     _write(build, made, content)
     if bundle:
         progress.note(f"{write_bundle(build)}: copy it to the device and run `python3 run.py IMAGE` in it")
+        if lacking := left_out(build):
+            progress.note(lacking)
     if quantizing is not None:
         quantizing.raise_failure(build.folder)
     return build

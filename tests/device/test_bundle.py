@@ -14,7 +14,7 @@ from edge_se.core.errors import ArtifactError
 from edge_se.device.agent import AgentError, Bundle, TensorRt
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.targets.table import rules_of
-from edge_se.steps.bundle import require_place, write_bundle
+from edge_se.steps.bundle import left_out, require_place, write_bundle
 
 
 @pytest.fixture(scope="module")
@@ -319,6 +319,15 @@ def test_a_bundle_holds_what_its_document_names_and_may_be_written_again(tiny_bu
         f"int8.{target}.onnx" for target in targets if target != "openvino"}
     require_place(folder, "tiny.onnx")
     assert write_bundle(build) == folder and Bundle(str(folder)).runtime == "onnxruntime"
+
+
+@pytest.mark.parametrize(("targets", "told"), [
+    (["cpu", "openvino"], "the bundle leaves int8.openvino.onnx out, for which its run.py has no runtime"),
+    (["openvino"], "the bundle leaves int8.openvino.onnx out, for which its run.py has no runtime, and has no other INT8 "
+                   "file: add one with `--target tensorrt`, `arm`, `cpu` or `litert`"),
+    (["cpu", "tensorrt"], None)])
+def test_what_is_not_in_it_is_told(tiny_build, targets, told):
+    assert left_out(tiny_build("build", targets=targets)) == told
 
 
 def test_a_new_bundle_replaces_the_old_one_and_leaves_nothing_beside_it(build, monkeypatch):
