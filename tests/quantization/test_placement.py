@@ -6,7 +6,15 @@ import pytest
 from edge_se.core.errors import EdgeSeError
 from edge_se.graph.counting import macs_by_node
 from edge_se.quantization.excitations import find_excitations
-from edge_se.quantization.placement import PLACEMENTS, default_placement, ends, place, residual_inputs, sums
+from edge_se.quantization.placement import (
+    PLACEMENTS,
+    default_placement,
+    ends,
+    means_of_powers,
+    place,
+    residual_inputs,
+    sums,
+)
 from edge_se.quantization.targets import TARGETS, WEIGHTED, target_of
 from edge_se.quantization.units import units_of
 
@@ -99,6 +107,20 @@ def test_the_ends_are_the_first_layer_and_everything_from_the_last_pool_on(tiny_
     producer = {node.output[0]: node for node in tiny_onnx.proto.graph.node}
     assert [producer[name].op_type for name in ends(tiny_onnx.proto)] == ["Conv", "Gemm", "Flatten",
                                                                           "GlobalAveragePool"]
+
+
+@pytest.mark.parametrize("power", [("Pow", ["c", "p"], ["powers"]), ("Mul", ["c", "c"], ["powers"])])
+@pytest.mark.parametrize("name", [name for name in PLACEMENTS if name != "conv-only"])
+def test_a_mean_of_powers_stays_float_in_every_placement_and_is_no_unit(graph_of, power, name):
+    model = graph_of([("Conv", ["x", "w"], ["a"]), ("GlobalAveragePool", ["a"], ["b"]), ("Mul", ["a", "b"], ["c"]), power,
+                      ("GlobalAveragePool", ["powers"], ["mean"]), ("Pow", ["mean", "q"], ["e"]),
+                      ("Flatten", ["e"], ["f"]), ("Gemm", ["f", "g"], ["y"])],
+                     W | {"p": np.float32(3), "q": np.float32(1 / 3), "g": np.ones((3, 10), np.float32)})
+    assert means_of_powers(model) == ["mean"]
+    for target in TARGETS.values():
+        assert "mean" in place(model, target, name).float_nodes and "b" not in place(model, target, name).float_nodes
+        assert not any("mean" in unit.nodes for unit in units_of(model, target))
+    assert any("b" in unit.nodes for unit in units_of(model, CPU))
 
 
 def test_a_plain_net_has_no_excitations_to_leave_in_float(tiny_plain_onnx):
