@@ -272,7 +272,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "excitation-deviation": se_folding.deviation_table,
     "folded-final": se_folding.final_table, "folded-times": se_folding.times_table,
     "training-speed": training_speed.speed_table, "training-parts": training_parts.parts_table,
-    "recipe-trials": training_parts.trials_table,
+    "recipe-trials": training_parts.trials_table, "time-to-accuracy": training_parts.time_to_accuracy_table,
     "nets": nets.nets_table, "zoo-export": nets.exports_table, "over-ssh": devices.over_ssh_table,
     "web": devices.web_table,
     "microcontrollers": microcontrollers.board_table,

@@ -42,7 +42,8 @@ def deviation_table() -> str:
     rows = []
     for row in sorted(document["rows"], key=lambda row: row["muon"]):
         deviations = [100 * value for value in row["deviations"].values()]
-        rows.append([f"`{row['name']}`", "Muon" if row["muon"] else "SGD", str(row["epochs"]), str(len(deviations)),
+        name = f"`{row['name']}`{'' if row['bundled'] else ', earlier weights'}"
+        rows.append([name, "Muon" if row["muon"] else "SGD", str(row["epochs"]), str(len(deviations)),
                      f"{statistics.median(deviations):.1f} %, {max(deviations):.0f} %", f"{row['top1']:.2f}",
                      _drop(row), str(row["flips"])])
     columns = ["net", "kernels trained by", "epochs", "excitations", "deviation: median, largest", "top-1 %",

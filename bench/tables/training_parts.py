@@ -54,6 +54,25 @@ def _trials(document: Document) -> str:
             f"{document['images']:,} images, n = {document['validation']:,}, {_where(document)}.\n")
 
 
+def time_to_accuracy_table() -> str:
+    """A row a recipe, with what it reaches and when, of `bench/time_to_accuracy.py`; then the ratio of the times."""
+    document = measured_if_any("time_to_accuracy")
+    if document is None:
+        return NONE
+    rows = []
+    for side, recipe in document["recipes"].items():
+        spent = [f"{value:,.0f}" if value is not None else "never"
+                 for value in document["processor_seconds"][side]]
+        rows.append([f"`{recipe['name']}`", str(recipe["epochs"]),
+                     " / ".join(f"{value:.2f}" for value in document["top1"][side]), " / ".join(spent)])
+    ratio = document["processor_seconds"]["ratio"]
+    told = "Not every seed gets there." if ratio is None else f"The new recipe takes {ratio:.2f} of the old one's time."
+    columns = ["recipe", "epochs", "validation top-1 %, by seed", "processor s to the target, by seed"]
+    return (f"{markdown(columns, rows)}\nThe target is {document['target']:.2f} %, what the first recipe ends at, in the "
+            f"mean of its seeds; it takes its whole time to it. {told} `{document['model']}`, "
+            f"n = {document['validation']:,}, {_where(document)}.\n")
+
+
 def _where(document: Document) -> str:
     environment = document["environment"]
     threads = environment["threads"]

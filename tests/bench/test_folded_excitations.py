@@ -15,6 +15,7 @@ from edge_se.core.progress import SILENT
 from edge_se.data import calibration, cifar10, splits
 
 ROOT = Path(__file__).parents[2]
+BY = {"runtime": "onnxruntime", "version": "1.31.1", "device": "CPU", "floats": "f32"}
 
 
 @pytest.fixture
@@ -91,6 +92,21 @@ def test_bundled_nets_anew_keep_the_rows_of_the_study_with_their_machine(script,
 def test_cells_that_were_not_measured_say_what_to_run(script, tmp_path):
     with pytest.raises(EdgeSeError, match=r"no such graph; run `python bench/run_studies\.py quantization` first"):
         script.graph_of(tmp_path / "fp32.onnx")
+
+
+def test_rows_of_earlier_weights_stay_beside_those_of_new_ones(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    of_before = importlib.import_module("excitation_deviation").of_before
+    row = {"name": "slim_se", "bundled": True, "weights": "new", "measured_by": BY, "epochs": 48, "muon": True,
+           "deviations": {"a": 0.1, "b": 0.3}, "top1": 94.0, "n": 5000, "drop_pp": 1.0, "ci_pp": [0.5, 1.5], "flips": 9}
+    sgd = row | {"weights": "old", "epochs": 24, "muon": False, "deviations": {"a": 0.01, "b": 0.02}}
+    rows = [row, *of_before([row], [sgd, row])]
+    assert [(one["weights"], one["bundled"]) for one in rows] == [("new", True), ("old", False)]
+    write_json(tmp_path / "excitation_deviation.json", {"validation": "v", "calibration": "c", "rows": rows})
+    monkeypatch.setattr(measured, "RESULTS", tmp_path)
+    first, second = se_folding.deviation_table().splitlines()[2:4]
+    assert first.startswith("| `slim_se`, earlier weights | SGD | 24 | 2 | 1.5 %, 2 % |")
+    assert second.startswith("| `slim_se` | Muon | 48 | 2 | 20.0 %, 30 % |")
 
 
 def test_without_its_file_each_table_says_what_measures_it(tmp_path, monkeypatch):
