@@ -110,11 +110,16 @@ def compared(model: str, folder: Path, count: int, progress: ConsoleProgress) ->
 
 
 def _copy_own(folder: Path, out: Path) -> None:
-    """The files of a build, and FP32 as LiteRT gets it. Kept answers of other files of these names go."""
+    """The files of a build, and FP32 as LiteRT gets it. What was kept of another FP32, or of other files, goes."""
     build = read_build(folder)
     contents = {artifact.file: check_file(build, artifact).read_bytes() for artifact in build.artifacts}
     contents["int8.litert.tflite"] = (folder / "int8.litert.tflite").read_bytes()
     contents["own.tflite"] = to_tflite(OnnxModel.read(folder / "fp32.onnx"))
+    fp32 = out / "fp32.onnx"
+    if fp32.is_file() and fp32.read_bytes() != contents[fp32.name]:  # tools made theirs of that
+        for name in {name for one in CONTENDERS for name in (one.file, one.fp32)}:
+            (out / name).unlink(missing_ok=True)
+            (out / f"{name}.npy").unlink(missing_ok=True)
     for name, content in contents.items():
         if not (out / name).is_file() or (out / name).read_bytes() != content:
             (out / name).write_bytes(content)

@@ -57,6 +57,22 @@ def test_answers_that_are_kept_are_not_computed_again(tmp_path, monkeypatch):
     assert [job["logits"] for job in jobs[1:]] == [{}] * (speed.PROCESSES - 1)
 
 
+def test_what_tools_made_of_another_fp32_goes(tiny_build, tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "to_tflite", lambda model: b"made of it")
+    build = tiny_build("build", targets=["cpu"])
+    (build.folder / "int8.litert.tflite").write_bytes(b"own")
+    speed._copy_own(build.folder, tmp_path)
+    (tmp_path / "nncf.onnx").write_bytes(b"a tool's")
+    np.save(tmp_path / "fp32.pte.npy", np.zeros(1))
+    speed._copy_own(build.folder, tmp_path)
+    assert (tmp_path / "nncf.onnx").is_file() and (tmp_path / "fp32.pte.npy").is_file(), "of the same FP32"
+    (tmp_path / "fp32.onnx").write_bytes(b"of other weights")
+    speed._copy_own(build.folder, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
+        "fp32.onnx", "int8.cpu.onnx", "int8.litert.tflite", "own.tflite"]
+    assert (tmp_path / "fp32.onnx").read_bytes() == (build.folder / "fp32.onnx").read_bytes()
+
+
 @pytest.mark.parametrize(("shape", "dtype", "quantization", "expected"), [
     ((1, 3, 1, 2), np.float32, (0.0, 0), [[[[1.0, -1.0]], [[0.26, 9.0]], [[0.0, 0.24]]]]),
     ((1, 1, 2, 3), np.float32, (0.0, 0), [[[[1.0, 0.26, 0.0], [-1.0, 9.0, 0.24]]]]),
