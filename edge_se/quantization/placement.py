@@ -65,7 +65,7 @@ def place(model: onnx.ModelProto, target: Target, name: str | None = None) -> Pl
         spared += ends(model)
     if name == "sums-float":
         spared += sums(model)
-    spared += [*attention(model), *means_of_powers(model)]
+    spared += [*attention(model), *means_of_powers(model), *sums_of_parts(model)]
     if not target.depthwise:
         spared += depthwise(model)
     spared += image_forms(model)[1:]  # the first layer's own Q/DQ is behind them
@@ -160,6 +160,23 @@ def means_of_powers(model: onnx.ModelProto) -> list[str]:
         before = view.producer.get(node.input[0]) if node.op_type in POOLS else None
         if before is not None and (before.op_type == "Pow" or (before.op_type == "Mul" and len(set(before.input)) == 1)):
             found.append(node.output[0])
+    return found
+
+
+def sums_of_parts(model: onnx.ModelProto) -> list[str]:
+    """Every Add of parts of one tensor, by its output: torch exports an adaptive pool of uneven windows so.
+
+    Each of the sums would be rounded to 8 bits anew, pixel for pixel of a window.
+    """
+    view, found = GraphView(model), []
+    whole: dict[str, str] = {}  # of a tensor that is a part, or a sum of parts: what they are parts of
+    for node in model.graph.node:
+        read = view.data_inputs(node)
+        wholes = {whole.get(name, name) for name in read}
+        sums_up = node.op_type == "Add" and len(read) == 2
+        if len(wholes) == 1 and (sums_up or node.op_type in (*MOVING, "GatherND", "Where")):
+            whole.update(dict.fromkeys(node.output, wholes.pop()))
+            found += [node.output[0]] if sums_up else []
     return found
 
 

@@ -97,7 +97,8 @@ def test_the_best_on_the_images_is_taken(transformer, random_images, name, norm)
 def test_it_is_measured_on_a_sample_of_the_images(transformer, random_images, monkeypatch):
     model, images, seen = transformer(), random_images(40, size=8), []
     monkeypatch.setattr(ImageSet, "sampled", lambda self, count: np.arange(0, 2 * count, 2))
-    monkeypatch.setattr(effort, "logits_of", lambda model, images: seen.append(images.sha256) or logits_of(model, images))
+    monkeypatch.setattr(effort, "logits_of",
+                        lambda model, images: seen.append(images.sha256) or logits_of(model, images))
     best_placement(model, collect(model, images), TARGETS["cpu"], "mse", images, SILENT)
     assert set(seen) == {images.take(np.arange(0, 32, 2)).sha256}
 

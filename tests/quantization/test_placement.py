@@ -14,6 +14,7 @@ from edge_se.quantization.placement import (
     place,
     residual_inputs,
     sums,
+    sums_of_parts,
 )
 from edge_se.quantization.targets import TARGETS, WEIGHTED, target_of
 from edge_se.quantization.units import units_of
@@ -112,8 +113,8 @@ def test_the_ends_are_the_first_layer_and_everything_from_the_last_pool_on(tiny_
 @pytest.mark.parametrize("power", [("Pow", ["c", "p"], ["powers"]), ("Mul", ["c", "c"], ["powers"])])
 @pytest.mark.parametrize("name", [name for name in PLACEMENTS if name != "conv-only"])
 def test_a_mean_of_powers_stays_float_in_every_placement_and_is_no_unit(graph_of, power, name):
-    model = graph_of([("Conv", ["x", "w"], ["a"]), ("GlobalAveragePool", ["a"], ["b"]), ("Mul", ["a", "b"], ["c"]), power,
-                      ("GlobalAveragePool", ["powers"], ["mean"]), ("Pow", ["mean", "q"], ["e"]),
+    model = graph_of([("Conv", ["x", "w"], ["a"]), ("GlobalAveragePool", ["a"], ["b"]), ("Mul", ["a", "b"], ["c"]),
+                      power, ("GlobalAveragePool", ["powers"], ["mean"]), ("Pow", ["mean", "q"], ["e"]),
                       ("Flatten", ["e"], ["f"]), ("Gemm", ["f", "g"], ["y"])],
                      W | {"p": np.float32(3), "q": np.float32(1 / 3), "g": np.ones((3, 10), np.float32)})
     assert means_of_powers(model) == ["mean"]
@@ -121,6 +122,20 @@ def test_a_mean_of_powers_stays_float_in_every_placement_and_is_no_unit(graph_of
         assert "mean" in place(model, target, name).float_nodes and "b" not in place(model, target, name).float_nodes
         assert not any("mean" in unit.nodes for unit in units_of(model, target))
     assert any("b" in unit.nodes for unit in units_of(model, CPU))
+
+
+def test_sums_of_parts_of_one_tensor_stay_float_and_shortcuts_do_not(graph_of):
+    parts = [("Conv", ["x", "w"], ["a"]), ("Transpose", ["a"], ["t"], {"perm": [0, 1, 3, 2]}),
+             ("Gather", ["t", "zero"], ["t0"], {"axis": 3}), ("Gather", ["t", "one"], ["t1"], {"axis": 3}),
+             ("Add", ["t0", "t1"], ["two"]), ("Gather", ["a", "one"], ["a1"], {"axis": 3}),
+             ("Add", ["two", "a1"], ["three"]), ("Conv", ["a", "w"], ["b"]), ("Add", ["b", "a"], ["shortcut"]),
+             ("Gather", ["shortcut", "zero"], ["s0"], {"axis": 3}), ("Add", ["s0", "three"], ["y"])]
+    model = graph_of(parts, W | {"zero": np.int64([0]), "one": np.int64([1])})
+    assert sums_of_parts(model) == ["two", "three"], "parts of two tensors are a shortcut"
+    assert {"two", "three"} <= set(place(model, CPU, "all").float_nodes)
+    assert "shortcut" not in place(model, CPU, "all").float_nodes
+    assert {"shortcut", "y"} <= {node for unit in units_of(model, CPU) for node in unit.nodes}
+    assert not {"two", "three"} & {node for unit in units_of(model, CPU) for node in unit.nodes}
 
 
 def test_a_plain_net_has_no_excitations_to_leave_in_float(tiny_plain_onnx):
