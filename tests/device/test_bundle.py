@@ -323,8 +323,8 @@ def test_a_bundle_holds_what_its_document_names_and_may_be_written_again(tiny_bu
 
 @pytest.mark.parametrize(("targets", "told"), [
     (["cpu", "openvino"], "the bundle leaves int8.openvino.onnx out, for which its run.py has no runtime"),
-    (["openvino"], "the bundle leaves int8.openvino.onnx out, for which its run.py has no runtime, and has no other INT8 "
-                   "file: add one with `--target tensorrt`, `arm`, `cpu` or `litert`"),
+    (["openvino"], "the bundle leaves int8.openvino.onnx out, for which its run.py has no runtime, and has no other "
+                   "INT8 file: add one with `--target tensorrt`, `arm`, `cpu` or `litert`"),
     (["cpu", "tensorrt"], None)])
 def test_what_is_not_in_it_is_told(tiny_build, targets, told):
     assert left_out(tiny_build("build", targets=targets)) == told
