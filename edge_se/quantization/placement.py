@@ -158,7 +158,10 @@ def means_of_powers(model: onnx.ModelProto) -> list[str]:
     view, found = GraphView(model), []
     for node in model.graph.node:
         before = view.producer.get(node.input[0]) if node.op_type in POOLS else None
-        if before is not None and (before.op_type == "Pow" or (before.op_type == "Mul" and len(set(before.input)) == 1)):
+        if before is None:
+            continue
+        squares = before.op_type == "Mul" and len(set(before.input)) == 1
+        if squares or before.op_type == "Pow":
             found.append(node.output[0])
     return found
 
