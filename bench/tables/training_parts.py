@@ -68,8 +68,8 @@ def time_to_accuracy_table() -> str:
     ratio = document["processor_seconds"]["ratio"]
     told = "Not every seed gets there." if ratio is None else f"The new recipe takes {ratio:.2f} of the old one's time."
     columns = ["recipe", "epochs", "validation top-1 %, by seed", "processor s to the target, by seed"]
-    return (f"{markdown(columns, rows)}\nThe target is {document['target']:.2f} %, what the first recipe ends at, in the "
-            f"mean of its seeds; it takes its whole time to it. {told} `{document['model']}`, "
+    return (f"{markdown(columns, rows)}\nThe target is {document['target']:.2f} %, what the first recipe ends at, in "
+            f"the mean of its seeds; it takes its whole time to it. {told} `{document['model']}`, "
             f"n = {document['validation']:,}, {_where(document)}.\n")
 
 
