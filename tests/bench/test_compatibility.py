@@ -133,6 +133,16 @@ def test_what_is_there_of_the_same_file_and_version_is_kept(build, monkeypatch, 
     assert "tract is not here: pip install tract" in capsys.readouterr().err
 
 
+def test_a_file_with_ranges_of_each_image_is_for_those_that_take_them(build, monkeypatch):
+    first, *_ = build.artifacts
+    dynamic = replace(first, target="litert-dynamic")
+    for name in ("onnxruntime", "litert"):
+        monkeypatch.setitem(command.RUNTIMES, name, replace(command.RUNTIMES[name], version=lambda: "1.0"))
+    left = list(command.missing_cells(replace(build, artifacts=[first, dynamic]), [], ["onnxruntime", "litert"]))
+    assert [(runtime.name, artifact.target) for runtime, artifact in left] == [
+        ("onnxruntime", first.target), ("litert", first.target), ("litert", "litert-dynamic")]
+
+
 @pytest.mark.parametrize(("row", "again"), [
     ({"time_ci": [1.0, 1.2], "reason": None}, False), ({"time_ci": [1.0, 1.3], "reason": None}, True),
     ({"reason": "its process: took more than 100 s"}, True), ({"reason": "no such operator"}, False)])
