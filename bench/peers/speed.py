@@ -127,7 +127,7 @@ def _copy_own(folder: Path, out: Path) -> None:
 
 
 def _quantized(folder: Path, progress: ConsoleProgress) -> dict[str, str]:
-    """Makes the files of the peers that are not in `folder`; the last words of each peer that made none."""
+    """Makes the files of the peers that are not in `folder`; the last words where one made none, or none that opens."""
     failed = dict[str, str]()
     for one in CONTENDERS:
         if one.peer and not (folder / one.file).is_file():
@@ -135,7 +135,16 @@ def _quantized(folder: Path, progress: ConsoleProgress) -> dict[str, str]:
             said = tools.quantized(one.peer, one.tool, folder, folder / one.file)
             if said is not None:
                 failed[one.name] = said
+        if one.peer and one.name not in failed and (said := _refusal(folder / one.file, one.tool)):
+            failed[one.name] = said
     return failed
+
+
+def _refusal(file: Path, tool: str | None) -> str | None:
+    """Why its runtime does not open a file that a tool made, in its last line; None where it does."""
+    done = subprocess.run([sys.executable, "-m", "bench.peers.turns", file], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True, env=tools.with_tool(tool))
+    return (done.stderr.strip().splitlines() or ["no word"])[-1] if done.returncode else None
 
 
 def _answers(one: Contender, folder: Path, labels: Labels) -> dict[str, Any]:

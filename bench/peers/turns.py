@@ -1,5 +1,7 @@
 """Files of several runtimes in one process, on one thread, in turns: python -m bench.peers.turns JOB.json
 
+A FILE in the place of JOB.json is opened, and that is all: its last line tells why it cannot be.
+
 JOB: {"images": npy, "files": {name: path}, "rounds": n, "logits": {name: npy}}
 Writes the logits of the files that `logits` names, and prints {name: [[processor's ms, wall ms] of each round]} as its
 last line: medians of the runs of one image, which lies as the file takes it; copies are
@@ -35,6 +37,9 @@ class Loaded:
 
 
 def main() -> None:
+    if Path(sys.argv[1]).suffix in OPENERS:
+        load(Path(sys.argv[1]))
+        return
     job = json.loads(Path(sys.argv[1]).read_text())
     images, loaded = np.load(job["images"]), {name: load(Path(path)) for name, path in job["files"].items()}
     for name, out in job["logits"].items():
@@ -49,7 +54,7 @@ def main() -> None:
 
 def load(path: Path) -> Loaded:
     """By the suffix of the file: .onnx, .tflite or .pte; one thread, else as the runtime comes."""
-    return {".onnx": in_onnxruntime, ".tflite": in_litert, ".pte": in_executorch}[path.suffix](path)
+    return OPENERS[path.suffix](path)
 
 
 def in_onnxruntime(path: Path) -> Loaded:
@@ -108,6 +113,8 @@ def turn(own: Loaded, image: Images) -> tuple[float, float]:
         processor.append((after[1] - before[1]) / 1e6)
     return statistics.median(processor), statistics.median(wall)
 
+
+OPENERS = {".onnx": in_onnxruntime, ".tflite": in_litert, ".pte": in_executorch}
 
 if __name__ == "__main__":
     main()

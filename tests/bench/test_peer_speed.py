@@ -1,15 +1,19 @@
 """Files of several runtimes in turns: what their times come to, and how a file is opened by its suffix."""
 
 import json
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from bench.peers import speed, turns
+from edge_se.core.progress import SILENT
 from edge_se.graph.tflite.conversion import to_tflite
 from edge_se.graph.tflite.flatbuffer import missing
 
+ROOT = Path(__file__).parents[2]
 # Of each process the turns of a file: [processor's ms, wall ms]. The second process ran on a busier machine.
 QUIET = {"own": [[1.0, 1.1], [1.2, 1.3], [1.1, 9.0]], "fp32": [[4.0, 4.0], [4.8, 4.8], [4.4, 4.4]],
          "a": [[2.0, 2.0], [2.4, 2.4], [2.2, 2.2]], "b": [[1.9, 1.9], [2.3, 2.3], [2.1, 2.1]]}
@@ -55,6 +59,15 @@ def test_answers_that_are_kept_are_not_computed_again(tmp_path, monkeypatch):
     assert list(jobs[0]["files"]) == ["int8.cpu.onnx", "fp32.onnx", "ort.onnx", "nncf.onnx"], "FP32 once"
     assert list(jobs[0]["logits"]) == ["int8.cpu.onnx", "ort.onnx", "nncf.onnx"], "of another number of images: anew"
     assert [job["logits"] for job in jobs[1:]] == [{}] * (speed.PROCESSES - 1)
+
+
+def test_a_file_that_its_runtime_does_not_open_is_told_in_its_last_line(tmp_path, monkeypatch):
+    (tmp_path / "ort.onnx").write_bytes(b"no graph")
+    monkeypatch.setattr(speed.tools, "with_tool", lambda tool: os.environ | {"PYTHONPATH": str(ROOT)})
+    said = speed._refusal(tmp_path / "ort.onnx", None)
+    assert "protobuf" in said.lower() and "\n" not in said
+    monkeypatch.setattr(speed, "CONTENDERS", tuple(one for one in speed.CONTENDERS if one.peer == "ort"))
+    assert speed._quantized(tmp_path, SILENT) == {"onnxruntime default": said}
 
 
 def test_what_tools_made_of_another_fp32_goes(tiny_build, tmp_path, monkeypatch):
