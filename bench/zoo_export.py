@@ -8,8 +8,8 @@ and `int8.openvino.onnx` in OpenVINO, on the calibration images; the files for e
 go through the parser and the ahead-of-time builder of TensorRT for RTX, which need no GPU: what the builder says of the
 engine's layers tells which became INT8. A net that is done is kept in --work and not done again until its spec, its
 weights, the code that makes its files or a version changes; `seconds` are of one run, whatever else ran beside it.
-Writes bench/results/zoo_export.json from all that are done; `python -m bench.tables.readme` puts it into
-docs/models.md.
+Writes bench/results/zoo_export.json from all that are done, and leaves the rows of those that were not named; `python
+-m bench.tables.readme` puts it into docs/models.md.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ from edge_se.reporting.console import ConsoleProgress, print_table
 from edge_se.steps.export_images import ENLARGED
 from edge_se.studies.plan import digest
 
+TOLD = ("onnxruntime", "openvino", "tensorrt-rtx")  # whose versions stand below the table
 RESULTS, SCHEMA = Path(__file__).parent / "results", "edge-se/zoo-export/1"
 TARGETS = {"onnxruntime": "cpu", "openvino": "openvino"}
 OPTIONS = ("--fp16", "--int8", "--target", "cpu,openvino,tensorrt", "--no-accuracy")
@@ -70,7 +71,8 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", metavar="NAME", choices=MODELS, default=list(MODELS))
     parser.add_argument("--work", type=Path, default=Path("runs/zoo_export"), help="what is done is kept here")
     arguments = parser.parse_args()
-    progress, work = ConsoleProgress(), arguments.work.resolve()
+    progress, work, result = ConsoleProgress(), arguments.work.resolve(), RESULTS / "zoo_export.json"
+    before = of_before(result)
     os.environ.pop("EDGE_SE_DATA", None)  # the conditions of whoever has no CIFAR-10
     os.environ["EDGE_SE_CACHE"] = str(work / "cache")
     for number, name in enumerate(arguments.models, 1):
@@ -78,13 +80,24 @@ def main() -> None:
             progress.note(f"{number} of {len(arguments.models)}: {name}")
             write_json(work / f"{name}.json", {"key": key_of(name), "row": measured(name, work)})
     shutil.rmtree(work / "cache", ignore_errors=True)
-    rows = [row for name in MODELS if (row := kept(name, work)) is not None]
-    write_json(RESULTS / "zoo_export.json", {
+    rows = [row for name in MODELS if (row := kept(name, work) or (
+        before.get(name) if name not in arguments.models else None)) is not None]
+    write_json(result, {
         "schema": SCHEMA, "command": ["edge-se", "export", "--model", "NAME", *OPTIONS], "capability": CAPABILITY,
         "rows": rows, "environment": {"versions": environment.versions(), "hardware": environment.hardware()}})
     print_table(EXPORT_COLUMNS, [export_cells(row) for row in rows], left=1)
     if failed := [row["model"] for row in rows if "failed" in row]:
         sys.exit(f"not exported: {', '.join(failed)}")
+
+
+def of_before(result: Path) -> dict[str, dict[str, Any]]:
+    """The rows that `result` has of the runtimes that are here, by net; none of other versions."""
+    if not result.exists():
+        return {}
+    document, versions = read_json(result), environment.versions()
+    if any(document["environment"]["versions"].get(name) != versions.get(name) for name in TOLD):
+        return {}
+    return {row["model"]: row for row in document["rows"]}
 
 
 def kept(name: str, work: Path) -> dict[str, Any] | None:

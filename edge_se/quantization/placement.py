@@ -176,7 +176,7 @@ def sums_of_parts(model: onnx.ModelProto) -> list[str]:
     for node in model.graph.node:
         read = view.data_inputs(node)
         wholes = {whole.get(name, name) for name in read}
-        sums_up = node.op_type == "Add" and len(read) == 2
+        sums_up = node.op_type == "Add" and len(set(read)) == 2
         if len(wholes) == 1 and (sums_up or node.op_type in (*MOVING, "GatherND", "Where")):
             whole.update(dict.fromkeys(node.output, wholes.pop()))
             found += [node.output[0]] if sums_up else []

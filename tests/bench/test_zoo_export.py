@@ -151,3 +151,20 @@ def test_every_net_that_was_measured_exports_and_runs_everywhere():
 def test_a_net_that_was_not_measured_is_named(monkeypatch):
     monkeypatch.setattr(nets, "MODELS", {"resnet18": None, "new_net": None})
     assert nets.exports_table().endswith(" (SM86). Not measured yet: `new_net`.\n")
+
+
+def test_rows_of_nets_that_were_not_named_stay(script, tmp_path, monkeypatch):
+    first, second, third = list(MODELS)[:3]
+    here = {"versions": script.environment.versions()}
+    (tmp_path / "zoo_export.json").write_text(json.dumps({"environment": here, "rows": [
+        {"model": first, "of": "before"}, {"model": second, "of": "before"}]}))
+    for name, value in {"RESULTS": tmp_path, "measured": lambda name, work: {"model": name, "of": "now"},
+                        "export_cells": lambda row: [row["model"]], "print_table": lambda *table, **how: None}.items():
+        monkeypatch.setattr(script, name, value)
+    monkeypatch.setenv("EDGE_SE_CACHE", str(tmp_path))
+    monkeypatch.setenv("EDGE_SE_DATA", "")
+    monkeypatch.setattr("sys.argv", ["zoo_export.py", "--models", second, third, "--work", str(tmp_path / "work")])
+    (tmp_path / "work").mkdir()
+    script.main()
+    rows = json.loads((tmp_path / "zoo_export.json").read_text())["rows"]
+    assert [(row["model"], row["of"]) for row in rows] == [(first, "before"), (second, "now"), (third, "now")]

@@ -129,12 +129,13 @@ def test_sums_of_parts_of_one_tensor_stay_float_and_shortcuts_do_not(graph_of):
              ("Gather", ["t", "zero"], ["t0"], {"axis": 3}), ("Gather", ["t", "one"], ["t1"], {"axis": 3}),
              ("Add", ["t0", "t1"], ["two"]), ("Gather", ["a", "one"], ["a1"], {"axis": 3}),
              ("Add", ["two", "a1"], ["three"]), ("Conv", ["a", "w"], ["b"]), ("Add", ["b", "a"], ["shortcut"]),
-             ("Gather", ["shortcut", "zero"], ["s0"], {"axis": 3}), ("Add", ["s0", "three"], ["y"])]
+             ("Gather", ["shortcut", "zero"], ["s0"], {"axis": 3}), ("Add", ["s0", "three"], ["twice"]),
+             ("Add", ["twice", "twice"], ["y"])]
     model = graph_of(parts, W | {"zero": np.int64([0]), "one": np.int64([1])})
     assert sums_of_parts(model) == ["two", "three"], "parts of two tensors are a shortcut"
     assert {"two", "three"} <= set(place(model, CPU, "all").float_nodes)
     assert "shortcut" not in place(model, CPU, "all").float_nodes
-    assert {"shortcut", "y"} <= {node for unit in units_of(model, CPU) for node in unit.nodes}
+    assert {"shortcut", "twice", "y"} <= {node for unit in units_of(model, CPU) for node in unit.nodes}
     assert not {"two", "three"} & {node for unit in units_of(model, CPU) for node in unit.nodes}
 
 
