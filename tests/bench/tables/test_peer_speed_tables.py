@@ -28,7 +28,7 @@ def text(monkeypatch):
 def test_each_file_has_a_row_and_a_tool_that_failed_its_words(text):
     assert "| LiteRT static | LiteRT | 3.0 | 92.5 | 14 | 1.50 | 1.50 / 1.40 | 0.25 |" in text
     assert "| Broken | ExecuTorch | – | – | – | – | – | – |" in text
-    assert "- Broken made no file: ImportError: no\n" in text
+    assert "- Broken made no file that runs: ImportError: no\n" in text
 
 
 def test_a_file_is_told_against_the_fastest_in_its_runtime_and_in_any(text):
