@@ -128,7 +128,7 @@ def _judge(row: Row) -> str:
 
 def _timed(row: Row) -> str:
     hardware = row["timed"]["hardware"]
-    return f"{hardware['cpu']} ({hardware['cores']} cores)"
+    return f"{hardware['cpu']} ({hardware['cores']} core{'s' * (hardware['cores'] != 1)})"
 
 
 def _drop(row: Row) -> str:
