@@ -28,7 +28,8 @@ def _table(part: dict[str, Any]) -> str:
                      f"{row['time_over_fp32']:.2f}"])
     versions = dict(pair for row in part["rows"] for pair in row["versions"].items())
     told = ", ".join(f"{name} {number}" for name, number in versions.items())
-    failed = "".join(f"- {row['name']} made no file that runs: {row['failed']}\n" for row in part["rows"] if "failed" in row)
+    failed = "".join(f"- {row['name']} made no file that runs: {row['failed']}\n"
+                     for row in part["rows"] if "failed" in row)
     return (f"### `{part['model']}`, one thread\n\n{markdown(columns, rows, left=2)}\n{failed and failed + chr(10)}"
             f"{''.join(verdict(name, part) for name in dict.fromkeys(own['name'] for own in part['against']))}\n"
             f"n = {part['n']:,} test images, calibrated on the {part['calibrated']} of {part['calibration']}; batch 1, "
