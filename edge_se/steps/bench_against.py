@@ -48,12 +48,13 @@ def _set_accuracy_beside(row: dict[str, Any], before: Mapping[str, Any], progres
         if not 0 <= before["top1"] <= 100:
             raise ValueError(f"a top1 of {before['top1']}")
         row["top1_before"] = float(before["top1"])
-        told_on = [one["judged_on"] for one in (row, before) if "judged_on" in one]
+        paired = "right" in row and "right" in before
+        told_on = [one["judged_on"] for one in (row, before) if paired or "judged_on" in one]
         if len({one["sha256"] for one in told_on}) > 1:
             progress.note(f"--against: {_label(row)}: its top-1 before is of {before['top1_n']:,} images of "
                           f"{told_on[1]['name']}, now of {row['top1_n']:,} of {told_on[0]['name']}: not the same ones")
             return
-        if "right" not in row or "right" not in before:
+        if not paired:
             return
         now, then = (unpacked(one["right"], row["top1_n"]) for one in (row, before))
         counts = Paired(n=len(now), broken=int((then & ~now).sum()), fixed=int((~then & now).sum()))

@@ -232,3 +232,10 @@ def test_a_figure_of_other_images_is_told_as_one():
 def test_broken_accuracies_are_one_message(changes):
     with pytest.raises(EdgeSeError, match="--against: its accuracies are incomplete"):
         set_beside(measured(), measured(**changes))
+
+
+def test_predictions_of_unknown_images_are_not_paired():
+    earlier = measured()
+    del earlier["measurements"][0]["judged_on"]
+    with pytest.raises(EdgeSeError, match="--against: its accuracies are incomplete"):
+        set_beside(measured(), earlier)
