@@ -9,7 +9,7 @@ import onnx
 from edge_se.graph.counting import macs_by_node
 from edge_se.graph.view import GraphView
 from edge_se.quantization.excitations import find_excitations
-from edge_se.quantization.placement import Placement, attention, means_of_powers, sums_of_parts
+from edge_se.quantization.placement import Placement, float_in_all
 from edge_se.quantization.targets import WEIGHTED, Target
 
 
@@ -27,8 +27,7 @@ def units_of(model: onnx.ModelProto, target: Target) -> list[Unit]:
     """All units that `target` would quantize, in graph order."""
     macs, view = macs_by_node(model), GraphView(model)
     excitations = {excitation.inner[0]: excitation for excitation in find_excitations(model)}
-    inside = {*attention(model), *means_of_powers(model), *sums_of_parts(model),
-              *(node for excitation in excitations.values() for node in excitation.inner)}
+    inside = {*float_in_all(model), *(node for excitation in excitations.values() for node in excitation.inner)}
     units = []
     for node in model.graph.node:
         output = node.output[0]

@@ -110,7 +110,8 @@ def test_the_ends_are_the_first_layer_and_everything_from_the_last_pool_on(tiny_
                                                                           "GlobalAveragePool"]
 
 
-@pytest.mark.parametrize("power", [("Pow", ["c", "p"], ["powers"]), ("Mul", ["c", "c"], ["powers"])])
+@pytest.mark.parametrize("power", [("Pow", ["c", "p"], ["powers"]), ("Mul", ["c", "c"], ["powers"]),
+                                   ("Exp", ["c"], ["powers"])])
 @pytest.mark.parametrize("name", [name for name in PLACEMENTS if name != "conv-only"])
 def test_a_mean_of_powers_stays_float_in_every_placement_and_is_no_unit(graph_of, power, name):
     model = graph_of([("Conv", ["x", "w"], ["a"]), ("GlobalAveragePool", ["a"], ["b"]), ("Mul", ["a", "b"], ["c"]),
