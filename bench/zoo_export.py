@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/zoo_export"), help="what is done is kept here")
     arguments = parser.parse_args()
     progress, work, result = ConsoleProgress(), arguments.work.resolve(), RESULTS / "zoo_export.json"
-    before = of_before(result)
+    before = {name: row for name, row in of_before(result).items() if name not in arguments.models}
     os.environ.pop("EDGE_SE_DATA", None)  # the conditions of whoever has no CIFAR-10
     os.environ["EDGE_SE_CACHE"] = str(work / "cache")
     for number, name in enumerate(arguments.models, 1):
@@ -80,8 +80,7 @@ def main() -> None:
             progress.note(f"{number} of {len(arguments.models)}: {name}")
             write_json(work / f"{name}.json", {"key": key_of(name), "row": measured(name, work)})
     shutil.rmtree(work / "cache", ignore_errors=True)
-    rows = [row for name in MODELS if (row := kept(name, work) or (
-        before.get(name) if name not in arguments.models else None)) is not None]
+    rows = [row for name in MODELS if (row := kept(name, work) or before.get(name)) is not None]
     write_json(result, {
         "schema": SCHEMA, "command": ["edge-se", "export", "--model", "NAME", *OPTIONS], "capability": CAPABILITY,
         "rows": rows, "environment": {"versions": environment.versions(), "hardware": environment.hardware()}})
