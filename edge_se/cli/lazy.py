@@ -76,7 +76,22 @@ class HelpfulCommand(TyperCommand):
                 several = "commas" in (getattr(option, "help", "") or "")
                 raise EdgeSeError("is given twice", where=option.opts[0],
                                   fix="give it once, with commas between values" if several else "give it once")
+        if not ctx.resilient_parsing:
+            self._require_named(ctx, args)
         return super().parse_args(ctx, args)
+
+    def _require_named(self, ctx: Any, args: list[str]) -> None:
+        """Fails for a value that no option takes, as in `edge-se gate build/net`, before options are found missing."""
+        given, left, _ = self.make_parser(ctx).parse_args(args=list(args))
+        if not left:
+            return
+        names = {name for option in self.params for name in option.opts}
+        fix = f"see {ctx.command_path} -h"
+        if f"--{left[0]}" in names:
+            fix = f"is --{left[0]} meant? {fix}"
+        elif "--model" in names and "model" not in given:
+            fix = f"give it as --model {left[0]}"
+        raise EdgeSeError("belongs to no option", where=left[0], fix=fix)
 
     def get_help_option(self, ctx: Any) -> Any:
         """`--help`, off by default."""
