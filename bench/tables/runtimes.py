@@ -1,4 +1,4 @@
-"""Tables of runtimes: against exact integers, and by OpenVINO's precision hints."""
+"""Tables of runtimes: INT8 of each target, against exact integers, and by OpenVINO's precision hints."""
 
 from __future__ import annotations
 
@@ -6,13 +6,34 @@ from typing import Any
 
 from bench.tables.compatibility import STEADY
 from bench.tables.measured import measured_if_any
-from edge_se.core.measured_by import SHOWN
+from edge_se.core.measured_by import SHOWN, of_files
 from edge_se.evaluation.statistics import median_ratio
 from edge_se.measure.timing import CV_WARNING
 from edge_se.reporting.tables import DASH, markdown
 
 MISSING = "Not measured yet.\n"
 HINTS = {"f32": "f32", "bf16": "bf16", "f16": "f16", None: "none: OpenVINO's own choice"}
+
+
+def drops_table() -> str:
+    """A row for each target, a column for each net: INT8's drop with its interval, and the worst of all of them."""
+    document = measured_if_any("target_drops")
+    if document is None:
+        return MISSING
+    nets = document["nets"]
+    rows: dict[str, list[str]] = {}
+    for index, net in enumerate(nets):
+        for file in net["files"]:
+            cells = rows.setdefault(file["target"], [DASH] * len(nets))
+            low, high = file["ci_pp"]
+            cells[index] = f"{file['drop_pp']:+.2f} ({low:+.2f} to {high:+.2f})"
+    columns = [f"`{net['model']}`, FP32 {net['fp32_top1']:.2f} %" for net in nets]
+    files = [file for net in nets for file in net["files"]]
+    worst, highest = max(file["drop_pp"] for file in files), max(file["ci_pp"][1] for file in files)
+    told = of_files((f"`{file['target']}`", file["measured_by"]) for file in files)
+    return (markdown(["target", *columns], [[f"`{target}`", *cells] for target, cells in rows.items()])
+            + f"\nINT8's drop in points against FP32 (95 % CI, paired), n = {files[0]['n']:,} of {nets[0]['dataset']}. "
+              f"The largest drop is {worst:+.2f}, the highest upper end {highest:+.2f}. {told[0].upper()}{told[1:]}.\n")
 
 
 def simulations_table() -> str:

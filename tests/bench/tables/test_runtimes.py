@@ -28,6 +28,22 @@ def test_a_hint_that_is_not_executed_is_told_and_noise_is_not(monkeypatch, cv, t
     assert "n = 1,000 of some" in lines[-1] and "on a processor (avx2)" in lines[-1]
 
 
+def test_drops_of_all_targets_with_the_worst_of_them(monkeypatch):
+    def file(target, drop, high, runtime):
+        return {"target": target, "drop_pp": drop, "ci_pp": [-0.1, high], "n": 10000, "measured_by": judge(runtime)}
+
+    first = {"model": "a", "dataset": "images", "fp32_top1": 95.0,
+             "files": [file("cpu", 0.05, 0.2, "onnxruntime"), file("litert", -0.02, 0.31, "litert")]}
+    second = {"model": "b", "dataset": "images", "fp32_top1": 94.5, "files": [file("cpu", 0.07, 0.1, "onnxruntime")]}
+    monkeypatch.setattr(runtimes, "measured_if_any", lambda name: {"nets": [first, second]})
+    lines = runtimes.drops_table().splitlines()
+    assert lines[0] == "| target | `a`, FP32 95.00 % | `b`, FP32 94.50 % |"
+    assert lines[2] == "| `cpu` | +0.05 (-0.10 to +0.20) | +0.07 (-0.10 to +0.10) |"
+    assert lines[3] == "| `litert` | -0.02 (-0.10 to +0.31) | – |"
+    assert "n = 10,000 of images. The largest drop is +0.07, the highest upper end +0.31." in lines[-1]
+    assert "`cpu`: onnxruntime 1" in lines[-1] and "`litert`: LiteRT 1" in lines[-1]
+
+
 def test_runtimes_stand_beside_each_other(monkeypatch):
     files = [{"model": "net", "target": "cpu", "images": "some", "n": 400, "runtimes": [
         {"how": "default", "flips": 1, "sqnr_db": 50.04, "measured_by": judge("onnxruntime")},
