@@ -83,7 +83,7 @@ def _judges(files: Iterable[tuple[str, Mapping[str, Any] | None]]) -> str:
 
 
 def headline() -> str:
-    """What INT8 brings, in one sentence: speed, size, accuracy of one net for onnxruntime's target."""
+    """What INT8 brings: speed, size, accuracy of one net for onnxruntime's target."""
     model, target = "se_resnet18", "cpu"
     build, document = _build(model), measured("int8_speedup")
     fp32, int8 = build.find("fp32"), build.find("int8", target)
@@ -91,10 +91,9 @@ def headline() -> str:
         model, "onnxruntime", target))
     assert fp32 is not None and int8 is not None
     processor = document["environment"]["hardware"]["cpu"]
-    return (f"In INT8 `{model}` runs {speed:.1f} times as fast as in FP32 (onnxruntime, one thread of an {processor}), "
-            f"its file has {int8.bytes / 2**20:.1f} MiB instead of {fp32.bytes / 2**20:.1f}, and it classifies "
-            f"{int8.top1:.2f} % of the test images correctly, where FP32 has {fp32.top1:.2f} % "
-            f"({in_words(int8.measured_by)}).\n")
+    return (f"In INT8 `{model}` runs {speed:.1f} times as fast as in FP32 (onnxruntime, one thread of an {processor}). "
+            f"Its file has {int8.bytes / 2**20:.1f} MiB instead of {fp32.bytes / 2**20:.1f}. It classifies "
+            f"{int8.top1:.2f} % of the test images correctly, FP32 {fp32.top1:.2f} % ({in_words(int8.measured_by)}).\n")
 
 
 def latency_table() -> str:
