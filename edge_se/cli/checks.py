@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from edge_se.cli.options import Data, Json, Quiet, printed_as_json, progress_of
-from edge_se.reporting.compiled import compiled_lines
+from edge_se.reporting.compiled import compiled_lines, refusal_lines
 from edge_se.reporting.console import print_line, print_table
 from edge_se.reporting.fitting import told_below
 from edge_se.steps import completion
 
 SHOWN = 16  # digits of a hash
 NOTHING = "–"
+REFUSED = "refused"
 FEW = 2  # broken promises that are named
 CANNOT = 2  # as for any other thing that the user can fix
 
@@ -31,26 +32,34 @@ def verify(folder: Annotated[str, typer.Argument(autocompletion=completion.build
                                 "that XNNPACK computes.")] = False,
            wide: Annotated[bool, typer.Option("--wide", help="The whole of each hash.")] = False,
            json: Json = False, quiet: Quiet = False) -> None:
-    """Check every file of a build against its manifest."""
+    """Check every file of a build against its manifest; exit 2 where one does not hold or a runtime refuses it."""
     from edge_se.steps.verify import verify as step
 
     document = step(folder, compiled=compiled, opencv=opencv, litert=litert, progress=progress_of(quiet))
-    if printed_as_json(document, json):
-        return
+    refused = [f"{item['file']}: {line}" for item in document["files"] for line in refusal_lines(item)]
+    if not printed_as_json(document, json):
+        _print_files(document, {"TensorRT": compiled, "OpenCV": opencv, "LiteRT": litert}, refused, wide)
+    if refused:
+        raise typer.Exit(CANNOT)
+
+
+def _print_files(document: dict[str, Any], beside: dict[str, bool], refused: list[str], wide: bool) -> None:
+    """The table, with a column for each runtime `beside` that was asked, and below it what takes a line."""
     digits = None if wide else SHOWN
     rows = [[item["file"], item["sha256"][:digits], f"{item['bytes']:,}"] for item in document["files"]]
-    if compiled:
+    if beside["TensorRT"]:
         rows = [[*row, _built(item)] for row, item in zip(rows, document["files"])]
-    if opencv:
+    if beside["OpenCV"]:
         rows = [[*row, _in_opencv(item.get("opencv"))] for row, item in zip(rows, document["files"])]
-    if litert:
+    if beside["LiteRT"]:
         rows = [[*row, _in_litert(item.get("litert"))] for row, item in zip(rows, document["files"])]
-    beside = {"TensorRT": compiled, "OpenCV": opencv, "LiteRT": litert}
     print_table(["file", "sha256", "bytes", *(name for name, shown in beside.items() if shown)], rows, left=2)
     print_line("")
     for item in document["files"]:
         for line in compiled_lines(item):
             print_line(f"{item['tflite']['file']}: {line}")
+    for line in refused:
+        print_line(line)
     for reason in document.get("left_out", []):
         print_line(f"not asked: {reason}")
     count = len(rows)
@@ -60,6 +69,8 @@ def verify(folder: Annotated[str, typer.Argument(autocompletion=completion.build
 
 def _built(item: dict[str, Any]) -> str:
     """What TensorRT for RTX made of a file; layers that run in another type than an INT8 file asks for are named."""
+    if "refusal" in item:
+        return REFUSED
     return f"builds{_kept(item)}" if item.get("compiles") else NOTHING
 
 
@@ -67,12 +78,16 @@ def _in_opencv(told: dict[str, Any] | None) -> str:
     """What OpenCV made of a file."""
     if told is None:
         return NOTHING
+    if "refusal" in told:
+        return REFUSED
     return f"{told['int8_convolutions']} of {told['convolutions']} convolutions in INT8{_kept(told)}"
 
 
 def _in_litert(told: dict[str, Any] | None) -> str:
     """What LiteRT made of a file."""
-    return f"{told['xnnpack_nodes']} of {told['nodes']} nodes in XNNPACK" if told else NOTHING
+    if told is None:
+        return NOTHING
+    return REFUSED if "refusal" in told else f"{told['xnnpack_nodes']} of {told['nodes']} nodes in XNNPACK"
 
 
 def _kept(told: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What compilers for small machines make of a file, in lines."""
+"""What compilers and runtimes make of a file of `verify`, in lines."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ def compiled_lines(item: dict[str, Any]) -> list[str]:
     """The lines of one file of `verify --compile`; none where neither TFLM nor vela was asked about it."""
     return [line for name, words in (("tflm", _tflm), ("vela", _vela)) if (told := item.get(name))
             for line in [words(told)]]
+
+
+def refusal_lines(item: dict[str, Any]) -> list[str]:
+    """A line for each runtime that the file is for and that does not take it."""
+    answers = {"TensorRT for RTX": item, "OpenCV": item.get("opencv", {}), "LiteRT": item.get("litert", {})}
+    return [f"{runtime} refuses it: {told['refusal']}" for runtime, told in answers.items() if "refusal" in told]
 
 
 def _tflm(told: dict[str, Any]) -> str:

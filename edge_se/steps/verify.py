@@ -10,7 +10,7 @@ from edge_se.backends.base import Device
 from edge_se.backends.table import BACKENDS
 from edge_se.core.arguments import PathLike, text_of
 from edge_se.core.artifacts import MANIFEST, check_file, check_tflite, locate_build, read_build
-from edge_se.core.errors import ArtifactError
+from edge_se.core.errors import ArtifactError, ModelError
 from edge_se.core.files import sha256_of
 from edge_se.core.progress import SILENT, Progress
 from edge_se.graph.labels import mislabelled
@@ -27,6 +27,7 @@ def verify(folder: PathLike, *, compiled: bool = False, opencv: bool = False,
            litert: bool = False, progress: Progress = SILENT) -> dict[str, Any]:
     """Every file with its hash; ArtifactError at the first that does not hold.
 
+    A runtime that does not take a file says why in a `refusal`, and is asked about the files after it all the same.
     With `compiled`, engines are built of what is for TensorRT, for a GPU that need not be here, and held against what
     INT8 files ask for; `.tflite` files are run in TFLM and compiled by vela, and `left_out` tells which of these is not
     installed. With `opencv`, what is for OpenCV is loaded there, and its layers are held against the same.
@@ -64,16 +65,23 @@ def verify(folder: PathLike, *, compiled: bool = False, opencv: bool = False,
             if litert:
                 if hashlib.sha256(to_tflite(model)).hexdigest() != artifact.tflite["sha256"]:
                     raise ArtifactError(f"is not what is made of {artifact.file} now", where=tflite, fix="export again")
-                with BACKENDS["litert"].open(model, Device()) as session:
-                    checked[-1]["litert"] = session.tells()
+                checked[-1]["litert"] = _told("litert", model)
         if compilers is not None:
             checked[-1] |= compilers.told_of(path, model, tflite)
         if opencv and is_for(artifact.target, "opencv"):
-            with BACKENDS["opencv"].open(model, Device()) as session:
-                checked[-1]["opencv"] = session.tells()
+            checked[-1]["opencv"] = _told("opencv", model)
     table = (build.calibration or {}).get("table_sha256")
     if table is not None and sha256_of(build.folder / TABLE) != table:
         raise ArtifactError("SHA-256 differs from the manifest's: altered", where=build.folder / TABLE,
                             fix="export again")
     document = {"schema": SCHEMA, "out": build.out, "model": build.model, "source": build.source, "files": checked}
     return document if compilers is None else document | {"left_out": compilers.left_out()}
+
+
+def _told(runtime: str, model: OnnxModel) -> dict[str, Any]:
+    """What a runtime tells of a file that it has loaded, or why it does not load it."""
+    try:
+        with BACKENDS[runtime].open(model, Device()) as session:
+            return session.tells()
+    except ModelError as error:
+        return {"refusal": f"{error.what}; {error.fix}" if error.fix else error.what}

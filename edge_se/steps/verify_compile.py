@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_se.backends.tensorrt import compiled as build_engine
 from edge_se.backends.tflm import tflm_check
 from edge_se.backends.vela import vela_check
-from edge_se.core.errors import ArtifactError, UnavailableError
+from edge_se.core.errors import UnavailableError
 from edge_se.core.progress import Progress
 from edge_se.data import calibration
 from edge_se.graph.onnx_model import OnnxModel
@@ -31,12 +31,9 @@ class Compilers:
         self._asked: set[str] = set()
 
     def told_of(self, path: Path, model: OnnxModel, tflite: Path | None) -> Told:
-        """What they say of one file, as fields of its entry; ArtifactError where TensorRT builds no engine of it.
-
-        `tflite` is the file for LiteRT that was made of it.
-        """
+        """What they say of one file, as fields of its entry. `tflite` is the file for LiteRT that was made of it."""
         if is_for(model.target, "tensorrt"):
-            return self._ask("TensorRT", path, lambda: _engine(path, model))
+            return self._ask("TensorRT", path, lambda: _engine(model))
         if tflite is None:
             return {}
         return (self._ask("TFLM", tflite, lambda: {"tflm": tflm_check(tflite.read_bytes(), _images(model))})
@@ -62,10 +59,10 @@ class Compilers:
             return {}
 
 
-def _engine(path: Path, model: OnnxModel) -> Told:
+def _engine(model: OnnxModel) -> Told:
     refusal, promise = build_engine(model)
     if refusal is not None:
-        raise ArtifactError(f"TensorRT builds no engine of it: {refusal}", where=path, fix="export again")
+        return {"compiles": False, "refusal": refusal}
     return {"compiles": True} | (promise.document() if promise is not None and model.precision == "int8" else {})
 
 

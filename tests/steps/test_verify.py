@@ -2,19 +2,27 @@
 
 import json
 import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 from onnx import helper, numpy_helper
 
+from edge_se.backends.table import BACKENDS
 from edge_se.cli import main
-from edge_se.core.errors import ArtifactError
+from edge_se.core.environment import importable
+from edge_se.core.errors import ArtifactError, ModelError
 from edge_se.core.files import sha256_of
 from edge_se.graph.labels import mislabelled
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.targets.table import TARGETS
+from edge_se.steps import verify_compile
 from edge_se.steps.verify import verify
 
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schema" / "verify-1.json").read_text())
 
 @pytest.fixture(scope="module")
 def whole(tiny_build):
@@ -112,3 +120,55 @@ def test_data_verify_says_ok(monkeypatch, capsys):
             main(arguments)
         assert exit_.value.code == 0
         assert ("OK: all 6 files are the official ones" in capsys.readouterr().out) is says
+
+
+class Refusing:
+    """A runtime that loads FP32 files alone."""
+
+    def __init__(self, told):
+        self.told = told
+
+    @contextmanager
+    def open(self, model, device):
+        if model.precision != "fp32":
+            raise ModelError("it knows no INT8", where=model.file_name, fix="export FP32")
+        yield SimpleNamespace(tells=lambda: self.told)
+
+
+@pytest.mark.parametrize(("runtime", "name", "option", "refused"), [
+    ("opencv", "OpenCV", "--opencv", {"fp16", "int8.arm", "int8.cpu", "int8.cpu-avx2"}),
+    ("litert", "LiteRT", "--litert", {"int8.litert", "int8.litert-dynamic"}),
+    ("rtx", "TensorRT for RTX", "--compile", {"fp16", "int8.tensorrt", "int8.tensorrt-fp16"})])
+def test_a_file_that_a_runtime_refuses_does_not_hide_those_after_it(build, monkeypatch, capsys, runtime, name, option,
+                                                                    refused):
+    if runtime == "litert" and not importable("ai_edge_litert"):
+        pytest.skip("no .tflite file is written: pip install 'edge-se[litert]'")
+    monkeypatch.setitem(BACKENDS, "opencv", Refusing({"convolutions": 3, "int8_convolutions": 0}))
+    monkeypatch.setitem(BACKENDS, "litert", Refusing({"nodes": 3, "xnnpack_nodes": 3}))
+    monkeypatch.setattr(verify_compile, "build_engine", lambda model: (
+        (None, None) if model.precision == "fp32" else ("it knows no INT8; export FP32", None)))
+    for check in ("tflm_check", "vela_check"):
+        monkeypatch.setattr(verify_compile, check, lambda *_: {"version": None, "refusal": "too large"})
+    for arguments in ([], ["--json"]):
+        with pytest.raises(SystemExit) as exit_:
+            main(["verify", str(build), option, *arguments])
+        assert exit_.value.code == 2
+        told = capsys.readouterr().out
+        if not arguments:
+            assert {line for line in told.splitlines() if "refuses it" in line} == {
+                f"{file}.onnx: {name} refuses it: it knows no INT8; export FP32" for file in refused}
+            assert told.count(" refused") == len(refused) and f"match the manifest of {build}" in told
+    document = json.loads(told)
+    Draft202012Validator(SCHEMA).validate(document)
+    answers = {item["file"]: item if runtime == "rtx" else item.get(runtime, {}) for item in document["files"]}
+    assert {file for file, answer in answers.items() if "refusal" in answer} == {f"{file}.onnx" for file in refused}
+    assert answers["fp32.onnx"].get("convolutions", 3) == 3 and answers["fp32.onnx"].get("compiles", True)
+
+
+@pytest.mark.skipif(BACKENDS["opencv"].missing() is not None, reason=str(BACKENDS["opencv"].missing()))
+def test_opencv_names_every_file_with_an_int8_head(build):
+    told = {item["file"]: item.get("opencv", {}) for item in verify(build, opencv=True)["files"]}
+    refused = {name: answer["refusal"] for name, answer in told.items() if "refusal" in answer}
+    assert len(refused) > 1 and all("a Gemm with an int32 bias" in words and words.endswith("--placement ends-float")
+                                    for words in refused.values())
+    assert told["fp32.onnx"]["convolutions"] > 0
