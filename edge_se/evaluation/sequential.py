@@ -43,6 +43,11 @@ def looks(images: int, alpha: float, count: int = LOOKS) -> tuple[Look, ...]:
         sizes, levels, total, [0.0, *total[:-1]]))
 
 
+def last_level(alpha: float) -> float:
+    """The one-sided level of the last of evenly spaced looks. A run passes at least as often as that look alone."""
+    return looks(LOOKS, alpha)[-1].alpha
+
+
 def parts(images: int, count: int = LOOKS) -> list[NDArray[np.int64]]:
     """The places of the images that each of `looks` adds, ascending as they lie on the disk: the same for everyone."""
     order = np.random.default_rng(SEED).permutation(images)

@@ -157,6 +157,7 @@ def plan_rows(document: dict[str, Any]) -> Rows:
 
 def plan_words(document: dict[str, Any]) -> str:
     """What the figures of a plan mean."""
+    sequential = ", sequential: its last look alone is counted" if document["design"] == "sequential" else ""
     return (f"images with which a net without a drop passes at a margin of {document['margin_pp']:g} points with "
-            f"{100 * document['power']:g} % probability (one-sided alpha {document['alpha']:g}); discordant pairs: "
-            f"{document['discordance_from']}")
+            f"{100 * document['power']:g} % probability (one-sided alpha {document['alpha']:g}{sequential}); "
+            f"discordant pairs: {document['discordance_from']}")

@@ -9,6 +9,7 @@ from edge_se.core.artifacts import Build, locate_build, read_build
 from edge_se.core.errors import EdgeSeError
 from edge_se.evaluation.gate import MAX_DROP, margin_of
 from edge_se.evaluation.planning import images_needed
+from edge_se.evaluation.sequential import last_level
 from edge_se.evaluation.settings import NOTHING, Settings, read_settings
 
 SCHEMA = "edge-se/gate-plan/1"
@@ -21,7 +22,8 @@ def plan(model: str | None = None, *, config: Path | None = None, wanted: Settin
     """The document of `gate --plan --json`.
 
     Percent of discordant images: `discordance`, else those of the build `model`, else a few typical ones. A build gives
-    its flips. Every discordant pair is a flip, so n may be too large, but never too small.
+    its flips, and every discordant pair is a flip. Of a sequential gate the last look alone is counted, to which others
+    only add. Both make n too large rather than too small.
     """
     settings, source = read_settings(config, wanted)
     build = read_build(locate_build(model)) if model else None
@@ -29,10 +31,12 @@ def plan(model: str | None = None, *, config: Path | None = None, wanted: Settin
     margin = MAX_DROP if settings.max_drop is None else settings.max_drop
     if settings.preset:
         margin = margin_of(settings.preset, _fp32_top1(build, settings.preset))
-    rows = [images_needed(margin / 100, settings.level, power, rate / 100) for rate in rates]
+    level = last_level(settings.level) if settings.sequential else settings.level
+    rows = [images_needed(margin / 100, level, power, rate / 100) for rate in rates]
     most = max(rows, key=lambda row: row.n)
     return {"schema": SCHEMA, "model": build.model if build else None, "config": source, "preset": settings.preset,
             "margin_pp": margin, "alpha": settings.level, "power": power, "drop_pp": 0.0, "n": most.n,
+            "design": "sequential" if settings.sequential else "fixed",
             "discordance_from": "given" if discordance is not None else "flips of the build" if build else "typical",
             "rows": [{"discordance_pct": 100 * row.discordance, "n": row.n, "power_at_n": row.power_at_n}
                      for row in rows]}

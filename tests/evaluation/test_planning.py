@@ -8,6 +8,8 @@ from edge_se.core.errors import EdgeSeError
 from edge_se.evaluation.exact import critical, pass_probability
 from edge_se.evaluation.gate import judge
 from edge_se.evaluation.planning import LARGEST, images_needed
+from edge_se.evaluation.sequential import last_level
+from edge_se.evaluation.simulation import rates
 from edge_se.evaluation.statistics import Paired
 
 SETTINGS = [(0.005, 0.025, 0.9, 0.003), (0.005, 0.025, 0.9, 0.03), (0.01, 0.05, 0.8, 0.02), (0.003, 0.005, 0.95, 0.002)]
@@ -33,6 +35,17 @@ def test_it_is_the_smallest_number_from_which_the_power_holds(margin, alpha, pow
     assert pass_probability(n - 1, margin, alpha, discordance, limit=limit) < power
     assert all(pass_probability(later, margin, alpha, discordance, limit=limit) >= power
                for later in range(n, n + 4 * tooth, max(1, tooth // 7)))
+
+
+@pytest.mark.parametrize(("margin", "alpha", "power", "discordance"), [
+    (0.2, 0.025, 0.9, 0.1), (0.3, 0.1, 0.8, 0.2), (0.3, 0.025, 0.95, 0.0)])
+def test_a_sequential_gate_passes_as_often_as_its_last_look_promises(margin, alpha, power, discordance):
+    fixed = images_needed(margin, alpha, power, discordance)
+    plan = images_needed(margin, last_level(alpha), power, discordance)
+    passed = rates(images=plan.n, margin=margin, alpha=alpha, drop=0, discordance=discordance, sets=4000, seed=0,
+                   sequential=True).passes
+    assert passed >= plan.power_at_n - 3 * (power * (1 - power) / 4000) ** 0.5
+    assert fixed.n < plan.n < 1.5 * fixed.n
 
 
 def test_near_the_normal_approximation_where_that_holds():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
 
-from edge_se.evaluation.sequential import LOOKS, boundaries, looks, spent
+from edge_se.evaluation.sequential import LOOKS, boundaries, last_level, looks, spent
 from edge_se.evaluation.simulation import rates
 
 ALPHA = 0.025
@@ -21,6 +21,13 @@ def test_each_look_spends_what_it_may(alpha, fractions):
         stays = multivariate_normal(cov=covariance[:count, :count], seed=0, maxpts=2_000_000, abseps=1e-7).cdf(
             values[:count])
         assert 1 - stays == pytest.approx(spent(alpha, fractions[count - 1]), abs=2e-5)
+
+
+@pytest.mark.parametrize("images", [50, 997, 1_983, 10_000])
+@pytest.mark.parametrize("alpha", [1e-6, 0.025, 0.4])
+def test_the_level_of_the_last_look_hardly_depends_on_the_images(images, alpha):
+    assert last_level(alpha) == pytest.approx(looks(images, alpha)[-1].alpha, rel=2e-3)
+    assert last_level(alpha) < alpha
 
 
 def test_one_look_is_the_ordinary_gate():

@@ -287,6 +287,22 @@ def test_a_plan_needs_no_data(built, monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[1].split() == ["1", "%", "4,580", "90.2", "%"]
 
 
+def test_a_sequential_plan_counts_on_the_level_of_its_last_look(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gate.toml").write_text("sequential = true\n")
+    found = {}
+    for name, arguments in {"fixed": [], "asked": ["--sequential"], "of the file": ["--config", "gate.toml"],
+                            "not after all": ["--config", "gate.toml", "--all-images"]}.items():
+        with pytest.raises(SystemExit):
+            main(["gate", "--plan", "--json", "--max-drop", "5", "--discordance", "5", *arguments])
+        found[name] = json.loads(capsys.readouterr().out)
+        Draft202012Validator(json.loads((SCHEMAS / "gate-plan-1.json").read_text())).validate(found[name])
+    assert [document["design"] for document in found.values()] == ["fixed", "sequential", "sequential", "fixed"]
+    assert found["asked"]["rows"] == found["of the file"]["rows"] and found["fixed"]["rows"] == found[
+        "not after all"]["rows"]
+    assert found["asked"]["n"] > found["fixed"]["n"] and found["asked"]["alpha"] == found["fixed"]["alpha"]
+
+
 def test_a_share_of_an_unknown_accuracy_cannot_be_planned(built, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for arguments in ([], ["--model", str(built)]):
