@@ -19,7 +19,8 @@ from edge_se.core.errors import EdgeSeError, UnavailableError
 
 ATTEMPTS = 3  # workers that may end over one part
 PATIENCE_SECONDS = 30.0  # without any worker, until a line says so
-DECIDING = ("numpy", "pillow", "onnxruntime", "openvino")  # packages that decide the bits of an answer, beside edge-se
+# Packages that decide the bits of an answer, beside edge-se: those of pixels, and of all runtimes that judge.
+DECIDING = ("numpy", "pillow", "onnxruntime", "openvino", "ai-edge-litert")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
@@ -22,11 +23,15 @@ MOST_PROCESSORS = "EDGE_SE_PROCESSORS"  # a variable: what this process may use 
 
 @cache
 def version_of(package: str) -> str | None:
-    """The installed version of a distribution, or None."""
-    try:
+    """The installed version of a distribution, else of one that brings the module of this name instead; or None.
+
+    onnxruntime, for one, also comes as onnxruntime-gpu, -openvino and -directml.
+    """
+    with suppress(metadata.PackageNotFoundError):
         return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    module = package.replace("-", "_")
+    others = metadata.packages_distributions().get(module, ()) if importable(module) else ()
+    return metadata.version(min(others)) if others else None
 
 
 def importable(module: str) -> bool:

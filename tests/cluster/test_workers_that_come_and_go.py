@@ -8,9 +8,10 @@ import pytest
 
 from edge_se.cli.cluster import cluster_of
 from edge_se.cluster.parts import Part
-from edge_se.cluster.ray_cluster import RayCluster
+from edge_se.cluster.ray_cluster import RayCluster, _Worker
 from edge_se.core import environment
 from edge_se.core.errors import UnavailableError
+from edge_se.evaluation.judges import JUDGES
 from edge_se.reporting.console import ConsoleProgress
 
 
@@ -160,3 +161,16 @@ def test_a_cluster_without_so_many_processors_is_told(ray):
     ray(1)
     with RayCluster(1) as cluster, pytest.raises(UnavailableError, match="no machine of the cluster has 2 processors"):
         list(cluster.run(Doubles(), parts(1)))
+
+
+@pytest.mark.parametrize("module", sorted({judge.module for judge in JUDGES.values()} | {"numpy", "pillow"}))
+def test_a_worker_with_another_version_of_what_computes_or_decodes_is_left_out(ray, monkeypatch, module):
+    fake, notes, package, about = ray(2), [], module.replace("_", "-"), _Worker.about
+
+    def of_another_machine(worker):
+        machine, own = about(worker)
+        return machine, own | {package: "0.0"}
+    monkeypatch.setattr(_Worker, "about", of_another_machine)
+    with RayCluster(note=notes.append) as cluster, pytest.raises(UnavailableError, match="no worker can be used"):
+        dict(cluster.run(Doubles(), parts(1, 2)))
+    assert len(notes) == 1 and f"has {package} 0.0" in notes[0] and all(actor.dead for actor in fake.made)

@@ -20,6 +20,31 @@ def test_versions_name_this_package_python_and_what_is_installed():
     assert environment.version_of("no-such-distribution") is None
 
 
+def installed(folder, module, *distributions):
+    """A module, and the (distribution, version) that say that they brought it."""
+    (folder / module).mkdir()
+    (folder / module / "__init__.py").touch()
+    for name, version in distributions:
+        told = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        told.mkdir()
+        (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (told / "top_level.txt").write_text(f"{module}\n")
+
+
+@pytest.mark.parametrize(("module", "asked", "distributions", "version"), [
+    ("a_runtime", "a_runtime", [("a-runtime-gpu", "1.24.4")], "1.24.4"),
+    ("b_runtime", "b-runtime", [("b-runtime-nightly", "2.0.dev3")], "2.0.dev3"),
+    ("c_runtime", "c_runtime", [("c-runtime", "3.1"), ("c-runtime-gpu", "3.0")], "3.1"),
+    ("d_runtime", "d_runtime", [("d-runtime-openvino", "1.1"), ("d-runtime-gpu", "1.2")], "1.2"),
+    ("e_runtime", "e_runtime", [], None),
+])
+def test_a_module_has_the_version_of_the_distribution_that_brought_it(tmp_path, monkeypatch, module, asked,
+                                                                      distributions, version):
+    installed(tmp_path, module, *distributions)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert environment.version_of(asked) == version
+
+
 @pytest.mark.parametrize(("most", "count"), [("1", 1), ("2", 2), ("64", 4), ("0", 4), ("", 4), ("many", 4)])
 def test_processors_are_bounded_for_a_worker_among_others(monkeypatch, most, count):
     monkeypatch.setattr(environment.os, "sched_getaffinity", lambda process: range(4), raising=False)
