@@ -185,7 +185,7 @@ def random_images():
         random = np.random.default_rng(seed)
         pixels = random.integers(0, 256, (n, 3, size, size), dtype=np.uint8)
         labels = random.integers(0, 10, n).astype(np.uint8) if labelled else None
-        return ImageSet(name=f"random-{split}", split=split, pixels=pixels, labels=labels)
+        return ImageSet(name=f"random-{split}", split=split, pixels=pixels, labels=labels, mixed=True)
     return make
 
 

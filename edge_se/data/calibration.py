@@ -62,7 +62,7 @@ def enlarged(images: Images, how: Preprocessing) -> ImageSet:
     down, right = np.arange(rows) * height // rows, np.arange(columns) * width // columns
     pixels = np.concatenate(list(images.pixel_batches(len(images))))[:, :, down][..., right]
     return ImageSet(name=f"{images.name}-at-{rows}", split=images.split, pixels=pixels, labels=None,
-                    preprocessing=how)
+                    preprocessing=how, mixed=images.split == "synthetic")
 
 
 def _known(name: str) -> tuple[Path, Layout]:

@@ -14,12 +14,12 @@ from edge_se.core.errors import DataError, did_you_mean
 from edge_se.data.cifar10 import HOW_TO_GET, Cifar10, at, find
 from edge_se.data.classes import outputs_of, require_every_class
 from edge_se.data.contents import TEST, TRAIN, VALIDATION, WHOLE, Contents
-from edge_se.data.images import Images
+from edge_se.data.images import Images, drawn
 from edge_se.data.layout import LIMIT, layout_of, layouts
 from edge_se.data.lazy_images import LazyImages
 from edge_se.data.preprocessing import CIFAR10, Preprocessing
 from edge_se.data.records import Records
-from edge_se.data.splits import ImageSet, drawn
+from edge_se.data.splits import ImageSet
 
 HELD_OUT = "held-out"  # a part of `train`, where no validation split is free to choose on
 SHARES = {TEST: 0.1, VALIDATION: 0.1, HELD_OUT: 0.1}  # of the images, by the hash of their content; the rest trains

@@ -103,8 +103,8 @@ class Images(ABC):
         return self if count >= len(self) else self.take(self.sampled(count))
 
     def sampled(self, count: int) -> NDArray[np.int64]:
-        """Their places: here the first ones, as sets in a mixed order have it."""
-        return np.arange(min(count, len(self)))
+        """Their places: an equal share of each class, or of all without labels. Images may lie class by class."""
+        return drawn(np.zeros(len(self), np.int32) if self.labels is None else self.labels, count, seed=0)
 
     @property
     def different(self) -> int:
@@ -118,3 +118,15 @@ def hash_of_pixels(pixels: NDArray[np.uint8]) -> bytes:
     digest = hashlib.sha256(f"{pixels.shape[1]}x{pixels.shape[2]}:".encode())
     digest.update(np.ascontiguousarray(whole.transpose(1, 2, 0)).tobytes())
     return digest.digest()
+
+
+def drawn(labels: Labels, limit: int, seed: int) -> NDArray[np.int64]:
+    """At most `limit` places, ascending: an equal share of every class as far as it has images."""
+    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    random, left, chosen = np.random.default_rng(seed), limit, []
+    # The smallest classes first, so that what they lack is shared by the others.
+    for position, places in enumerate(sorted(classes, key=len)):
+        share = min(len(places), -(-left // (len(classes) - position)))
+        chosen.append(random.choice(places, share, replace=False))
+        left -= share
+    return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)

@@ -16,7 +16,6 @@ from edge_se.core.environment import version_of
 from edge_se.data.images import Images, Labels
 from edge_se.data.preprocessing import Preprocessing
 from edge_se.data.records import Records, in_order
-from edge_se.data.splits import drawn
 
 HELD = 80 * 2**20  # bytes of pixels: as many as 512 images of 224 x 224 are decoded once
 
@@ -104,10 +103,6 @@ class LazyImages(Images):
         """Every image is decoded to find the broken ones."""
         places = self.records.whole(self.preprocessing)
         return replace(self.take(places), left_out=self.left_out + len(self) - len(places))
-
-    def sampled(self, count: int) -> NDArray[np.int64]:
-        """An equal share of each class, or of all without labels: folders have their images class by class."""
-        return drawn(np.zeros(len(self), np.int32) if self.labels is None else self.labels, count, seed=0)
 
     def seen_by(self, how: Preprocessing) -> LazyImages:
         """The same files, decoded for another model."""

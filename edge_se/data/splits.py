@@ -18,7 +18,7 @@ from edge_se.core.assets import asset
 from edge_se.core.errors import DataError, did_you_mean
 from edge_se.core.files import read_json
 from edge_se.data.cifar10 import Cifar10, Source
-from edge_se.data.images import HASH_BYTES, Images, Labels, hash_of_pixels
+from edge_se.data.images import HASH_BYTES, Images, hash_of_pixels
 from edge_se.data.preprocessing import CIFAR10, Preprocessing, tensor
 
 SCHEMA = "edge-se/indices/1"
@@ -31,7 +31,8 @@ SPLITS = {"train": "cifar10-train45k", "validation": "cifar10-val5k", "test": "c
 class ImageSet(Images):
     """Images that are held: RGB uint8 (N, 3, H, W), labels (N,) or None when unlabelled.
 
-    `preprocessing` is that of the model that sees them. The pixels have its size already.
+    `preprocessing` is that of the model that sees them. The pixels have its size already. `mixed` says that the images
+    lie in a mixed order, not class by class.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ImageSet(Images):
     pixels: NDArray[np.uint8]
     labels: NDArray[np.uint8] | None
     preprocessing: Preprocessing = CIFAR10
+    mixed: bool = False
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -78,6 +80,10 @@ class ImageSet(Images):
     def first(self, count: int) -> ImageSet:
         """The first `count` images, not copied."""
         return replace(self, pixels=self.pixels[:count], labels=None if self.labels is None else self.labels[:count])
+
+    def sampled(self, count: int) -> NDArray[np.int64]:
+        """The first ones of a `mixed` order."""
+        return np.arange(min(count, len(self))) if self.mixed else super().sampled(count)
 
     def seen_by(self, how: Preprocessing) -> ImageSet:
         """The same pixels for another model of their size."""
@@ -125,7 +131,7 @@ def load_manifest(path: Path, cifar: Cifar10) -> ImageSet:
     if images_sha256(pixels, labels) != manifest["sha256"]:
         raise DataError("the images at its indices are not those it was made from", where=path,
                         fix=f"{_AGAIN}, or use the data set that it names")
-    return ImageSet(name=path.stem, split=manifest["split"], pixels=pixels, labels=labels)
+    return ImageSet(name=path.stem, split=manifest["split"], pixels=pixels, labels=labels, mixed=True)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -179,14 +185,3 @@ def balanced(labels: NDArray[np.uint8], count: int, seed: int,
     drawn = [random.choice(among[labels[among] == label], size=share, replace=False)
              for label, share in zip(classes, shares)]
     return np.sort(np.concatenate(drawn))
-
-def drawn(labels: Labels, limit: int, seed: int) -> NDArray[np.int64]:
-    """At most `limit` places, ascending: an equal share of every class as far as it has images."""
-    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    random, left, chosen = np.random.default_rng(seed), limit, []
-    # The smallest classes first, so that what they lack is shared by the others.
-    for position, places in enumerate(sorted(classes, key=len)):
-        share = min(len(places), -(-left // (len(classes) - position)))
-        chosen.append(random.choice(places, share, replace=False))
-        left -= share
-    return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from edge_se.backends.base import Device
 from edge_se.backends.onnxruntime import OnnxRuntime
 from edge_se.core.errors import ModelError
-from edge_se.data.images import Images
-from edge_se.data.splits import drawn, filled
+from edge_se.data.images import Images, drawn
+from edge_se.data.splits import filled
 from edge_se.device.agent.preprocess import tensor
 from edge_se.evaluation.alternatives import (
     Order,

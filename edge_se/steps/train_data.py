@@ -16,9 +16,8 @@ from edge_se.data import cifar10, splits
 from edge_se.data.classes import require_every_class
 from edge_se.data.contents import TRAIN
 from edge_se.data.dataset import Dataset, find_dataset
-from edge_se.data.images import Images
+from edge_se.data.images import Images, drawn
 from edge_se.data.preprocessing import CIFAR10, Preprocessing
-from edge_se.data.splits import drawn
 from edge_se.nets.spec import ModelSpec
 from edge_se.steps.export_images import tell_of_skipped
 

@@ -231,6 +231,32 @@ def test_images_of_an_archive_without_labels_are_taken_as_they_are(tmp_path, ran
         open_dataset(tmp_path / "plain.npz")
 
 
+@pytest.mark.parametrize("layout", ["archive without labels", "pixel archive", "IDX", "table"])
+def test_a_sample_is_of_all_classes_though_they_lie_class_by_class(tmp_path, layout):
+    grey = np.repeat(np.array([10, 100, 200], np.uint8), 40)  # of each class one shade
+    pixels = np.tile(grey[:, None, None, None], (1, 3, 32, 32))
+    pixels[:, :, 31, 31] = np.arange(len(grey))[:, None]  # of equal ones all would be held out, or none
+    labels = np.repeat(np.arange(3, dtype=np.uint8), 40)
+    path = tmp_path / "train.npz"
+    if layout == "IDX":
+        path = tmp_path / "train-images-idx3-ubyte"
+        path.write_bytes(bytes((0, 0, 8, 3)) + np.array([len(grey), 32, 32], ">u4").tobytes() + pixels[:, 0].tobytes())
+        path.with_name("train-labels-idx1-ubyte").write_bytes(
+            bytes((0, 0, 8, 1)) + np.array([len(grey)], ">u4").tobytes() + labels.tobytes())
+    elif layout == "table":
+        path = tmp_path / "train.csv"
+        for number, image in enumerate(pixels):
+            (tmp_path / f"{number}.png").write_bytes(png(image))
+        path.write_text("\n".join(["path,label", *(f"{number}.png,{label}" for number, label in enumerate(labels))]))
+    else:
+        np.savez(path, pixels=pixels, **({} if layout == "archive without labels" else {"labels": labels}))
+    images = load(str(path), None, OTHER)
+    sample = images.sample(12)
+    shades, counts = np.unique(np.concatenate(list(sample.pixel_batches(5)))[:, 0, 0, 0], return_counts=True)
+    assert shades.tolist() == [10, 100, 200] and counts.sum() == 12
+    assert (sample.hashes == images.hashes[images.sampled(12)]).all()
+
+
 def test_cifar10s_own_folder_is_its_512_images(cifar):
     images = load(str(cifar.root), None, OTHER)
     assert (len(images), images.split, images.preprocessing) == (512, "calibration", OTHER)

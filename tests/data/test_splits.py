@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edge_se.core.assets import asset
 from edge_se.core.errors import DataError
-from edge_se.data import splits
+from edge_se.data import calibration, splits
 from edge_se.data.preprocessing import CIFAR10, Preprocessing, tensor
 from edge_se.data.splits import SPLITS, balanced, images_sha256, load, load_manifest, make_manifest
 
@@ -170,3 +171,13 @@ def test_first(random_images):
     assert (len(head), head.split, head.name) == (2, "test", images.name)
     np.testing.assert_array_equal(head.labels, images.labels[:2])
     assert random_images(7, labelled=False).first(2).labels is None
+
+
+def test_the_first_images_stand_for_all_in_a_mixed_order_alone(random_images):
+    """CIFAR-10's and synthetic ones lie so; others may lie class by class."""
+    images = replace(random_images(60), labels=np.repeat(np.arange(3, dtype=np.uint8), 20), mixed=False)
+    places = images.sampled(12)
+    assert np.bincount(images.labels[places]).tolist() == [4, 4, 4]
+    np.testing.assert_array_equal(images.sample(12).pixels, images.pixels[places])
+    for mixed in (replace(images, mixed=True), calibration.load("synthetic-256", None)):
+        assert mixed.sampled(4).tolist() == [0, 1, 2, 3]

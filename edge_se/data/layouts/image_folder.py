@@ -14,10 +14,10 @@ import numpy as np
 
 from edge_se.core.errors import CalibrationError, DataError
 from edge_se.data.contents import TEST, TRAIN, VALIDATION, WHOLE, Contents, split_called
+from edge_se.data.images import drawn
 from edge_se.data.layout import Layout, Wanted
 from edge_se.data.lazy_images import LazyImages
 from edge_se.data.records import Records
-from edge_se.data.splits import drawn
 from edge_se.device.agent.preprocess import SUFFIXES
 
 _SPLITS = (TRAIN, VALIDATION, TEST)

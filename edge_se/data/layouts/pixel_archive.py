@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from edge_se.core.errors import CalibrationError, DataError
 from edge_se.core.files import write_bytes
 from edge_se.data.contents import TRAIN, WHOLE, Contents, labels_and_names, split_called, split_of_name
-from edge_se.data.images import Images
+from edge_se.data.images import Images, drawn
 from edge_se.data.layout import Layout, Wanted
 from edge_se.data.lazy_images import LazyImages
 from edge_se.data.records import Records, joined
 from edge_se.data.slices import Slices, unpacked
-from edge_se.data.splits import ImageSet, drawn
+from edge_se.data.splits import ImageSet
 
 _FIX = "give uint8 `pixels` (N, 3, H, W) or (N, H, W, 3), and one number or name in `labels` for each"
 
@@ -43,9 +43,9 @@ def read_archive(path: Path, wanted: Wanted | None = None) -> ImageSet:
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3 or not len(pixels):
         raise CalibrationError(f"'pixels' is {pixels.dtype} {pixels.shape}, not uint8 (N, 3, H, W)", where=path,
                                fix="write them so")
-    split = "synthetic" if path.stem.startswith("synthetic") else "calibration"
-    return ImageSet(name=path.stem, split=split, pixels=pixels, labels=None,
-                    preprocessing=(wanted or Wanted()).preprocessing)
+    synthetic = path.stem.startswith("synthetic")  # of one class after the other in turn
+    return ImageSet(name=path.stem, split="synthetic" if synthetic else "calibration", pixels=pixels, labels=None,
+                    preprocessing=(wanted or Wanted()).preprocessing, mixed=synthetic)
 
 
 def write_archive(path: Path, pixels: NDArray[np.uint8], provenance: dict[str, Any] | None = None) -> None:
