@@ -23,6 +23,7 @@ from edge_se.graph.targets.table import FLOAT, is_dynamic
 
 BATCH = 16  # images of 32 x 32: what a layer of them computes stays in the cache of one core
 PIXELS = BATCH * 32 * 32
+NONE = -1  # the class of an image that is answered with NaN: no label
 TOP = 5  # where a model has more classes, the label may be among its likeliest so many
 Advance = Callable[[int], None]
 Compute = Callable[[OnnxModel, Images, Backend, Advance], NDArray[np.float32]]
@@ -105,9 +106,14 @@ def remember(model: OnnxModel, images: Images, logits: NDArray[np.float32]) -> N
     keep(logits_folder() / f"{_key(model, images, judge_of(model))}.npy", _saved(logits), bound())
 
 
+def predicted(logits: NDArray[np.float32]) -> NDArray[np.intp]:
+    """(N,) the likeliest class of each image, the first of equal ones; NONE where any of its logits is NaN."""
+    return np.where(np.isnan(logits).any(1), NONE, logits.argmax(1))
+
+
 def top1(logits: NDArray[np.float32], labels: Labels) -> float:
     """Top-1 accuracy in percent."""
-    return 100.0 * float((logits.argmax(1) == labels).mean())
+    return 100.0 * float((predicted(logits) == labels).mean())
 
 
 def share_of(right: NDArray[np.bool_], confidence: float = 0.95) -> tuple[float, tuple[float, float]]:
@@ -118,16 +124,19 @@ def share_of(right: NDArray[np.bool_], confidence: float = 0.95) -> tuple[float,
 
 
 def among_first(logits: NDArray[np.float32], labels: Labels, count: int) -> NDArray[np.bool_]:
-    """(N,) whether the label is among the `count` likeliest classes; of equal ones the first counts as likelier."""
+    """(N,) whether the label is among the `count` likeliest classes; of equal ones the first counts as likelier.
+
+    Classes of an image with a NaN among its logits have no order: it is not.
+    """
     rows = np.arange(len(labels))
     own = logits[rows, labels][:, None]
     ahead = (logits > own).sum(1) + ((logits == own) & (np.arange(logits.shape[1]) < labels[:, None])).sum(1)
-    return np.asarray(ahead < count)
+    return np.asarray((ahead < count) & ~np.isnan(logits).any(1))
 
 
 def flips(logits: NDArray[np.float32], reference: NDArray[np.float32]) -> int:
     """How many predictions differ from the reference's."""
-    return int((logits.argmax(1) != reference.argmax(1)).sum())
+    return int((predicted(logits) != predicted(reference)).sum())
 
 
 def drop_from(reference: NDArray[np.float32], logits: NDArray[np.float32], labels: Labels | None,
@@ -141,7 +150,7 @@ def drop_from(reference: NDArray[np.float32], logits: NDArray[np.float32], label
     if labels is None:
         low, high = wilson_interval(flipped, len(logits), 1 - 2 * alpha)
         return Drop(n=len(logits), drop=flipped / len(logits), low=low, high=high, flips=flipped)
-    paired = pair(reference.argmax(1), logits.argmax(1), labels)
+    paired = pair(predicted(reference), predicted(logits), labels)
     low, high = drop_interval(paired, alpha)
     return Drop(n=paired.n, drop=paired.drop, low=low, high=high, flips=flipped)
 

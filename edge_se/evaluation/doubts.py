@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edge_se.core.artifacts import Artifact, Build
 from edge_se.data.images import Labels
+from edge_se.evaluation.accuracy import NONE
 
 AGREEMENT = 0.9  # of predictions: below it INT8 is hardly the same net, whatever its accuracy
 AGREES = "INT8 and FP32 agree on only {:.1f} % of the images"
@@ -32,11 +33,12 @@ def above_chance(right: int, labels: Labels, classes: int, alpha: float) -> bool
 def doubts(build: Build, artifact: Artifact, reference: Predictions, predictions: Predictions, *,
            chance: bool) -> list[str]:
     """Doubts in words, for one INT8 file and its FP32 on the same images. `chance`: FP32 is no better than chance."""
-    reasons = []
-    if chance:
-        reasons.append(CHANCE)
+    files = ("FP32", reference), ("INT8", predictions)
+    reasons = [CHANCE] if chance else []
     reasons += [f"{name} answers every image with one class"
-                for name, own in (("FP32", reference), ("INT8", predictions)) if len(own) > 1 and (own == own[0]).all()]
+                for name, own in files if len(own) > 1 and own[0] != NONE and (own == own[0]).all()]
+    reasons += [f"{name} answers {(own == NONE).sum():,} of {len(own):,} images with NaN, which is no class"
+                for name, own in files if (own == NONE).any()]
     agreement = float((reference == predictions).mean())
     if agreement < AGREEMENT:
         reasons.append(AGREES.format(100 * agreement))

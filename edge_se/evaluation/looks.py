@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_se.core.artifacts import Artifact, Build, check_file
 from edge_se.core.progress import Progress
 from edge_se.data.images import Images, Labels
-from edge_se.evaluation.accuracy import TOP, Compute, among_first, logits_of, share_of
+from edge_se.evaluation.accuracy import TOP, Compute, among_first, logits_of, predicted, share_of
 from edge_se.evaluation.classes import ClassDrop, class_drops
 from edge_se.evaluation.doubts import above_chance, doubts
 from edge_se.evaluation.gate import MAX_DROP, Judgement, judge, margin_of
@@ -140,12 +140,12 @@ def _see(one: _Seen, part: Images, images: int, so_far: str, progress: Progress,
     with progress.task(f"evaluating {one.model.file_name}, {so_far}", len(part)) as advance:
         logits = (there.logits(one.model, part, advance, whole=len(part) == images) if there
                   else logits_of(one.model, part, advance, compute=compute))
-    one.parts.append(logits.argmax(1))
+    one.parts.append(predicted(logits))
     if logits.shape[1] > TOP and part.labels is not None:
         one.among.append(among_first(logits, part.labels, TOP))
     if there:
         with progress.task(f"{one.model.file_name} in onnxruntime here, {so_far}", len(part)) as advance:
-            one.here.append(there.here(one.model, part, advance).argmax(1))
+            one.here.append(predicted(there.here(one.model, part, advance)))
 
 
 def _judged(item: Artifact, one: _Seen, fp32: _Seen, labels: Labels, look: Look, rule: Rule,

@@ -17,7 +17,7 @@ from edge_se.data import cifar10
 from edge_se.data.dataset import find_dataset
 from edge_se.data.images import Images, Labels
 from edge_se.data.preprocessing import CIFAR10, Preprocessing
-from edge_se.evaluation.accuracy import logits_of, share_of, top1
+from edge_se.evaluation.accuracy import logits_of, predicted, share_of, top1
 from edge_se.evaluation.baseline import packed
 from edge_se.evaluation.judges import measured_by
 from edge_se.evaluation.on_device import answers_of_all
@@ -115,7 +115,7 @@ class Judging:
                                      len(images)) as advance:
                 logits = answers_of_all(session, entry.model, images, advance,
                                         latencies.batch if entry.backend.gpu else None)
-            self._known[key] = _told(np.asarray(logits.argmax(1) == labels), images) | {
+            self._known[key] = _told(predicted(logits) == labels, images) | {
                 "measured_by": entry.backend.measured_by(entry.model)}
         return [self._known.get(key, {}) for key in keys]
 

@@ -10,7 +10,7 @@ from typing import Any
 from edge_se.core.artifacts import Artifact
 from edge_se.core.progress import Progress
 from edge_se.data.images import Images
-from edge_se.evaluation.accuracy import TOP, among_first, flips, logits_of, share_of
+from edge_se.evaluation.accuracy import TOP, among_first, flips, logits_of, predicted, share_of
 from edge_se.evaluation.judges import measured_by
 from edge_se.graph.counting import count
 from edge_se.graph.tflite.flatbuffer import tflite_name
@@ -28,7 +28,7 @@ def measured(made: Sequence[Made], images: Images, progress: Progress, *, labell
         reference = logits if reference is None else reference
         artifacts.append(_artifact(item, images, flips(logits, reference)))
         if labelled and images.labels is not None:
-            first, interval = share_of(logits.argmax(1) == images.labels)
+            first, interval = share_of(predicted(logits) == images.labels)
             artifacts[-1] = replace(artifacts[-1], top1=first, top1_n=len(images), top1_ci=interval)
             if logits.shape[1] > TOP:
                 among, interval = share_of(among_first(logits, images.labels, TOP))

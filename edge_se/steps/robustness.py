@@ -21,7 +21,7 @@ from edge_se.data.corrupted_images import corrupted
 from edge_se.data.corruptions import CORRUPTIONS, SEVERITIES, corruption_of, published_for
 from edge_se.data.dataset import require_dataset
 from edge_se.data.images import Images, Labels
-from edge_se.evaluation.accuracy import Compute, logits_of
+from edge_se.evaluation.accuracy import Compute, logits_of, predicted
 from edge_se.evaluation.judges import measured_by
 from edge_se.evaluation.on_cluster import compute_on
 from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
@@ -127,7 +127,7 @@ def _answers(build: Build, models: dict[str, OnnxModel], images: Images, conditi
                 if logits.shape[1] != len(build.labels):
                     raise ModelError(f"answers with {logits.shape[1]} classes, its manifest names {len(build.labels)}",
                                      where=build.folder / file, fix="export again")
-                own[file] = logits.argmax(1)
+                own[file] = predicted(logits)
             answers[name, severity] = own
     return hashes, answers
 

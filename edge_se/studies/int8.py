@@ -11,7 +11,7 @@ from edge_se.backends.base import Device
 from edge_se.backends.table import first_that_runs
 from edge_se.core.progress import Progress
 from edge_se.data import calibration, cifar10, splits
-from edge_se.evaluation.accuracy import flips, logits_of
+from edge_se.evaluation.accuracy import flips, logits_of, predicted
 from edge_se.evaluation.judges import measured_by
 from edge_se.evaluation.statistics import drop_interval, pair, wilson_interval
 from edge_se.graph.onnx_model import OnnxModel
@@ -58,8 +58,8 @@ def _judged(fp32: OnnxModel, graph: OnnxModel, judged: splits.ImageSet,
             conditions: dict[str, str | int]) -> list[Figure]:
     assert judged.labels is not None  # validation images have them
     reference, logits, n = logits_of(fp32, judged), logits_of(graph, judged), len(judged)
-    paired = pair(reference.argmax(1), logits.argmax(1), judged.labels)
-    right = int((logits.argmax(1) == judged.labels).sum())
+    paired = pair(predicted(reference), predicted(logits), judged.labels)
+    right = int((predicted(logits) == judged.labels).sum())
 
     def figure(measure: str, value: float, interval: tuple[float, float] | None = None) -> Figure:
         low, high = (None, None) if interval is None else (100 * interval[0], 100 * interval[1])

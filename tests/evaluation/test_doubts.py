@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from edge_se.core.artifacts import Artifact, Build
+from edge_se.evaluation.accuracy import NONE
 from edge_se.evaluation.doubts import above_chance, doubts, doubts_of
 
 LABELS = (np.arange(1000) % 10).astype(np.uint8)
@@ -41,6 +42,8 @@ def test_a_sound_verdict_has_none():
     ({"predictions": np.zeros(1000, np.intp), "reference": np.zeros(1000, np.intp)}, "FP32 answers every image with"),
     ({"predictions": np.zeros(1000, np.intp)}, "INT8 answers every image with one class"),
     ({"predictions": right_on(0.89)}, "agree on only 89.0 % of the images"),
+    ({"predictions": np.where(np.arange(1000) < 3, NONE, RIGHT)}, "INT8 answers 3 of 1,000 images with NaN"),
+    ({"reference": np.full(1000, NONE)}, "FP32 answers 1,000 of 1,000 images with NaN"),
     ({"of_file": artifact(int8_mac_share=0.0)}, "nothing in the file runs in INT8"),
     ({"of_build": build(calibration={"images": 1})}, "one calibration image"),
     ({"of_build": build(calibration={"images": 8, "different": 1})}, "8 calibration images that are all the same"),

@@ -11,7 +11,7 @@ from edge_se.core import environment
 from edge_se.core.errors import EdgeSeError, ModelError
 from edge_se.data.preprocessing import CIFAR10, tensor
 from edge_se.evaluation import accuracy
-from edge_se.evaluation.accuracy import flips, logits_of, top1
+from edge_se.evaluation.accuracy import flips, logits_of, predicted, top1
 from edge_se.graph.metadata import write_metadata
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import checked
@@ -48,6 +48,21 @@ def test_top1_and_flips():
     assert top1(logits, np.uint8([2, 0, 0, 0])) == 50.0
     assert flips(logits, logits[[0, 1, 1, 0]]) == 1
     assert flips(logits, 2 * logits - 1) == 0
+
+
+NAN, INF = np.nan, np.inf
+
+
+@pytest.mark.parametrize(("logits", "right", "first"), [
+    ([0, 1, 2, 3, 4, 5, 6], False, False), ([9, 1, 2, 3, 4, 5, 6], True, True), ([3, 1, 2, 3, 4, 5, 6], False, True),
+    ([NAN, 1, 2, 3, 4, 5, 6], False, False), ([9, 1, 2, NAN, 4, 5, 6], False, False), ([NAN] * 7, False, False),
+    ([INF, 1, 2, 3, 4, 5, 6], True, True), ([-INF, 1, 2, 3, 4, 5, 6], False, False), ([-INF] * 7, True, True)])
+def test_an_image_that_is_answered_with_nan_has_no_class(logits, right, first):
+    answer, label = np.float32([logits]), np.array([0])
+    told = bool((predicted(answer) == label)[0]), bool(accuracy.among_first(answer, label, accuracy.TOP)[0])
+    assert told == (right, first) and top1(answer, label) == 100 * right
+    sure = np.float32([[9, 1, 2, 3, 4, 5, 6]])
+    assert flips(answer, sure) == (not right) and accuracy.drop_from(sure, answer, label, 0.025).drop == (not right)
 
 
 def test_they_are_the_models_in_order(tiny_onnx, random_images, run_onnx, cache, monkeypatch):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge_se.core.artifacts import Artifact, Build
+from edge_se.evaluation.accuracy import predicted
 from edge_se.evaluation.classes import class_drops
 from edge_se.evaluation.doubts import above_chance
 from edge_se.evaluation.gate import judge
@@ -49,7 +50,7 @@ def _accuracy(build: Build, item: Artifact, given: Predictions | None) -> dict[s
     if given is None or (item.top1 is not None and item.measured_by and not others):
         return {"top1": item.top1, "top1_ci": list(item.top1_ci) if item.top1_ci else None, "top1_n": item.top1_n,
                 "measured_by": item.measured_by}
-    n, right = len(given.images), int((given.logits[item.file].argmax(1) == given.images.labels).sum())
+    n, right = len(given.images), int((predicted(given.logits[item.file]) == given.images.labels).sum())
     low, high = wilson_interval(right, n)
     return {"top1": 100 * right / n, "top1_ci": [100 * low, 100 * high], "top1_n": n,
             "measured_by": measured_by(item)}
@@ -57,7 +58,7 @@ def _accuracy(build: Build, item: Artifact, given: Predictions | None) -> dict[s
 
 def _drop(given: Predictions, fp32: Artifact, item: Artifact, margin_pp: float, alpha: float) -> dict[str, Any]:
     assert given.images.labels is not None
-    answers = {file: given.logits[file].argmax(1) for file in (fp32.file, item.file)}
+    answers = {file: predicted(given.logits[file]) for file in (fp32.file, item.file)}
     judgement = judge(pair(answers[fp32.file], answers[item.file], given.images.labels), margin_pp, alpha)
     right = int((answers[fp32.file] == given.images.labels).sum())
     above = above_chance(right, given.images.labels, given.logits[fp32.file].shape[1], alpha)
@@ -83,12 +84,12 @@ def classes_of(material: Material, alpha: float) -> list[dict[str, Any]]:
     given, fp32 = material.predictions, material.build.find("fp32")
     if given is None or fp32 is None or given.images.labels is None:
         return []
-    reference = given.logits[fp32.file].argmax(1)
+    reference = predicted(given.logits[fp32.file])
     by_file = []
     for item in material.build.artifacts:
         if item is fp32:
             continue
-        drops = class_drops(reference, given.logits[item.file].argmax(1), given.images.labels, material.build.labels,
+        drops = class_drops(reference, predicted(given.logits[item.file]), given.images.labels, material.build.labels,
                             2 * alpha)
         rows = []
         for one in drops:
