@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.tables.measured import measured
-from edge_se.quantization.lint.base import KINDS, RUNTIMES
+from edge_se.quantization.lint.base import KINDS, RUNTIMES, seen_in
 from edge_se.quantization.lint.table import RULES
 from edge_se.reporting.tables import DASH, markdown
 
@@ -14,7 +14,7 @@ BESIDE = ("onnxruntime", "openvino", "tensorrt", "opencv", "any")  # runtimes wi
 
 def rules_table() -> str:
     """A row for each rule."""
-    rows = [[f"`{rule.name}`", rule.kind, f"{RUNTIMES[rule.runtime]} {rule.versions}", rule.instead, rule.fix,
+    rows = [[f"`{rule.name}`", rule.kind, seen_in(rule.runtime, rule.versions), rule.instead, rule.fix,
              "yes" if rule.repair else ""] for rule in RULES.values()]
     return markdown(["rule", "kind", "seen in", "what happens instead", "fix", "`--fix`"], rows, left=6)
 

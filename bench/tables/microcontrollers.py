@@ -17,7 +17,7 @@ def board_table() -> str:
              f"{len(row['vela']['on_cpu'])} / {row['vela']['operators']}", _kib(row["vela"]["sram_bytes"]),
              _kib(row["vela"]["flash_bytes"]), f"{row['vela']['estimate']['inferences_per_s']:,.0f}"] for row in found]
     columns = ["model", "placement", "FP32 top-1 %", "INT8 top-1 % (95 % CI)", "file", "TFLM's arena", "bit-equal",
-               "left to the processor", "SRAM", "flash", "estimate, a second"]
+               "left to the processor", "SRAM", "flash", "inferences a second"]
     vela = found[0]["vela"]
     return (f"{markdown(columns, rows, left=2)}\nSizes in KiB. tflite-micro {found[0]['tflm']['version']}, vela "
             f"{vela['version']} for {vela['accelerator']} as {vela['system_config']} with {vela['memory_mode']}, "

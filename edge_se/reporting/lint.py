@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge_se.quantization.lint.base import KINDS, RUNTIMES, SIMULATED, Kind
+from edge_se.quantization.lint.base import KINDS, RUNTIMES, SIMULATED, Kind, seen_in
 from edge_se.reporting.tables import DASH, Rows
 
 
@@ -31,7 +31,7 @@ def run_rows(document: dict[str, Any]) -> Rows:
 def told(row: dict[str, Any]) -> list[str]:
     """What a rule's row says in sentences: what happens, what it costs where that is known, and the fix."""
     kind: Kind = row["kind"]
-    sentences = [f"{row['rule']} ({KINDS[kind]}), {RUNTIMES[row['runtime']]} {row['versions']}: {row['instead']}."]
+    sentences = [f"{row['rule']} ({KINDS[kind]}), {seen_in(row['runtime'], row['versions'])}: {row['instead']}."]
     if row["cost"] is not None:
         how = SIMULATED if row["cost"]["setting"] == SIMULATED else f"run ({row['cost']['setting']})"
         sentences.append(f"Cost: {row['cost']['sqnr_db']:.1f} dB and {row['cost']['flips']} flips against the file as "

@@ -16,7 +16,7 @@ from edge_se.evaluation.doubts import CHANCE, above_chance, doubts_of
 from edge_se.evaluation.gate import ALPHA
 from edge_se.graph.source import Source
 from edge_se.quantization.chains import depthwise_swishes, without_kernel
-from edge_se.quantization.lint.base import RUNTIMES
+from edge_se.quantization.lint.base import seen_in
 from edge_se.quantization.lint.table import broken_by, rules_for, runtimes_for
 from edge_se.quantization.sensitivity import between_layers, interleaved_medians
 from edge_se.quantization.targets import TARGETS, Target
@@ -60,7 +60,7 @@ def tell_of_broken_rules(made: Sequence[Made], progress: Progress) -> None:
     """Tells of each rule that an INT8 file breaks in the runtime of its own target: a fault of that target."""
     for model in (item.model for item in made if item.model.target in TARGETS):
         for rule, findings in broken_by(model, rules_for(runtimes_for([model.target]))):
-            progress.note(f"{model.file_name}: {RUNTIMES[rule.runtime]} {rule.versions}: {rule.instead} (rule "
+            progress.note(f"{model.file_name}: {seen_in(rule.runtime, rule.versions)}: {rule.instead} (rule "
                           f"{rule.name}; {findings[0].node}, {len(findings)} in all). {rule.fix}")
 
 

@@ -55,6 +55,12 @@ class Rule:
     repair: Callable[[onnx.ModelProto], int] | None = None
 
 
+def seen_in(runtime: str, versions: str) -> str:
+    """A rule's runtime with the versions in which it was seen. `versions` of several tools name them themselves."""
+    return {"tools": versions, "any": f"{RUNTIMES['any']} ({versions})"}.get(
+        runtime, f"{RUNTIMES[runtime]} {versions}")
+
+
 def found(node: onnx.NodeProto, detail: str) -> Finding:
     """A finding at `node`."""
     return Finding(node=node_label(node), tensor=node.output[0], detail=detail)
