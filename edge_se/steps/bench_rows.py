@@ -131,7 +131,8 @@ def _why_built_again(engine: Mapping[str, Any]) -> str:
         fix = f"free {2 * wanted >> 20} MiB there: end other programs, the desktop for one (docs/jetson.md)"
     else:
         why = f"{skipped} {tactics} skipped, since memory was short or {workspace >> 20} MiB of workspace are too few"
-        fix = "end other programs there, or use a smaller --batch"
+        fix = ("end other programs there, let a board forget the files that it keeps in memory (`sync; sudo sysctl "
+               "vm.drop_caches=3`), or use a smaller --batch")
     return f"{why}: it may be slower than necessary, is not kept, and each run builds it again. To stop that, {fix}"
 
 

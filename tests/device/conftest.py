@@ -23,3 +23,4 @@ def cudart(cudart_file):
     library.fake_set(1, 0)
     yield str(cudart_file), library
     library.fake_set(1, 0)
+    library.fake_share(0)

@@ -4,16 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int now, launches, devices = 1, refuse_capture, live;
+static int now, launches, devices = 1, refuse_capture, live, shared;
 
 int fake_launches(void) { return launches; }
 int fake_live(void) { return live; }
 void fake_set(int count, int refuse) { devices = count; refuse_capture = refuse; }
+void fake_share(int memory) { shared = memory; }
 
 const char *cudaGetErrorString(int code) { return code == 900 ? "operation not permitted when stream is capturing" : "out of memory"; }
 int cudaGetDeviceCount(int *count) { *count = devices; return 0; }
 int cudaRuntimeGetVersion(int *version) { *version = 12060; return 0; }
-int cudaDeviceGetAttribute(int *value, int key, int device) { *value = key == 75 ? 8 : key == 76 ? 7 : key == 16 ? 8 : -1; return device; }
+int cudaDeviceGetAttribute(int *value, int key, int device) { *value = key == 75 ? 8 : key == 76 ? 7 : key == 16 ? 8 : key == 18 ? shared : -1; return device; }
 int cudaGetDeviceProperties(char *properties, int device) { strcpy(properties, "Orin"); return device; }
 int cudaMemGetInfo(size_t *free_, size_t *total) { *free_ = 3000000000u; *total = 8000000000u; return 0; }
 static int make(void **handle, size_t size) {

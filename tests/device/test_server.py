@@ -2,8 +2,11 @@
 
 import io
 import json
+import os
+import select
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -70,3 +73,30 @@ class BrokenCache:
 
     def sweep(self, everything):
         raise OSError("the disk is gone")
+
+
+@pytest.mark.parametrize(("arrived", "heard"), [
+    ([{"op": "state"}], ["state"]), ([{"op": "ping"}, {"op": "idle"}, {"op": "state"}], ["idle", "state"]), ([], [])],
+    ids=["request", "several", "nothing"])
+def test_a_listener_that_could_not_hear_for_long_hears_what_has_come_meanwhile(monkeypatch, arrived, heard):
+    """TensorRT 8.6 makes contexts with the interpreter's lock held: the agent took its host for gone and ended."""
+    reading, writing = os.pipe()
+    stream, told = os.fdopen(reading, "rb", buffering=0), os.fdopen(writing, "wb")
+    real, late = select.select, iter([100.0])
+
+    def kept_from_hearing(*arguments):
+        if delay := next(late, None):  # it ran out, and then a library held the lock
+            now = time.monotonic()
+            monkeypatch.setattr("edge_se.device.agent.server.time.monotonic", lambda: now + delay)
+            for header in arrived:
+                agent.write_frame(told, header)
+            told.close() if arrived else None
+            return [], [], []
+        return real(*arguments)
+
+    monkeypatch.setattr("edge_se.device.agent.server.select.select", kept_from_hearing)
+    server = agent.Server(stream, None)
+    server._hear()
+    assert [header["op"] for header, _ in server._requests.queue] == heard
+    told.close()
+    stream.close()

@@ -106,6 +106,16 @@ def test_what_cuda_tells_of_its_device(cuda, cudart):
         cuda.device()
 
 
+@pytest.mark.parametrize(("shared", "available", "free"), [
+    (1, 6 << 30, 6 << 30), (1, 1 << 30, 3_000_000_000), (1, None, 3_000_000_000), (0, 6 << 30, 3_000_000_000)])
+def test_memory_that_linux_would_give_back_is_free_where_the_gpu_shares_it(cuda, cudart, monkeypatch, shared, available,
+                                                                          free):
+    """A Jetson that was up for a day: CUDA tells 300 MB, and the rest holds files. No engine was kept there."""
+    cudart[1].fake_share(shared)
+    monkeypatch.setattr("edge_se.device.agent.cuda.memory", {"MemAvailable": available}.__getitem__)
+    assert cuda.device()["free"] == free
+
+
 @pytest.fixture
 def runner(tensorrt_of, cuda, tiny_onnx):
     trt = TensorRt(tensorrt_of("10.3.0"))
@@ -160,6 +170,32 @@ def test_all_memory_is_given_back(tensorrt_of, cuda, cudart, tiny_onnx):
     runner.time(np.zeros((1, 3, 32, 32), np.float32), FAST)
     runner.close()
     assert cudart[1].fake_live() == before
+
+
+@pytest.mark.parametrize("what", ["Builder", "Runtime"])
+@pytest.mark.parametrize(("error", "kind", "says"), [
+    ("pybind11::init(): factory function returned nullptr", AgentError,  # what pybind11 makes of a null pointer
+     r"TensorRT 10\.3\.0 makes no {}: CUDA initialization failure with error: 2; free memory on the device"),
+    ("__init__(): incompatible constructor arguments", TypeError, "incompatible constructor arguments")])  # a bug
+def test_what_tensorrt_cannot_make_is_told_in_its_words(tensorrt_of, cuda, tiny_onnx, what, error, kind, says):
+    module = tensorrt_of("10.3.0")
+    trt = TensorRt(module)
+
+    def refuse(logger):
+        logger.log(module.ILogger.INTERNAL_ERROR, "CUDA initialization failure with error: 2")
+        raise TypeError(error)
+
+    setattr(module, what, refuse)
+    with pytest.raises(kind, match=says.format(what.lower())):
+        TensorRtRunner(trt, cuda, trt.build(tiny_onnx.content, precision="fp32", batch=1)[0])
+
+
+def test_an_engine_without_room_to_run_is_told(runner, tensorrt_of, cuda, monkeypatch):
+    monkeypatch.setattr(type(runner._engine), "create_execution_context", lambda self: None)
+    with pytest.raises(AgentError, match=r"TensorRT 10\.3\.0 makes no execution context: without saying why; free mem"):
+        runner.profile(np.zeros((4, 3, 32, 32), np.float32), 1)
+    with pytest.raises(AgentError, match="makes no execution context"):
+        TensorRtRunner(runner._trt, cuda, b"engine|1,3,32,32")
 
 
 def test_an_engine_is_built_once_per_everything_that_it_is_tied_to(tensorrt_of, cuda, tiny_onnx, tmp_path):

@@ -8,6 +8,7 @@ import os
 import sys
 
 from .errors import AgentError
+from .system import memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ CUDA_CALLS = {
     "cudaEventElapsedTime": [ctypes.POINTER(ctypes.c_float), HANDLE, HANDLE],
 }
 TO_DEVICE, TO_HOST, CAPTURE_THREAD_LOCAL = 1, 2, 1
-# cudaDevAttrComputeCapabilityMajor, -Minor and cudaDevAttrMultiProcessorCount
-_MAJOR, _MINOR, _PROCESSORS = 75, 76, 16
+# cudaDevAttrComputeCapabilityMajor, -Minor, cudaDevAttrMultiProcessorCount and cudaDevAttrIntegrated
+_MAJOR, _MINOR, _PROCESSORS, _INTEGRATED = 75, 76, 16, 18
 
 
 class Cuda:
@@ -68,7 +69,11 @@ class Cuda:
         return value.value
 
     def device(self) -> dict[str, Any]:
-        """Name, compute capability, memory and multiprocessors of device 0, and the version of CUDA."""
+        """Name, compute capability, memory and multiprocessors of device 0, and the version of CUDA.
+
+        `free` of a GPU that shares the processor's memory, as a Jetson's, counts what Linux would give back: CUDA takes
+        the files that it keeps in memory for used, and in time they fill most of it (ollama/ollama#12283).
+        """
         if self.number("cudaGetDeviceCount") < 1:
             raise AgentError("cuda", "no CUDA device")
         properties = ctypes.create_string_buffer(1 << 16)  # the name is its first member in every version
@@ -78,11 +83,13 @@ class Cuda:
             raise AgentError("cuda", "the properties of CUDA device 0 cannot be read")
         free, total = _SIZE(), _SIZE()
         self.call("cudaMemGetInfo", ctypes.byref(free), ctypes.byref(total))
+        shared = self.number("cudaDeviceGetAttribute", _INTEGRATED, 0) == 1
+        available = (memory("MemAvailable") if shared else None) or 0
         version = self.number("cudaRuntimeGetVersion")
         capability = [self.number("cudaDeviceGetAttribute", key, 0) for key in (_MAJOR, _MINOR)]
         return {"name": properties.value.decode("utf-8", "replace"), "capability": capability,
-                "cuda": f"{version // 1000}.{version % 1000 // 10}", "memory": total.value, "free": free.value,
-                "processors": self.number("cudaDeviceGetAttribute", _PROCESSORS, 0)}
+                "cuda": f"{version // 1000}.{version % 1000 // 10}", "memory": total.value,
+                "free": max(free.value, available), "processors": self.number("cudaDeviceGetAttribute", _PROCESSORS, 0)}
 
 
 def _load_cudart(library: str | None) -> Any:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import platform
 import re
-from importlib import metadata
 
 import numpy as np
 
 from .cuda import Cuda
 from .errors import AgentError
 from .jetson import is_jetson, l4t_version
+from .packages import installed_version
 from .power import power_sources
-from .system import cpu_count, read
+from .system import cpu_count, memory, read
 from .tensorrt import load_tensorrt
 
 TYPE_CHECKING = False
@@ -28,20 +28,11 @@ def processor_flags(root: str = "/") -> list[str]:
     return flags.group(1).split() if flags else []
 
 
-def installed_version(runtime: str) -> str:
-    """The version of onnxruntime or LiteRT; ImportError where it cannot be imported."""
-    if runtime == "litert":
-        __import__("ai_edge_litert.interpreter")
-        return metadata.version("ai-edge-litert")
-    return str(__import__(runtime).__version__)
-
-
 def describe(root: str = "/") -> dict[str, Any]:
     """Model, processor, memory, versions and which runtimes work here, with the reason for each that does not."""
     model = read("/proc/device-tree/model", root)
     info = read("/proc/cpuinfo", root) or ""
     name = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", info, re.MULTILINE)
-    memory = re.search(r"^MemTotal:\s*(\d+) kB", read("/proc/meminfo", root) or "", re.MULTILINE)
     l4t = l4t_version(root)
     gpu, runtimes = None, {}  # type: dict[str, Any] | None, dict[str, dict[str, Any]]
     try:
@@ -64,5 +55,5 @@ def describe(root: str = "/") -> dict[str, Any]:
             "jetson": is_jetson(root), "l4t": l4t, "machine": platform.machine(),
             "system": f"{platform.system()} {platform.release()}", "python": platform.python_version(),
             "numpy": np.__version__, "cpu": name.group(1).strip() if name else None, "cores": cpu_count(),
-            "flags": processor_flags(root), "memory": int(memory.group(1)) * 1024 if memory else None,
+            "flags": processor_flags(root), "memory": memory("MemTotal", root),
             "gpu": gpu, "runtimes": runtimes, "power_sources": power_sources(root)}

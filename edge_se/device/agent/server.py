@@ -89,7 +89,8 @@ class Server:
                     self._end(everything=True)
                 if frame[0].get("op") != "ping":
                     self._requests.put(frame)
-            waiting = time.monotonic() - heard < SILENCE_S
+            # A library that holds the interpreter, or a device that swaps, may have kept this thread from hearing.
+            waiting = time.monotonic() - heard < SILENCE_S or bool(select.select([self._in], [], [], 0.0)[0])
 
     def _end(self, everything: bool) -> None:
         """Ends at once: the present work is for nobody, and may be inside a library for minutes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import shutil
 
 ADMIN_PATHS = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # Dropbear, and sshd without PAM, leave them out
@@ -30,6 +31,12 @@ def read_number(path: str, root: str = "/") -> int | None:
         return int(text) if text else None
     except ValueError:
         return None
+
+
+def memory(name: str, root: str = "/") -> int | None:
+    """Bytes of an entry of /proc/meminfo, such as MemTotal; None where it is not told."""
+    match = re.search(rf"^{name}:\s*(\d+) kB", read("/proc/meminfo", root) or "", re.MULTILINE)
+    return int(match.group(1)) * 1024 if match else None
 
 
 def paths(pattern: str, root: str = "/") -> list[str]:

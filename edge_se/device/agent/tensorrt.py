@@ -6,10 +6,11 @@ import re
 
 from .errors import AgentError
 from .jetson import l4t_version
+from .packages import imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     import tensorrt as api  # for types alone: those of 10.13 where its stubs are installed, else Any
@@ -69,9 +70,7 @@ class TensorRt:
         for said in (self.messages, self.layers, self._short):
             said.clear()
         trt = self.module
-        builder: api.Builder | None = trt.Builder(self.logger)
-        if builder is None:
-            raise AgentError("runtime", f"no builder could be made: {self.said()}")
+        builder: api.Builder = self.made("builder", lambda: trt.Builder(self.logger))
         network: api.INetworkDefinition = builder.create_network(self.creation_flags())
         parser: api.OnnxParser = trt.OnnxParser(network, self.logger)
         if not parser.parse(content):
@@ -117,6 +116,22 @@ class TensorRt:
             profile.set_shape(images.name, fixed, fixed, fixed)
             config.add_optimization_profile(profile)
 
+    def made(self, what: str, make: Callable[[], Any]) -> Any:
+        """What `make` gives; AgentError in the logger's words where TensorRT gives nothing, mostly for want of memory.
+
+        For a null pointer pybind11 returns None, and raises TypeError where it is a constructor's.
+        """
+        try:
+            thing = make()
+        except TypeError as error:
+            if "returned nullptr" not in str(error):
+                raise
+            thing = None
+        if thing is None:
+            raise AgentError("runtime", f"TensorRT {self.module.__version__} makes no {what}: {self.said()}",
+                             "free memory on the device: end other programs there; if it stays so, restart it")
+        return thing
+
     @property
     def skipped_tactics(self) -> int:
         """How many kernels the last build skipped because memory was short, as far as its log tells."""
@@ -153,13 +168,16 @@ def sizes(shape: api.Dims) -> tuple[int, ...]:
 def load_tensorrt(name: str) -> TensorRt:
     """The installed TensorRT or TensorRT for RTX; AgentError when it is missing or too old."""
     try:
-        module = __import__(name)
-        if getattr(module, "__file__", None) is None:  # a folder of that name: its stubs, or somebody's engines
-            raise ModuleNotFoundError(f"No module named {name!r}")
-        return TensorRt(module)
+        return TensorRt(imported(name))
     except ImportError as error:
         raise AgentError("runtime", "not installed" if isinstance(error, ModuleNotFoundError) else str(error),
-                         "JetPack installs it for /usr/bin/python3; a virtual environment needs --system-site-packages"
-                         if l4t_version() else "") from error
+                         _where_it_is(l4t_version())) from error
     except (OSError, AttributeError) as error:  # a package without its libraries
         raise AgentError("runtime", f"{name} is broken ({error})", "install it again") from error
+
+
+def _where_it_is(l4t: str | None) -> str:
+    """What to do on a Jetson whose Python has no TensorRT; JetPack 4 (R32) has none that the agent could use."""
+    if l4t and l4t.startswith("32."):
+        return "JetPack 4 ends at TensorRT 8.2, and 8.5 is needed: use onnxruntime there"
+    return "JetPack installs it for /usr/bin/python3; a virtual environment needs --system-site-packages" if l4t else ""

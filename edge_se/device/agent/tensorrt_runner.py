@@ -32,12 +32,12 @@ class TensorRtRunner:
     def __init__(self, trt: TensorRt, cuda: Cuda, engine: bytes) -> None:
         self._trt, self._cuda, module = trt, cuda, trt.module
         trt.messages.clear()
-        self._runtime: api.Runtime = module.Runtime(trt.logger)
+        self._runtime: api.Runtime = trt.made("runtime", lambda: module.Runtime(trt.logger))
         loaded: api.ICudaEngine | None = self._runtime.deserialize_cuda_engine(engine)
         if loaded is None:
             raise AgentError("model", f"the engine cannot be loaded: {trt.said()}")
         self._engine = loaded
-        self._context = self._engine.create_execution_context()
+        self._context = self._made_context()
         names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
         mode = module.TensorIOMode.INPUT
         self._input, = (name for name in names if self._engine.get_tensor_mode(name) == mode)
@@ -54,6 +54,10 @@ class TensorRtRunner:
         self._stream = cuda.made("cudaStreamCreate")
         self._graph: Any = None
         self.graph_note = ""
+
+    def _made_context(self) -> api.IExecutionContext:
+        context: api.IExecutionContext = self._trt.made("execution context", self._engine.create_execution_context)
+        return context
 
     def _is_bytes(self, name: str) -> bool:
         """Whether a tensor is uint8; TensorRT has such inputs from 8.5 on."""
@@ -118,7 +122,7 @@ class TensorRtRunner:
             def report_layer_time(self, name: str, milliseconds: float) -> None:
                 spent.append((name, milliseconds))
 
-        timed = self._engine.create_execution_context()
+        timed = self._made_context()
         timed.set_input_shape(self._input, self.shape)
         for name, buffer in self._buffers.items():
             timed.set_tensor_address(name, buffer.address)
