@@ -5,11 +5,17 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-sys.path.insert(0, str(FOLDER / "agent.pyz"))
-
-from agent import AgentError, Bundle  # noqa: E402
-
 WRONG = 2  # as edge-se ends where a user can mend something
+
+if sys.version_info < (3, 8):  # noqa: UP036 - the agent's first line is a syntax error there
+    sys.stderr.write("error: python3 here is {}.{}; 3.8 or later is needed\n".format(*sys.version_info))
+    sys.exit(WRONG)
+sys.path.insert(0, str(FOLDER / "agent.pyz"))
+try:
+    from agent import AgentError, Bundle
+except ImportError as missing:
+    sys.stderr.write(f"error: {missing}; numpy is needed (sudo apt install python3-numpy), and agent.pyz beside this\n")
+    sys.exit(WRONG)
 
 
 def main() -> int:
@@ -24,6 +30,8 @@ def main() -> int:
     except AgentError as error:
         sys.stderr.write(f"error: {error}\n")
         return WRONG
+    for reason in bundle.failed:
+        sys.stderr.write(f"note: left out {reason}\n")
     print(f"{bundle.file} in {bundle.runtime}", flush=True)
     for path in given.images:
         try:

@@ -1,10 +1,14 @@
 """The folder for a device: it runs by itself in a Python that has numpy and onnxruntime and nothing else."""
 
+import ast
+import hashlib
 import json
 import os
 import platform
 import shutil
 import subprocess
+import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -245,6 +249,81 @@ def test_tensorrt_is_given_what_its_version_reads(bundle, monkeypatch, tensorrt_
 class Gpu:
     def device(self):
         return {"capability": [8, 7]}
+
+
+@pytest.fixture
+def refusing(monkeypatch, tensorrt_of):
+    """(error) -> TensorRT 10.3 is there and fails with it, whatever the file."""
+    monkeypatch.setattr("edge_se.device.agent.bundle.load_tensorrt", lambda name: TensorRt(tensorrt_of("10.3.0")))
+    monkeypatch.setattr("edge_se.device.agent.bundle.Cuda", Gpu)
+
+    def refuse(error):
+        def fail(*arguments, **settings):
+            raise error
+        monkeypatch.setattr("edge_se.device.agent.bundle.engine_of", fail)
+    return refuse
+
+
+@pytest.mark.parametrize(("kind", "what"), [
+    ("model", "TensorRT 10.3.0 builds no engine: Could not find any implementation for node conv"),
+    ("cuda", "cudaMalloc: out of memory (CUDA error 2)"), ("runtime", "TensorRT 10.3.0 makes no runtime")])
+def test_a_file_of_which_no_engine_can_be_built_gives_way_to_the_next(bundle, refusing, kind, what):
+    """TensorRT 8.5 has no INT8 kernel for some layers: run.py ended there, with FP16 and the CPU's file beside it."""
+    refusing(AgentError(kind, what))
+    opened = Bundle(str(bundle))
+    assert opened.runtime == "onnxruntime" and opened.file.startswith("int8.")
+    assert opened.failed == [f"int8.{target}.onnx in {runtime}: {what}" for runtime in ("tensorrt", "tensorrt_rtx")
+                             for target in ("tensorrt-fp16", "tensorrt")]
+    with pytest.raises(AgentError, match=r"nothing of this bundle runs here: .*fp16\.onnx in tensorrt: "):
+        Bundle(str(bundle), runtimes=["tensorrt"])
+
+
+@pytest.mark.parametrize("kind", ["full", "disk"])
+def test_a_disk_that_takes_no_engine_is_told(bundle, refusing, kind):
+    refusing(AgentError(kind, "it cannot be written", "free some space"))
+    with pytest.raises(AgentError, match="it cannot be written; free some space"):
+        Bundle(str(bundle))
+
+
+def test_what_did_not_open_is_told_beside_what_runs(bundle, bare_python):
+    document = json.loads((bundle / "bundle.json").read_text())
+    for entry in document["files"]:
+        if entry["precision"] == "int8":
+            (bundle / entry["file"]).write_bytes(b"no model")
+            entry["sha256"] = hashlib.sha256(b"no model").hexdigest()
+    (bundle / "bundle.json").write_text(json.dumps(document))
+    done = run(bundle, bare_python)
+    assert (done.returncode, done.stdout) == (0, "fp16.onnx in onnxruntime\n")
+    file = "int8.cpu.onnx" if environment.has_fast_int8() else "int8.cpu-avx2.onnx"
+    assert f"note: left out {file} in onnxruntime: onnxruntime cannot load it" in done.stderr
+    assert all(line.startswith("note: left out int8.") for line in done.stderr.splitlines())
+
+
+def test_a_folder_that_pip_left_of_onnxruntime_is_none(bundle, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", ModuleType("onnxruntime"))
+    with pytest.raises(AgentError, match=r"nothing of this bundle runs here: .*\.onnx in onnxruntime: not installed"):
+        Bundle(str(bundle), runtimes=["onnxruntime"])
+
+
+OLD = "import runpy, sys; sys.version_info = {}; runpy.run_path(sys.argv[1], run_name='__main__')"
+
+
+@pytest.mark.parametrize(("version", "told"), [((3, 6, 9), "3.6"), ((3, 7, 17), "3.7")])
+def test_an_old_python_is_told_before_the_agent_is_read(bundle, version, told):
+    """JetPack 4's python3 is 3.6, for which the agent's first line is a syntax error."""
+    ast.parse((bundle / "run.py").read_text(), feature_version=(3, 6))
+    (bundle / "agent.pyz").unlink()
+    done = subprocess.run([sys.executable, "-c", OLD.format(version), bundle / "run.py"], capture_output=True,
+                          text=True)
+    assert done.returncode == 2 and done.stderr == f"error: python3 here is {told}; 3.8 or later is needed\n"
+
+
+@pytest.mark.parametrize("missing", ["numpy", "agent"])
+def test_what_run_py_needs_and_does_not_find_is_one_message(bundle, missing):
+    (bundle / "agent.pyz").unlink() if missing == "agent" else None
+    done = subprocess.run([sys.executable, "-S", "-E", bundle / "run.py"], capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.startswith(f"error: No module named '{missing}'; numpy is needed (sudo apt install ")
 
 
 def test_damage_is_one_message(bundle, bare_python):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+from itertools import product
 
 import numpy as np
 
@@ -13,10 +14,11 @@ from .cache import Cache, cache_folder
 from .cuda import Cuda
 from .engines import builder_gpu, engine_of
 from .errors import AgentError
-from .facts import RUNTIMES, installed_version, processor_flags
+from .facts import RUNTIMES, processor_flags
 from .fits import rewriting, sound, unfit
 from .litert_runner import LiteRtRunner
 from .onnxruntime_runner import OnnxRuntimeRunner
+from .packages import installed_version
 from .preprocess import ImageError, of_document, read_pixels, tensor
 from .tensorrt import load_tensorrt
 from .tensorrt_runner import TensorRtRunner
@@ -34,7 +36,10 @@ if TYPE_CHECKING:
 
 
 class Bundle:
-    """A folder that `edge-se export --bundle` wrote: a model that runs here, its preprocessing and its labels."""
+    """A folder that `edge-se export --bundle` wrote: a model that runs here, its preprocessing and its labels.
+
+    `failed` tells of files that should run here and did not open, such as one of which no engine can be built.
+    """
 
     def __init__(self, folder: str, precisions: Iterable[str] = ("int8", "fp16", "fp32"),
                  runtimes: Iterable[str] = RUNTIMES) -> None:
@@ -43,27 +48,26 @@ class Bundle:
         self.preprocessing = manifest["preprocessing"]
         self.labels = self.preprocessing.labels
         self._rules, reasons = manifest["targets"], []
-        for precision in precisions:
-            for runtime in runtimes:
-                for entry in manifest["files"]:
-                    if entry["precision"] != precision:
-                        continue
-                    reason = _unfit(entry, self._rules.get(entry["target"], []), runtime)
-                    if reason is None:
-                        self.file, self.runtime, self._batch = entry["file"], runtime, entry.get("batch")
-                        self._runner = self._open(os.path.join(folder, entry["file"]), entry, runtime)
-                        return
-                    reasons.append("{} in {}: {}".format(entry["file"], runtime, reason))
+        self.failed: list[str] = []
+        for precision, runtime, entry in product(precisions, runtimes, manifest["files"]):
+            if entry["precision"] != precision:
+                continue
+            reason = _unfit(entry, self._rules.get(entry["target"], []), runtime)
+            if reason is None:
+                content = _content(os.path.join(folder, entry["file"]), entry)
+                self.file, self.runtime, self._batch = entry["file"], runtime, entry.get("batch")
+                try:
+                    self._runner = self._open(content, entry, runtime)
+                    return
+                except AgentError as error:
+                    if error.kind in ("full", "disk"):  # mended in no time, while another file may be slow for ever
+                        raise
+                    reason = error.what
+                self.failed.append(f"{entry['file']} in {runtime}: {reason}")
+            reasons.append(f"{entry['file']} in {runtime}: {reason}")
         raise AgentError("runtime", "nothing of this bundle runs here: " + "; ".join(reasons))
 
-    def _open(self, path: str, entry: dict[str, Any], runtime: str) -> Any:
-        try:
-            with open(path, "rb") as file:
-                content = file.read()
-        except (OSError, ValueError) as error:
-            raise AgentError("model", f"{path} cannot be read ({error})", "copy it again") from error
-        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-            raise AgentError("model", f"{path} was altered: its SHA-256 is not the bundle's", "copy it again")
+    def _open(self, content: bytes, entry: dict[str, Any], runtime: str) -> Any:
         if runtime == "onnxruntime":
             return OnnxRuntimeRunner(content, 0, **rewriting(self._rules.get(entry["target"], []), runtime))
         if runtime == "litert":
@@ -133,6 +137,18 @@ def _bundle_manifest(folder: str) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise AgentError("model", f"{folder} holds no readable bundle.json ({error})", "copy it again") from error
     return manifest
+
+
+def _content(path: str, entry: dict[str, Any]) -> bytes:
+    """The bytes of a file of a bundle, as they were written."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except (OSError, ValueError) as error:
+        raise AgentError("model", f"{path} cannot be read ({error})", "copy it again") from error
+    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise AgentError("model", f"{path} was altered: its SHA-256 is not the bundle's", "copy it again")
+    return content
 
 
 def _unfit(entry: dict[str, Any], rules: list[Rule], runtime: str) -> str | None:
