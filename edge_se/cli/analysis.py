@@ -34,7 +34,7 @@ def sensitivity(model: BuildName = None,
                 method: Annotated[Optional[str], typer.Option(autocompletion=completion.methods,
                                                               help="minmax, entropy, percentile or mse; default: "
                                                                    "the build's.")] = None,
-                images: Annotated[int, typer.Option(min=1, help="Held-out images to judge on.")] = 1000,
+                images: Annotated[int, typer.Option(min=1, help="How many held-out images to judge on.")] = 1000,
                 calibration: Annotated[Optional[str], typer.Option(
                     help="Images to judge on, where the build is no CIFAR-10 classifier; default: the build's own.")] =
                 None,
@@ -42,7 +42,7 @@ def sensitivity(model: BuildName = None,
                 data: OwnData = None, skip_broken: SkipBroken = False,
                 out: OutDocument = None,
                 json: Json = False, quiet: Quiet = False) -> None:
-    """Which layers hurt: what INT8 costs in accuracy and brings in time, unit by unit, excitations apart."""
+    """What INT8 costs in accuracy and brings in time, layer by layer, excitations apart."""
     from edge_se.core.files import write_json
     from edge_se.core.outputs import FIGURE, require_file
     from edge_se.core.outputs import document as document_of
@@ -76,8 +76,9 @@ def explain_layers(layers: Annotated[Path, typer.Option(help="trtexec --exportLa
                        help="Layer information of the same net in FP16 or FP32.")] = None,
                    baseline_profile: Annotated[Optional[Path], typer.Option(help="Its profile.")] = None,
                    latency_ms: Annotated[Optional[float], typer.Option(
-                       help="Of INT8 without the profiler; tells what launches take.")] = None,
-                   baseline_latency_ms: Annotated[Optional[float], typer.Option(help="Of the baseline.")] = None,
+                       help="Latency of INT8 without the profiler; tells what launches take.")] = None,
+                   baseline_latency_ms: Annotated[Optional[float], typer.Option(
+                       help="The same of the baseline.")] = None,
                    out: OutDocument = None,
                    json: Json = False, quiet: Quiet = False) -> None:
     """Why INT8 is (not) faster in TensorRT: where the time of each layer goes, and what to try."""
@@ -110,7 +111,7 @@ def report(builds: Annotated[Optional[list[str]], typer.Argument(
            data: OwnData = None, labels: Labels = None, split: Split = None, skip_broken: SkipBroken = False,
            out: OutDocument = None,
            wide: Wide = False, json: Json = False, quiet: Quiet = False) -> None:
-    """Everything known of one or several builds, with verdicts, charts and provenance."""
+    """All that is known of one or several builds: verdicts, charts, flipped images, provenance."""
     from edge_se.reporting.report.views import summary
     from edge_se.steps.report import report as step
 

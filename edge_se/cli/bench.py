@@ -81,7 +81,7 @@ def bench(device: Annotated[str, typer.Option(
                                                "are at hand and it takes less than two minutes. With --no-accuracy "
                                                "none is measured here, either.")] = None,
           against: Annotated[Optional[Path], typer.Option(
-              help="A document of an earlier run; refused when device or power mode differ.")] = None,
+              help="A document of an earlier run to compare with; refused when device or power mode differ.")] = None,
           estimate: Annotated[Optional[str], typer.Option(
               autocompletion=completion.boards,
               help="Roofline of a board that is not here: a name from bench/devices, a .toml file, or all.")] = None,

@@ -10,7 +10,6 @@ import typer
 from edge_se.cli import pixels
 from edge_se.cli.options import (
     Json,
-    Out,
     OwnData,
     Quiet,
     SkipBroken,
@@ -42,12 +41,12 @@ def export(model: Annotated[str, typer.Option(
            int8: Annotated[bool, typer.Option("--int8", help="Also write INT8, one file per target.")] = False,
            target: Annotated[Optional[str], typer.Option(
                autocompletion=completion.targets,
-               help=f"{', '.join(TARGETS)}, several with commas, or all; cpu-avx2 is for x86 without VNNI. Default: "
-                    "cpu,tensorrt.")] = None,
+               help=f"{', '.join(TARGETS)}, several with commas, or all. Default: cpu,tensorrt; on x86 without VNNI "
+                    "cpu-avx2, too.")] = None,
            calibration: Annotated[Optional[str], typer.Option(
                help="A folder of images, or what docs/your-model.md lists, a bundled set, or the calibration.npz of an "
-                    "earlier export. Default: 512 training images of --data, else the synthetic set. litert-dynamic "
-                    "needs none.")] = None,
+                    "earlier export. Default: 512 training images of --data, else, at 32 px, the synthetic set. "
+                    "litert-dynamic needs none.")] = None,
            effort: Annotated[str, typer.Option(
                help="quick, default, or extensive: methods and placements are measured and the best is taken.")] =
            "default",
@@ -58,14 +57,15 @@ def export(model: Annotated[str, typer.Option(
                help="What runs in INT8: all, se-float, ends-float, sums-float, conv-only, or auto: measured on "
                     "held-out images and on this machine or --device. Default: the effort's.")] = None,
            max_drop: Annotated[float, typer.Option(
-               help="auto and --fold-excitations: points that may be lost, with 97.5 % confidence.")] = 0.5,
+               help="--placement auto, --fold-excitations: points that may be lost, with 97.5 % confidence.")] = 0.5,
            search_seconds: Annotated[Optional[float], typer.Option(
-               help="auto: bound on the search of each target; half of it is for accuracy, the rest for times.")] =
-           None,
+               help="--placement auto: bound on the search of each target; half of it is for accuracy, the rest for "
+                    "times.")] = None,
            device: Annotated[str, typer.Option(
                autocompletion=completion.devices,
-               help="auto: where candidates are timed: cpu (here, if anything here runs the target), jetson, cuda, "
-                    "ssh://USER@HOST[:PORT] or loopback. Without --target a device gets what it runs best.")] = "cpu",
+               help="--placement auto: where candidates are timed: cpu (here, if anything here runs the target), "
+                    "jetson, cuda, ssh://USER@HOST[:PORT] or loopback. Without --target a device gets what it runs "
+                    "best.")] = "cpu",
            host: Annotated[Optional[str], typer.Option(
                help="--device jetson: USER@HOST[:PORT] or an alias of your SSH configuration.")] = None,
            python: Annotated[Optional[str], typer.Option(
@@ -74,7 +74,8 @@ def export(model: Annotated[str, typer.Option(
                "--fold-excitations", "--fold-gates",
                help="Fold excitations that hardly depend on the image into the convolutions, as many as --max-drop "
                     "allows on held-out images. Writes build/NAME-folded.")] = False,
-           data: OwnData = None, split: Split = None, skip_broken: SkipBroken = False, out: Out = None,
+           data: OwnData = None, split: Split = None, skip_broken: SkipBroken = False,
+           out: Annotated[Optional[Path], typer.Option(help="Where to write; default: build/NAME.")] = None,
            accuracy: Annotated[bool, typer.Option(help="Measure accuracy on the test set.")] = True,
            preprocessing: pixels.Preprocessing = None, mean: pixels.Mean = None, std: pixels.Std = None,
            range_: pixels.Range = None, colour: pixels.Colour = None, axes: pixels.Axes = None,

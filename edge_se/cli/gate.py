@@ -40,7 +40,8 @@ def gate(model: BuildName = None,
          None,
          config: Annotated[Optional[Path], typer.Option(
              help="Settings; default: bench/gate.toml where it exists. The command line wins.")] = None,
-         bench: Annotated[Optional[Path], typer.Option(help="A document of `bench --out`, for latencies.")] = None,
+         bench: Annotated[Optional[Path], typer.Option(
+             help="A document of `bench --out`, for --max-latency-ratio and --min-int8-share.")] = None,
          max_latency_ratio: Annotated[Optional[float], typer.Option(
              help="Also judge the latency, INT8 over FP32, in --bench: by the interval of its turns.")] = None,
          max_size_ratio: Annotated[Optional[float], typer.Option(
@@ -61,7 +62,7 @@ def gate(model: BuildName = None,
          annotate: Annotated[bool, typer.Option(
              "--annotate", help="Also print a workflow command of GitHub per verdict; on stderr with --json.")] = False,
          plan: Annotated[bool, typer.Option(
-             "--plan", help="Only say how many images the margin needs; needs no data.")] = False,
+             "--plan", help="Only say how many images the margin needs; reads none.")] = False,
          power: Annotated[float, typer.Option(help="--plan: probability to pass without a drop.")] = 0.9,
          discordance: Annotated[Optional[float], typer.Option(
              help="--plan: percent of images that exactly one of FP32 and INT8 gets right; default: the flips of "

@@ -26,7 +26,6 @@ Labels = Annotated[Optional[Path], typer.Option(
 Split = Annotated[Optional[str], typer.Option(help="The split of --data to judge on; default test, else validation.")]
 SkipBroken = Annotated[bool, typer.Option(
     "--skip-broken", help="Leave out images that cannot be decoded, and count them in the document.")]
-Out = Annotated[Optional[Path], typer.Option(help="Where to write.")]
 OutDocument = Annotated[Optional[Path], typer.Option("--out", help="Also write the JSON document to this file.")]
 Wide = Annotated[bool, typer.Option("--wide", help="All columns, also where they need more than 100 characters.")]
 BuildName = Annotated[Optional[str], typer.Option(autocompletion=completion.builds,

@@ -144,8 +144,8 @@ COMMANDS = (
           "edge-se bench --device jetson --host orin --batch 1,8,32; edge-se bench --estimate all"),
     Entry("gate", "Fail when accuracy drops under quantization: exit 0 pass, 1 fail, 3 inconclusive.", _gate,
           "Examples: edge-se gate --model se_resnet18 --max-drop 0.5; edge-se gate --plan --max-drop 0.2"),
-    Entry("sensitivity", "Which layers hurt: what INT8 costs in accuracy and brings in time, unit by unit, excitations "
-          "apart.", _sensitivity, "Example: edge-se sensitivity --model se_resnet18 --target cpu"),
+    Entry("sensitivity", "What INT8 costs in accuracy and brings in time, layer by layer, excitations apart.",
+          _sensitivity, "Example: edge-se sensitivity --model se_resnet18 --target cpu"),
     Entry("robustness", "Top-1 of every file under noise, blur and JPEG: does INT8 lose more there than FP32?",
           _robustness,
           "Example: edge-se robustness --model se_resnet18 --severities 1,3,5 --out robustness.json"),
@@ -153,16 +153,17 @@ COMMANDS = (
           _explain,
           "Example: edge-se explain --layers int8.layers.json --profile int8.profile.json "
           "--baseline-profile fp16.profile.json --latency-ms 0.41 --baseline-latency-ms 0.52"),
-    Entry("report", "Everything known of one or several builds, with verdicts, charts and provenance.", _report,
-          "Example: edge-se report build/se_resnet18 --bench bench.json --html report.html"),
+    Entry("report", "All that is known of one or several builds: verdicts, charts, flipped images, provenance.",
+          _report, "Example: edge-se report build/se_resnet18 --bench bench.json --html report.html"),
     Entry("lint", "What runtimes compute instead of what a Q/DQ file says, node by node, and the fix; exit 1 where one "
           "does.", _lint, "Examples: edge-se lint int8.onnx --for cpu,openvino; edge-se lint int8.onnx --static"),
-    Entry("verify", "Check every file of a build against its manifest.", _verify),
+    Entry("verify", "Check every file of a build against its manifest; exit 2 where one does not hold or a runtime "
+          "refuses it.", _verify, "Examples: edge-se verify se_resnet18; edge-se verify se_resnet18 --compile"),
     Entry("doctor", "What this machine can do, and the fix for everything that is missing; exit 2 when the main job "
           "cannot run.", _doctor, "Example: edge-se doctor"),
 )
 GROUPS = (
-    ("data", "CIFAR-10 and calibration images.", (
+    ("data", "CIFAR-10, calibration images, and whether a model sees your images as it was trained to.", (
         Entry("fetch", "Download CIFAR-10 through torchvision and check it; goes to the network.", _data_fetch),
         Entry("verify", "Check CIFAR-10 against the official hashes.", _data_verify),
         Entry("check", "Does the model see these images as it was trained to? Exit 0 it does, 1 something is wrong, 3 "
@@ -194,7 +195,7 @@ def application(*, whole: bool) -> typer.Typer:
     """The program. `whole` imports every command, for the documentation."""
     app = program(
         name="edge-se", cls=LazyGroup if not whole else None,
-        help="Small-image classifiers from training to the edge: train, export to ONNX, quantize to INT8, bench, gate.",
+        help="Image classifiers from training to the edge: train, export to ONNX, quantize to INT8, bench, gate.",
         epilog="Exit codes: 0 done, 1 the gate failed or a check found a fault, 2 something you can fix, 3 "
                "inconclusive, 130 interrupted.")
     app.callback()(_root)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-from edge_se.cli.options import Json, Out, OwnData, Quiet, SkipBroken, printed_as_json, progress_of
+from edge_se.cli.options import Json, OwnData, Quiet, SkipBroken, printed_as_json, progress_of
 from edge_se.reporting.console import print_line
 from edge_se.steps import completion
 
@@ -18,9 +19,10 @@ def train(model: Annotated[str, typer.Option(autocompletion=completion.models,
               autocompletion=completion.recipes, help="A shipped name or a TOML file; default: the model's own, else "
                                                       "fast-cpu.")] = None,
           epochs: Annotated[Optional[int], typer.Option(min=1, help="Shorten or lengthen the recipe.")] = None,
-          seed: Annotated[Optional[int], typer.Option(min=0)] = None,
+          seed: Annotated[Optional[int], typer.Option(
+              min=0, help="Of weights, order and augmentation; default: the recipe's.")] = None,
           device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-          out: Out = None,
+          out: Annotated[Optional[Path], typer.Option(help="The folder of the run; default: runs/NAME-sSEED.")] = None,
           resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
           input_size: Annotated[Optional[int], typer.Option(
               "--input-size", help="Pixels of a side, with images of your own; default: the model's.")] = None,

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from edge_se.cli.everywhere import Everywhere
-from edge_se.cli.options import Data, Json, Out, Quiet, Wide, print_facts, print_fitted, printed_as_json, progress_of
+from edge_se.cli.options import Data, Json, Quiet, Wide, print_facts, print_fitted, printed_as_json, progress_of
 from edge_se.reporting.console import print_json, print_line, print_sentence
 from edge_se.steps import completion
 
@@ -34,7 +34,8 @@ def models_list(wide: Wide = False, json: Json = False, quiet: Quiet = False) ->
     print_sentence(epochs_text((item["name"], item["epochs"]) for item in document["models"] if item["card"]))
 
 
-def models_show(name: Annotated[str, typer.Argument(autocompletion=completion.models)], json: Json = False,
+def models_show(name: Annotated[str, typer.Argument(
+                    autocompletion=completion.models, help="One of `edge-se models list`.")], json: Json = False,
                 quiet: Quiet = False) -> None:
     """One network: architecture and card."""
     from edge_se.steps.models import show_model
@@ -42,7 +43,8 @@ def models_show(name: Annotated[str, typer.Argument(autocompletion=completion.mo
     print_json(show_model(name))
 
 
-def data_fetch(out: Out = None, json: Json = False, quiet: Quiet = False) -> None:
+def data_fetch(out: Annotated[Optional[Path], typer.Option(help="Where to write; default: the user cache.")] = None,
+               json: Json = False, quiet: Quiet = False) -> None:
     """Download CIFAR-10 through torchvision and check it; goes to the network."""
     from edge_se.steps.data import fetch
 
@@ -60,11 +62,14 @@ def data_verify(data: Data = None, json: Json = False, quiet: Quiet = False) -> 
 
 
 def data_synthesize(model: Annotated[str, typer.Option(help="A net with weights.")] = "se_resnet18",
-                    weights: Annotated[Optional[Path], typer.Option(help="safetensors.")] = None,
-                    images: Annotated[int, typer.Option(min=1, max=4096)] = 256,
-                    steps: Annotated[int, typer.Option(min=1)] = 300,
-                    seed: Annotated[int, typer.Option(min=0)] = 0,
-                    out: Out = None, json: Json = False, quiet: Quiet = False) -> None:
+                    weights: Annotated[Optional[Path], typer.Option(
+                        help="safetensors; default: the bundled ones.")] = None,
+                    images: Annotated[int, typer.Option(min=1, max=4096, help="How many to make.")] = 256,
+                    steps: Annotated[int, typer.Option(min=1, help="How often each image is improved.")] = 300,
+                    seed: Annotated[int, typer.Option(min=0, help="Of the noise that images begin as.")] = 0,
+                    out: Annotated[Optional[Path], typer.Option(
+                        help="The file to write; default: synthetic-IMAGES.npz.")] = None,
+                    json: Json = False, quiet: Quiet = False) -> None:
     """Make calibration images from a trained net alone, by matching its batch-norm statistics."""
     from edge_se.steps.data import synthesize
 

@@ -132,7 +132,7 @@ def _require_rows(logits: object, batch: int, path: Path) -> None:
                          where=path, fix="export the logits")
     if all(size == 1 for size in shape[1:]):
         raise ModelError("the model has 1 output", where=path,  # its class would be the same for every image
-                         fix="export the model with one output a class, not one for both of two")
+                         fix="export the model with one output a class: two for a binary classifier")
 
 
 def _end_in_rows(proto: onnx.ModelProto, rank: int) -> None:
