@@ -13,7 +13,7 @@ import onnx
 
 from edge_se.core.errors import ModelError
 from edge_se.graph.parameters import parameters_of
-from edge_se.graph.shapes import without_weights
+from edge_se.graph.shapes import infer, without_weights
 from edge_se.graph.view import GraphView, attribute, node_label
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
@@ -59,7 +59,7 @@ def shapes_of(model: onnx.ModelProto) -> dict[str, list[int]]:
 
     Constants are included. With the batch set, onnx infers what a reshape or a window makes of it.
     """
-    found = onnx.shape_inference.infer_shapes(_with_batch(without_weights(model)), data_prop=True)
+    found = infer(_with_batch(without_weights(model)), data_prop=True)
     values = (*found.graph.input, *found.graph.value_info, *found.graph.output)
     shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values
               if value.type.tensor_type.HasField("shape")}

@@ -2,51 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper
 
 from edge_se.graph.rewrites import add_constant, free_name
 from edge_se.graph.shapes import inferred
 from edge_se.graph.view import GraphView, attribute
+from edge_se.graph.windows import POOLS, Ints, Window, pad_numbers, rounded_down, rounds_up
 
-WINDOWED = ("AveragePool", "Conv", "LpPool", "MaxPool")
 NOTHING = -65504.0  # FP16's lowest number, or less: exporters pad a MaxPool with it where they mean -inf
-Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """What slides over an input of `size`: its numbers for each axis, and (2, axes) pads."""
-
-    size: Ints
-    kernel: Ints
-    dilations: Ints
-    strides: Ints
-    pads: Ints
-
-    @property
-    def reach(self) -> Ints:
-        """From its first place to its last one."""
-        return (self.kernel - 1) * self.dilations + 1
-
-    @property
-    def beyond(self) -> Ints:
-        """How far the last one goes over the padded end where their number is rounded up; none begins there."""
-        count = -(-(self.size + self.pads.sum(0) - self.reach) // self.strides)
-        count -= count * self.strides >= self.size + self.pads[0]
-        over: Ints = count * self.strides + self.reach - self.size - self.pads.sum(0)
-        return over.clip(0)
 
 
 def explicit_pads(model: onnx.ModelProto) -> None:
     """Gives layers with `auto_pad` or `ceil_mode` the pads that these mean, and a MaxPool those of a Pad of -inf.
 
-    LiteRT has neither attribute, OpenVINO 2026.4 divides by other numbers where an average counts its padding and
-    rounds up (findings/openvino_rounded_up_average.sh), and no range holds -inf. Layers whose input has no known size
+    LiteRT has neither attribute. OpenVINO 2026.4 divides by other numbers where an average counts its padding and
+    rounds up (findings/openvino_rounded_up_average.sh), and gives a MaxPool that rounds up windows of padding alone
+    (findings/openvino_window_of_padding.sh). No range holds -inf. Layers whose input has no known size
     keep them. Changes `model`; a Pad that nothing reads any more stays.
     """
     view, sizes = GraphView(model), sizes_of(model)
@@ -54,8 +27,10 @@ def explicit_pads(model: onnx.ModelProto) -> None:
         window = window_of(node, view, sizes)
         if window is not None and pads_itself(node):
             set_same_pads(node, window)
-        elif window is not None and attribute(node, "ceil_mode", 0):
+        elif window is not None and rounds_up(node):
             _round_down(node, window, model)
+            if window.is_one_less:
+                del model.graph.value_info[:]  # they may be of another number of windows
         if node.op_type == "MaxPool":
             _take_over(node, view)
 
@@ -70,16 +45,14 @@ def sizes_of(model: onnx.ModelProto) -> dict[str, list[int]]:
 
 def window_of(node: onnx.NodeProto, view: GraphView, sizes: dict[str, list[int]]) -> Window | None:
     """The window of a layer; None for other nodes, and where its kernel or the size of its input is not known."""
-    if node.op_type not in WINDOWED:
+    if node.op_type not in ("Conv", *POOLS):
         return None
     kernel, size = attribute(node, "kernel_shape"), sizes.get(node.input[0], [])
     if kernel is None and node.op_type == "Conv" and (weight := view.constant(node.input[1])) is not None:
         kernel = list(weight.shape[2:])
     if not isinstance(kernel, list) or len(size) != len(kernel) or not all(size):
         return None
-    strides, dilations = (np.array(attribute(node, name, [1] * len(size))) for name in ("strides", "dilations"))
-    return Window(size=np.array(size), kernel=np.array(kernel), dilations=dilations, strides=strides,
-                  pads=np.array(attribute(node, "pads", [0, 0] * len(size))).reshape(2, -1))
+    return Window.of(node, kernel, size)
 
 
 def pads_itself(node: onnx.NodeProto) -> bool:
@@ -98,19 +71,12 @@ def set_same_pads(node: onnx.NodeProto, window: Window) -> None:
         return
     less = np.maximum(0, total) // 2
     more = np.maximum(0, total) - less
-    _set_pads(node, np.stack([less, more] if attribute(node, "auto_pad") == b"SAME_UPPER" else [more, less]))
-
-
-def _set_pads(node: onnx.NodeProto, pads: Ints) -> None:
-    """Gives a layer these (2, axes) pads in place of its own, of `auto_pad` and of `ceil_mode`."""
-    kept = [entry for entry in node.attribute if entry.name not in ("auto_pad", "ceil_mode", "pads")]
-    del node.attribute[:]
-    node.attribute.extend([*kept, helper.make_attribute("pads", [int(each) for each in pads.reshape(-1)])])
+    pad_numbers(node, np.stack([less, more] if attribute(node, "auto_pad") == b"SAME_UPPER" else [more, less]))
 
 
 def _round_down(node: onnx.NodeProto, window: Window, model: onnx.ModelProto) -> None:
     """Pads the end of a pool by what its last windows reach beyond it, which no pool counts."""
-    pads = window.pads + np.stack([np.zeros_like(window.beyond), window.beyond])
+    pads = rounded_down(window)
     if (pads >= window.kernel).any():
         return
     if node.op_type == "AveragePool" and window.beyond.any() and attribute(node, "count_include_pad", 0):
@@ -118,7 +84,7 @@ def _round_down(node: onnx.NodeProto, window: Window, model: onnx.ModelProto) ->
             _pad_before(node, window.pads, model)
         pads = pads - window.pads
         node.attribute.remove(next(entry for entry in node.attribute if entry.name == "count_include_pad"))
-    _set_pads(node, pads)
+    pad_numbers(node, pads)
 
 
 def _pad_before(node: onnx.NodeProto, pads: Ints, model: onnx.ModelProto) -> None:
@@ -143,5 +109,5 @@ def _take_over(pool: onnx.NodeProto, view: GraphView) -> None:
     sides = wide.reshape(2, -1)
     pads = np.array(attribute(pool, "pads", [0, 0] * len(kernel))).reshape(2, -1) + sides[:, 2:]
     if not sides[:, :2].any() and (pads < kernel).all():
-        _set_pads(pool, pads)
+        pad_numbers(pool, pads)
         pool.input[0] = pad.input[0]

@@ -22,7 +22,7 @@ from edge_se.graph.rewrites import (
 )
 from edge_se.graph.shape_arithmetic import resolve_shapes
 from edge_se.graph.swishes import with_hard_swishes
-from edge_se.graph.trial import alike, basic, outputs_of, random_images, session_of
+from edge_se.graph.trial import Array, alike, basic, outputs_of, random_images, session_of
 from edge_se.graph.upgrading import upgraded
 from edge_se.graph.view import GraphView, node_label
 from edge_se.graph.zero_padding import with_negative_zeros
@@ -31,6 +31,7 @@ LARGEST_INPUT = 2**28  # floats
 CONTROL_FLOW = ("If", "Loop", "Scan")
 QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger")
 SEPARATE = 1e-2  # of the largest logit: more than rounding between a batch of two and two batches of one
+SAME = 1e-3  # of the largest logit: more than rounding between two spellings of one net
 
 
 def normalised(model: OnnxModel, path: Path, axes: str | None = None,
@@ -40,11 +41,13 @@ def normalised(model: OnnxModel, path: Path, axes: str | None = None,
 
     The batch stays dynamic if the graph really takes more than one image, else it becomes 1. Raises ModelError when
     it is not an image classifier with one input and one output, or holds what cannot be quantized; the message names
-    the node and the reason. `axes` is what the user says of the input's, `size` the (height, width) for one whose own
-    is dynamic; None for nothing.
+    the node and the reason. It raises, too, where the result does not compute what the file does. `axes` is what the
+    user says of the input's, `size` the (height, width) for one whose own is dynamic; None for nothing.
     """
     proto = upgraded(model.copy(), path, axes, size)
     _refuse_what_cannot_be_handled(proto, path, axes)
+    images = random_images(proto, max(image_input(proto).type.tensor_type.shape.dim[0].dim_value, 1))
+    expected = outputs_of(session_of(proto, path), images, path)[0]
     hide_constants(proto)  # onnxruntime folds no constant that a caller may override
     with_negative_zeros(proto)  # before its optimizer sees the graph
     resolved = resolve_shapes(proto, path) if _control_flow(proto) else 0  # what it takes to choose a branch
@@ -60,7 +63,16 @@ def normalised(model: OnnxModel, path: Path, axes: str | None = None,
     _refuse_computed_weights(folded, path)
     explicit_pads(folded)
     plain_gemms(folded)
-    return prepare(with_hard_swishes(folded))
+    made = prepare(with_hard_swishes(folded))
+    _require_same(outputs_of(session_of(made, path), images, path)[0], expected, path)
+    return made
+
+
+def _require_same(logits: Array, expected: Array, path: Path) -> None:
+    """Fails where rewriting changed what the graph computes, which would be no fault of the user's."""
+    if not alike(logits.reshape(-1), expected.reshape(-1), SAME):
+        raise ModelError("edge-se would change what it computes when it simplifies the graph", where=path,
+                         fix="please report it, with this file if you can; nothing was written")
 
 
 def _refuse_what_cannot_be_handled(proto: onnx.ModelProto, path: Path, axes: str | None) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import onnx
+
+from edge_se.graph.view import attribute
+from edge_se.graph.windows import Window, pad_numbers, rounded_down, rounds_up
 
 
 def inferred(proto: onnx.ModelProto, **how: bool) -> onnx.ModelProto:
@@ -10,7 +15,46 @@ def inferred(proto: onnx.ModelProto, **how: bool) -> onnx.ModelProto:
 
     `how` goes to onnx.shape_inference.infer_shapes, whose InferenceError this raises where that is strict.
     """
-    return onnx.shape_inference.infer_shapes(without_weights(proto), **how)
+    return infer(without_weights(proto), **how)
+
+
+def infer(light: onnx.ModelProto, **how: bool) -> onnx.ModelProto:
+    """The same of a copy without weights, which this may change.
+
+    Below opset 22 onnx gives a pool that rounds up a window that begins in the padding behind its input; torch, which
+    exports it so, and onnxruntime do not. Such pools round down here, and shapes inferred before are not believed.
+    """
+    doubtful = [node for node in light.graph.node if _may_begin_outside(node)]
+    if doubtful:
+        del light.graph.value_info[:]
+        for value in light.graph.output:
+            value.type.tensor_type.ClearField("shape")
+    for node in doubtful:
+        shaped = onnx.shape_inference.infer_shapes(light, data_prop=True).graph
+        size = next((_size_of(value) for value in (*shaped.input, *shaped.value_info)
+                     if value.name == node.input[0]), [])
+        if size and all(size):
+            window = Window.of(node, _kernel_of(node), size)
+            if window.is_one_less:
+                pad_numbers(node, rounded_down(window))
+    return onnx.shape_inference.infer_shapes(light, **how)
+
+
+def _may_begin_outside(node: onnx.NodeProto) -> bool:
+    """Whether, at some size of its input, the last window of a pool would begin behind the end of it."""
+    if not rounds_up(node):
+        return False
+    kernel = _kernel_of(node)
+    window = Window.of(node, kernel, [1] * len(kernel))
+    return bool((window.strides + window.pads[1] > window.reach).any())
+
+
+def _kernel_of(pool: onnx.NodeProto) -> list[int]:
+    return cast("list[int]", attribute(pool, "kernel_shape", []))
+
+
+def _size_of(value: onnx.ValueInfoProto) -> list[int]:
+    return [dim.dim_value for dim in value.type.tensor_type.shape.dim][2:]
 
 
 def without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -10,6 +10,7 @@ from edge_se.backends import openvino
 from edge_se.backends.base import Device
 from edge_se.backends.openvino import OpenVino
 from edge_se.device.agent import OnnxRuntimeRunner
+from edge_se.graph.counting import macs_by_node, shapes_of
 from edge_se.graph.explicit_pads import explicit_pads
 from edge_se.graph.foreign import normalised
 from edge_se.graph.onnx_model import OnnxModel
@@ -57,6 +58,61 @@ def test_pools_that_round_up(graph_of, operator, counted, pads):
         explicit_pads(model)
         np.testing.assert_allclose(written(model), before, atol=1e-6)
         assert ("ceil_mode" not in attributes_of(model)) or stride > kernel
+
+
+DROPS = [(2, 2, [1, 1, 1, 1]), (3, 3, [1, 1, 1, 1]), (2, 2, [0, 0, 1, 1]), (1, 3, [0, 0, 0, 0])]  # kernel, stride, pads
+
+
+def rounded(kernel, stride, pads):
+    return {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": pads, "ceil_mode": 1}
+
+
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize(("kernel", "stride", "pads"), DROPS)
+def test_no_window_begins_in_the_padding_behind(graph_of, operator, kernel, stride, pads):
+    nodes = [(operator, ["x"], ["a"], rounded(kernel, stride, pads)),
+             ("MaxPool", ["a"], ["b"], rounded(kernel, stride, pads)),
+             ("AveragePool", ["b"], ["y"], rounded(3, 2, [1, 1, 1, 1]))]
+    for size in range(8, 20):  # onnx counts one window too many at some of them
+        images = RANDOM.standard_normal((1, 3, size, size + 1), np.float32)
+        model = graph_of(nodes, x=images.shape)
+        before = OnnxRuntimeRunner(model.SerializeToString(), 1, as_written=True).run(images)
+        assert shapes_of(model)["y"] == list(before.shape)
+        explicit_pads(model)
+        assert "ceil_mode" not in attributes_of(model) or kernel < stride
+        after = OnnxRuntimeRunner(model.SerializeToString(), 1, as_written=True).run(images)
+        np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "pads"), DROPS[:3])
+def test_such_a_pool_in_front_of_a_classifier(graph_of, tmp_path, kernel, stride, pads):
+    for size in (8, 9, 10, 11):
+        images = RANDOM.standard_normal((1, 3, size, size), np.float32)
+        pool = ("MaxPool", ["x"], ["a"], rounded(kernel, stride, pads))
+        wide = OnnxRuntimeRunner(graph_of([pool], x=images.shape, outputs=("a",)).SerializeToString(), 1,
+                                 as_written=True).run(images)[0].size
+        model = OnnxModel.of(graph_of([pool, ("Flatten", ["a"], ["f"]), ("Gemm", ["f", "w"], ["y"])],
+                                      {"w": RANDOM.standard_normal((wide, 4), np.float32)}, x=images.shape,
+                                      opset=22))  # onnxruntime itself loads none of an older one
+        proto = normalised(model, tmp_path / "m.onnx")
+        assert macs_by_node(proto) == {"y": wide * 4}
+        before, after = (OnnxRuntimeRunner(content, 1, as_written=True).run(images)
+                         for content in (model.content, proto.SerializeToString()))
+        np.testing.assert_allclose(after, before, atol=1e-5)
+
+
+def test_windows_that_onnx_counts_in_the_middle_of_a_net(graph_of, tmp_path):
+    pool = rounded(2, 2, [1, 1, 1, 1])
+    images = RANDOM.standard_normal((1, 3, 29, 29), np.float32)  # then 15, 8 and 5; onnx says 16, 9 and 5 in opset 17
+    model = OnnxModel.of(graph_of(
+        [("MaxPool", ["x"], ["a"], pool), ("MaxPool", ["a"], ["b"], pool),
+         ("AveragePool", ["b"], ["c"], rounded(3, 2, [1, 1, 1, 1])), ("Flatten", ["c"], ["f"]),
+         ("Gemm", ["f", "w"], ["y"])], {"w": RANDOM.standard_normal((75, 4), np.float32)}, x=images.shape))
+    proto = normalised(model, tmp_path / "m.onnx")
+    before, after = (OnnxRuntimeRunner(content, 1, as_written=True).run(images)
+                     for content in (model.content, proto.SerializeToString()))
+    np.testing.assert_allclose(after, before, atol=1e-5)
+    assert shapes_of(proto)["b"] == [1, 3, 8, 8]
 
 
 def test_a_dynamic_size_keeps_them(graph_of):

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from edge_se.core.errors import ModelError
+from edge_se.graph import foreign
 from edge_se.graph.foreign import normalised
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.quantization.excitations import find_excitations
@@ -48,6 +49,20 @@ def test_batch_norm_is_folded_and_squeezes_are_rewritten(graph_of, run_onnx, tmp
     assert operators(proto) == ["Conv", "GlobalAveragePool", "Flatten"]
     assert [entry.domain for entry in proto.opset_import] == [""]
     np.testing.assert_allclose(run_onnx(proto, IMAGES)[0], run_onnx(model, IMAGES)[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("step", ["explicit_pads", "plain_gemms", "with_hard_swishes"])
+def test_a_rewrite_that_changed_the_answers_would_not_pass(graph_of, tmp_path, monkeypatch, step):
+    model = OnnxModel.of(graph_of([("Conv", ["x", "w"], ["c"]), *HEAD], {"w": W}))
+
+    def spoilt(proto):
+        proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(1.01 * W, proto.graph.initializer[0].name))
+        return proto
+
+    assert normalised(model, tmp_path / "m.onnx")
+    monkeypatch.setattr(foreign, step, spoilt)
+    with pytest.raises(ModelError, match="edge-se would change what it computes"):
+        normalised(model, tmp_path / "m.onnx")
 
 
 def test_it_is_deterministic(graph_of, tmp_path):
