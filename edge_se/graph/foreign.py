@@ -51,6 +51,7 @@ def normalised(model: OnnxModel, path: Path, axes: str | None = None,
     hide_constants(proto)  # onnxruntime folds no constant that a caller may override
     with_negative_zeros(proto)  # before its optimizer sees the graph
     resolved = resolve_shapes(proto, path) if _control_flow(proto) else 0  # what it takes to choose a branch
+    remove_unused_nodes(proto)  # onnxruntime takes them out with what a branch reads, too
     folded = basic(proto, path)
     if (node := _control_flow(folded)) is not None:
         raise ModelError("control flow that depends on the image cannot be quantized statically",

@@ -161,10 +161,11 @@ def remove_unused_nodes(model: onnx.ModelProto) -> None:
 
 
 def _read(node: onnx.NodeProto) -> Iterator[str]:
-    """What a node reads, the nodes of its branches and loop bodies included, which see the tensors around them."""
+    """What a node reads, its branches and loop bodies included, which see the tensors around them."""
     yield from node.input
     for entry in node.attribute:
         for graph in (*entry.graphs, *((entry.g,) if entry.HasField("g") else ())):
+            yield from (value.name for value in graph.output)
             for inner in graph.node:
                 yield from _read(inner)
 

@@ -51,6 +51,27 @@ def test_batch_norm_is_folded_and_squeezes_are_rewritten(graph_of, run_onnx, tmp
     np.testing.assert_allclose(run_onnx(proto, IMAGES)[0], run_onnx(model, IMAGES)[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("condition", ["an initializer", "a size"])
+@pytest.mark.parametrize("other", ["Neg", "Relu", "the tensor itself"])
+def test_a_branch_reads_what_otherwise_nobody_does(graph_of, run_onnx, tmp_path, condition, other):
+    """onnxruntime's optimizer would not load it (findings/onnxruntime_unread_node_and_branch.sh)."""
+    def branch(operator, name):
+        result = helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 4, 8, 8])
+        return helper.make_graph([helper.make_node(operator, ["c"], [name])], "branch", [], [result])
+
+    one, two = branch("Abs", "one"), branch("Identity" if other == "the tensor itself" else other, "two")
+    model = graph_of([("Conv", ["x", "w"], ["c"]), ("Shape", ["c"], ["s"]), ("Gather", ["s", "first"], ["g"]),
+                      ("Equal", ["g", "three"], ["e"]),
+                      ("If", ["e" if condition == "a size" else "no"], ["i"], {"then_branch": one, "else_branch": two}),
+                      ("GlobalAveragePool", ["i"], ["p"]), ("Flatten", ["p"], ["y"])],
+                     {"w": W, "first": np.array(1), "three": np.array(3), "no": np.array(False)})
+    proto = normalised(OnnxModel.of(model), tmp_path / "m.onnx")
+    assert not {"If", "Shape", "Equal"} & set(operators(proto))
+    plain = {"Neg": lambda x: -x, "Relu": lambda x: np.maximum(x, 0)}.get(other, lambda x: x)
+    convolved = np.einsum("oi,nihw->nohw", W[:, :, 0, 0], IMAGES)
+    np.testing.assert_allclose(run_onnx(proto, IMAGES)[0], plain(convolved).mean((2, 3)), rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("step", ["explicit_pads", "plain_gemms", "with_hard_swishes"])
 def test_a_rewrite_that_changed_the_answers_would_not_pass(graph_of, tmp_path, monkeypatch, step):
     model = OnnxModel.of(graph_of([("Conv", ["x", "w"], ["c"]), *HEAD], {"w": W}))

@@ -92,6 +92,8 @@ def _scales(stored: NDArray[Any], scale: NDArray[np.float32], axis: int) -> NDAr
     onnxruntime's quantizer gives it 1, and XNNPACK then loads no file where that is LARGEST_FACTOR times the steps of
     what the layer makes.
     """
+    if not stored.ndim:  # the value of a Pad, say
+        return scale.reshape(-1)
     scales = np.broadcast_to(scale.reshape(-1), stored.shape[axis])
     used = stored.any(axis=tuple(other for other in range(stored.ndim) if other != axis))
     return np.where(used, scales, np.minimum(scales, scales[used].max())) if used.any() else scales

@@ -10,6 +10,7 @@ from edge_se.core.errors import ModelError, UnavailableError
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.tflite import flatbuffer
 from edge_se.graph.tflite.conversion import to_tflite
+from edge_se.graph.tflite.reading import Reading
 from edge_se.quantization.placement import place
 from edge_se.quantization.ranges import collect
 from edge_se.quantization.sensitivity import sqnr_db
@@ -162,6 +163,16 @@ def test_a_constant_is_joined(graph_of, run_onnx):
     model = OnnxModel.of(graph_of(nodes, constants, x=(1, 3, 8, 8)))
     images = RANDOM.normal(size=(1, 3, 8, 8)).astype(np.float32)
     np.testing.assert_allclose(answered(to_tflite(model), images), run_onnx(model, images)[0], atol=2e-5)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (4, 1, 1)])
+def test_a_constant_in_8_bits_is_read_whatever_its_shape(graph_of, shape):
+    """The value that a Pad pads with has no axes."""
+    model = graph_of([("DequantizeLinear", ["v", "s", "z"], ["d"]), ("Add", ["x", "d"], ["y"])],
+                     {"v": np.full(shape, 64, np.int8), "s": np.float32(0.5), "z": np.int8(0)}, x=(1, 4, 8, 8))
+    found = Reading(model).weights("d")
+    np.testing.assert_array_equal(found.floats, np.full(shape, 32, np.float32))
+    np.testing.assert_array_equal(found.scales, np.full(shape[:1] or 1, 0.5, np.float32))
 
 
 def pruned(constants, layer):
