@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from edge_se.core.errors import EdgeSeError, UnavailableError
 
 HOST_VARIABLE, CONFIG_VARIABLE, ALIAS = "EDGE_SE_JETSON", "EDGE_SE_SSH_CONFIG", "jetson"
+_NOBODY = "edge-se-no-such-host"
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?\]")
 
@@ -76,21 +77,20 @@ def ssh_command() -> list[str]:
 
 def has_alias(name: str) -> bool:
     """Whether the SSH configuration says anything about `name` that it does not say about every host."""
-    told, other = (_resolved(host) for host in (name, "edge-se-no-such-host"))
-    return told is not None and other is not None and told != other
+    told, other = (_resolved(host) for host in (name, _NOBODY))
+    # A setting of every host may hold the host's name (%h), or a hash of it (%C): ControlPath mostly does.
+    own = re.compile(rf"{re.escape(name)}|{_NOBODY}|\b[0-9a-f]{{40}}\b")
+    return told is not None and other is not None and own.sub("*", told) != own.sub("*", other)
 
 
-def _resolved(host: str) -> list[str] | None:
-    """All settings for `host`; its own name is replaced by a star, so that two hosts compare."""
+def _resolved(host: str) -> str | None:
+    """All settings for `host`, one a line."""
     try:
         command = [*ssh_command(), "-G", "--", host]
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    if done.returncode != 0:
-        return None
-    return [re.sub(rf"^((?:host|hostname|hostkeyalias) ){re.escape(host)}$", r"\1*", line)
-            for line in done.stdout.splitlines()]
+    return None if done.returncode else done.stdout
 
 
 def find_jetson(host: str | None) -> Destination | None:

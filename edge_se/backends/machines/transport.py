@@ -21,11 +21,12 @@ from edge_se.backends.machines.destination import Destination, require_ssh, ssh_
 from edge_se.core.errors import EdgeSeError, UnavailableError
 from edge_se.device import shipped
 from edge_se.device.agent import MAGIC
+from edge_se.device.agent.cache import MAY_WRITE, MORE_ROOM
 
 # It runs in whatever `python3` the device has, and tells when that is too old. What it reads: 8 digits, a JSON header
 # of that length, the agent. The agent is stored anew each time, so a stale or altered one is never run.
 _BOOTSTRAP = '''
-import hashlib, json, os, subprocess, sys
+import errno, hashlib, json, os, subprocess, sys
 def take(count):
     parts = b""
     while len(parts) < count:
@@ -64,7 +65,7 @@ try:
     os.rename(aside, path)
 except (IOError, OSError) as error:
     fail("%s cannot be written (%s)" % (folder, error.strerror),
-         "free some space on the device, or set EDGE_SE_CACHE there to a folder on a larger disk")
+         MORE_ROOM if error.errno in (errno.ENOSPC, errno.EDQUOT) else MAY_WRITE)
 python = os.path.expanduser(header["python"] or sys.executable)
 if header["python"]:
     try:
@@ -90,7 +91,7 @@ sys.exit(code if code >= 0 else 128 - code)
 
 def bootstrap() -> str:
     """Python that receives the agent, stores it and runs it; without quotes, blanks or line ends."""
-    program = f"MAGIC = {MAGIC!r}\n{_BOOTSTRAP}"
+    program = f"MAGIC, MORE_ROOM, MAY_WRITE = {(MAGIC, MORE_ROOM, MAY_WRITE)!r}\n{_BOOTSTRAP}"
     return base64.b64encode(program.encode()).decode()
 
 
@@ -285,6 +286,8 @@ _SSH_ENDINGS = (
      "if the device was flashed anew, `ssh-keygen -R` its name and `ssh HOST` once; else somebody may be listening"),
     ("Host key verification failed", "its host key is unknown",
      "`ssh HOST` once, compare the fingerprint with the device's, and accept it"),
+    ("bad permissions", "your key's file is open to others, so OpenSSH does not use it",
+     "`chmod 600` the file that `ssh HOST` names"),
     ("Permission denied", "it refuses your key",
      "`ssh-copy-id HOST`; a key with a passphrase must be in the SSH agent: `ssh-add`; an account that is locked, "
      "expired or without a shell of /etc/shells is refused with the same words, and the server's log tells"),
@@ -295,6 +298,8 @@ _SSH_ENDINGS = (
     ("No route to host", "it cannot be reached", "check that it is on and in this network"),
     ("Network is unreachable", "it cannot be reached", "check that it is on and in this network"),
     ("Bad configuration option", "the SSH configuration is broken", "`ssh -G HOST` tells where"),
+    ("Bad owner or permissions", "the SSH configuration may be written by others, so OpenSSH does not read it",
+     "`chmod 600 ~/.ssh/config`; it must be yours"),
 )
 
 

@@ -21,6 +21,7 @@ IMAGES_BYTES = 8 << 30  # shards of images kept for later runs; never more than 
 FILES, IMAGES = "files", "images"  # what is received: files go when the host says goodbye, images stay
 TEMPORARY = ".edge-se-"
 MORE_ROOM = "free some space on the device, or set EDGE_SE_CACHE there to a folder on a larger disk"
+MAY_WRITE = "make it yours (chown; a run under sudo leaves files of root), or set EDGE_SE_CACHE there to another folder"
 
 
 def cache_folder() -> str:
@@ -138,7 +139,7 @@ class Cache:
                 free = shutil.disk_usage(self.folder).free
                 left = f", {free / 1e6:.1f} MB free" + (f", {needed / 1e6:.1f} MB needed" if needed else "")
             raise AgentError("full" if left else "disk", f"{self.folder} cannot be written ({error.strerror}{left})",
-                             MORE_ROOM) from error
+                             MORE_ROOM if left else MAY_WRITE) from error
 
 
 def _unlink(path: str) -> None:

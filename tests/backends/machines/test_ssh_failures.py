@@ -23,6 +23,28 @@ def test_a_wrong_key(box, link_to):
         pass
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_a_key_that_others_may_read(box, link_to, mode):
+    """OpenSSH leaves it out; `ssh-copy-id` would not help."""
+    (box.client / "user").chmod(mode)
+    says = r"your key's file is open to others, .*; `chmod 600` the file that `ssh -p \d+ localhost` names"
+    with pytest.raises(UnavailableError, match=says), link_to():
+        pass
+
+
+def test_a_configuration_that_others_may_write(box, link_to, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh" / "config").write_text("")
+    (home / ".ssh" / "config").chmod(0o666)
+    shim = tmp_path / "ssh"  # OpenSSH takes the home folder of the password file, and the other one for an option
+    shim.write_text(f"#!/bin/sh\necho 'Bad owner or permissions on {home}/.ssh/config' >&2\nexit 255\n")
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(UnavailableError, match=r"may be written by others, .*; `chmod 600 ~/\.ssh/config`"), link_to():
+        pass
+
+
 def test_an_unknown_host(box, link_to):
     (box.client / "known").write_text("")
     with pytest.raises(UnavailableError, match=r"its host key is unknown; `ssh -p \d+ localhost` once"), link_to():
@@ -138,7 +160,7 @@ def test_a_full_disk(box, link_to, opened, tmp_path, timed):
             opened(link)
         assert not [path for path in disk.rglob("*") if path.is_file() and path.name != "lock"]
         subprocess.run(["mount", "-o", "remount,size=20k", disk], check=True)
-        with pytest.raises(EdgeSeError, match=r"agent cannot be written \(No space left"), link_to():
+        with pytest.raises(EdgeSeError, match=r"agent cannot be written \(No space left.*\); free some"), link_to():
             pass
         subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
         with link_to() as link:
@@ -146,6 +168,18 @@ def test_a_full_disk(box, link_to, opened, tmp_path, timed):
             assert timed(link)[0]["ok"]
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.mark.parametrize(("where", "what"), [("", "Not a directory"), ("device", "Not a directory"),
+                                             ("device/engines", "File exists")])
+def test_a_cache_that_is_not_the_users_is_told_with_what_helps(box, link_to, tmp_path, where, what):
+    """As after a run under sudo; space would not help. A file in its way refuses root, too."""
+    path = tmp_path / "cache" / where
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    box.profile(cache=tmp_path / "cache")
+    with pytest.raises(EdgeSeError, match=rf"cannot be written \({what}\); make it yours \(chown"), link_to():
+        pass
 
 
 def test_one_measurement_at_a_time(box, link_to, monkeypatch):
