@@ -22,7 +22,7 @@ def names_in(told: str) -> tuple[tuple[str, ...], ...]:
         return tuple((name,) for name in CLASSES)
     path, where = Path(told), f"--labels {told}"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # as Windows writes it
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "is no text"
         raise EdgeSeError(f"no names of classes can be read from it ({reason})", where=where,

@@ -63,6 +63,19 @@ def labels_and_names(told: Sequence[Any], where: Path) -> tuple[NDArray[np.int32
     return np.array([places[text] for text in texts], np.int32), names
 
 
+def one_naming(told: Mapping[Path, tuple[str, ...]]) -> tuple[str, ...]:
+    """The names of the classes that files tell, () where none does; DataError where two tell others."""
+    naming = {path: names for path, names in told.items() if names}
+    first = next(iter(naming), None)
+    if first is None:
+        return ()
+    for path, names in naming.items():
+        if names != naming[first]:
+            raise DataError(f"names other classes than {first.name}, or in another order", where=path,
+                            fix="write every file with the same names")
+    return naming[first]
+
+
 def by_split(paths: list[Path], where: Path) -> dict[str, list[Path]]:
     """Files by the split that their names tell; DataError where some tell one and some do not."""
     found: dict[str, list[Path]] = {}

@@ -17,10 +17,12 @@ from edge_se.core.environment import cpu_count
 from edge_se.core.errors import DataError
 from edge_se.data.images import HASH_BYTES, hash_of_pixels
 from edge_se.data.preprocessing import Preprocessing
-from edge_se.device.agent.preprocess import ImageError, fitted, read_pixels, shown
+from edge_se.device.agent.preprocess import SUFFIXES, ImageError, fitted, read_pixels, shown
 
 Content = bytes | NDArray[np.uint8]  # an image file, or pixels (1 or 3, height, width)
 Result = TypeVar("Result")
+# Those that Pillow does not decode are refused by name: a phone's photos are not passed over without a word.
+ENDINGS = (*SUFFIXES, ".jpe", ".jfif", ".gif", ".avif", ".heic", ".heif", ".jxl")
 SMALL = 256 * 256  # pixels: lossless images up to here are hashed by their pixels
 _LOSSLESS = (b"\x89PNG", b"BM", b"P5", b"P6")
 _CHUNK = 8         # images that one job of a thread handles

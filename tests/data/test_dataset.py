@@ -219,6 +219,28 @@ def test_what_holds_no_labelled_images_is_told(tmp_path, make, message):
         open_dataset(tmp_path / "x")
 
 
+@pytest.mark.parametrize(("added", "message"), [
+    ("valid", "holds 'val' and 'valid', and both are the validation split"),
+    ("testing", "holds 'test' and 'testing', and both are the test split"),
+    ("training", "holds 'train' and 'training', and both are the train split")])
+def test_two_folders_of_one_split_are_told(folders, added, message):
+    save(folders / added / "ant" / "new.png", 99)
+    with pytest.raises(DataError, match=message):
+        open_dataset(folders)
+
+
+@pytest.mark.parametrize(("split", "asked"), [("test", "judged"), ("val", "held_out"), ("train", "calibration")])
+def test_images_of_a_split_that_lie_in_no_class_folder_are_told(folders, split, asked):
+    """As the test images of a competition do, whose labels nobody has."""
+    for name in NAMES:
+        for path in (folders / split / name).iterdir():
+            path.rename(folders / split / f"{name}{path.name}")
+        (folders / split / name).rmdir()
+    data = open_dataset(folders)
+    with pytest.raises(DataError, match=f"{split}: its images lie in no class folder.*or move this folder away"):
+        getattr(data, asked)(HOW)
+
+
 def test_one_class_whose_images_lie_deeper_is_a_class(tmp_path):
     for name in ("ant/a.png", "ant/left/b.png", "ant/right/c.png"):
         save(tmp_path / name, 0)

@@ -41,15 +41,17 @@ def test_the_size_says_what_is_usual():
 def test_labels_are_cifar10s_or_a_files(tmp_path):
     assert labels_of("cifar10") == CLASSES
     path = tmp_path / "names.txt"
-    path.write_text("cat\n dog \nmaillot\nmaillot\n\n")  # ImageNet has two classes of one name
-    assert labels_of(str(path)) == ("cat", "dog", "maillot", "maillot")
+    for mark in ("", "\ufeff"):  # with it Windows says that it is UTF-8
+        path.write_text(f"{mark}cat\n dog \nmaillot\nmaillot\n\n", "utf-8")  # ImageNet has two classes of one name
+        assert labels_of(str(path)) == ("cat", "dog", "maillot", "maillot")
 
 
 @pytest.mark.parametrize("content", [
-    '["cat", "dog"]', '{"1": "dog", "0": "cat"}', '{"cat": 0, "dog": 1}', '{"0": ["n02", "cat"], "1": ["n01", "dog"]}'])
+    '["cat", "dog"]', '\ufeff["cat", "dog"]', '{"1": "dog", "0": "cat"}', '{"cat": 0, "dog": 1}',
+    '{"0": ["n02", "cat"], "1": ["n01", "dog"]}'])
 def test_labels_of_json(tmp_path, content):
     path = tmp_path / "names.json"
-    path.write_text(content)
+    path.write_text(content, "utf-8")
     assert labels_of(str(path)) == ("cat", "dog")
     assert [own[0] for own in names_in(str(path))] == (["n02", "n01"] if "n02" in content else ["cat", "dog"])
 

@@ -1,6 +1,7 @@
 """Tables, arrays and shards of labelled images: labels as numbers and names, and what is refused with its line."""
 
 import io
+import json
 import tarfile
 
 import numpy as np
@@ -77,6 +78,15 @@ def test_what_is_wrong_with_lines_of_json_is_told(files, line, message):
         table(files, [line], "test.jsonl")
 
 
+@pytest.mark.parametrize(("name", "lines", "number"), [
+    ("mine.csv", ["path,label,split", "0.png,1,test", "", "1.png,0,"], 4),
+    ("mine.jsonl", ['{"path": "0.png", "label": 1, "split": "test"}', '{"path": "1.png", "label": 0}'], 2),
+    ("mine.csv", ["path,label,split", '"0\n.png",1,test', "1.png,0,"], 4)])
+def test_the_line_that_is_told_is_that_of_the_file(files, name, lines, number):
+    with pytest.raises(DataError, match=f"line {number} names no split, others do"):
+        table(files, lines, name)
+
+
 @pytest.mark.parametrize("layout", ["npz", "jsonl"])
 def test_an_unlabelled_test_split_leaves_the_others_to_judge_on(files, layout):
     """As Hugging Face's image sets have it: -1."""
@@ -108,6 +118,66 @@ def test_arrays_that_do_not_belong_together_are_refused(tmp_path, changes, messa
         open_dataset(tmp_path / "test.npz").judged(HOW)
 
 
+@pytest.mark.parametrize(("labels", "names", "classes", "expected"), [
+    ([b"dog", b"cat", b"dog"], None, ("cat", "dog"), [1, 0, 1]),  # as h5py has text
+    ([1, 0, 1], ["dög".encode(), b"cat"], ("dög", "cat"), [1, 0, 1]),
+    ([b"cat", b"dog", b"cat"], [b"dog", b"cat"], ("dog", "cat"), [1, 0, 1]),
+    (["2", "10", "7"], ["10", "7", "2"], ("10", "7", "2"), [2, 0, 1]),  # names, though of digits
+    (["1", "0", "1"], ["dog", "cat"], ("dog", "cat"), [1, 0, 1])])
+def test_names_and_numbers_of_an_archive_however_they_are_written(tmp_path, labels, names, classes, expected):
+    arrays = {"labels": np.array(labels), "split": np.array([b"val", b"val", b"val"])}
+    np.savez(tmp_path / "mine.npz", pixels=np.zeros((3, 8, 8), np.uint8), **arrays,
+             **({} if names is None else {"names": np.array(names)}))
+    data = open_dataset(tmp_path / "mine.npz")
+    assert (data.classes, data.judging) == (classes, "validation")
+    assert data.judged(HOW).labels.tolist() == expected
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    np.savez(tmp_path / "test.npz", pixels=np.zeros((2, 8, 8), np.uint8), labels=np.array([b"a", b"\xff"]))
+    with pytest.raises(DataError, match=r"is no \.npz of arrays"):
+        open_dataset(tmp_path / "test.npz")
+
+
+@pytest.mark.parametrize("layout", ["npz", "parquet"])
+@pytest.mark.parametrize("others", [["dog", "cat"], ["cat", "dog", "owl"], ["cat", "dog"], None])
+def test_files_that_name_other_classes_are_not_one_set(tmp_path, layout, others):
+    for split, names in (("train", ["cat", "dog"]), ("test", others)):
+        if layout == "npz":
+            np.savez(tmp_path / f"{split}.npz", pixels=np.full((2, 8, 8), len(split), np.uint8), labels=np.arange(2),
+                     **({} if names is None else {"names": np.array(names)}))
+            continue
+        pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'edge-se[parquet]'")
+        from pyarrow import parquet
+
+        told = {"info": {"features": {"label": {"names": names}}}} if names else {}
+        table = pyarrow.table({"image": [b"", b""], "label": [0, 1]})
+        parquet.write_table(table.replace_schema_metadata({"huggingface": json.dumps(told)}),
+                            tmp_path / f"{split}.parquet")
+    if others in (["cat", "dog"], None):
+        assert open_dataset(tmp_path).classes == ("cat", "dog")
+        return
+    with pytest.raises(DataError, match=rf"train\.{layout}: names other classes than test\.{layout}"):
+        open_dataset(tmp_path)
+
+
+def test_several_sets_of_idx_files_are_not_mixed(tmp_path):
+    """EMNIST has six in one folder."""
+    def write(name):
+        (tmp_path / f"{name}-images-idx3-ubyte").write_bytes(
+            bytes((0, 0, 8, 3)) + np.array([2, 8, 8], ">u4").tobytes() + bytes(128))
+        (tmp_path / f"{name}-labels-idx1-ubyte").write_bytes(
+            bytes((0, 0, 8, 1)) + np.array([2], ">u4").tobytes() + bytes((0, 1)))
+
+    for split in ("train", "test"):
+        write(f"emnist-digits-{split}")
+    assert len(open_dataset(tmp_path).judged(HOW)) == 2
+    write("emnist-letters-test")
+    with pytest.raises(DataError, match=r"several sets: emnist-digits-test-.*, emnist-letters-test-.*; give each set"):
+        open_dataset(tmp_path)
+    assert len(open_dataset(tmp_path / "emnist-letters-test-images-idx3-ubyte").judged(HOW)) == 2
+
+
 def test_one_archive_for_each_split(tmp_path):
     for split, count in (("train", 4), ("test", 3)):
         np.savez_compressed(tmp_path / f"mine_{split}.npz", pixels=np.full((count, 8, 8), count, np.uint8),
@@ -132,6 +202,24 @@ def test_a_shard_that_ends_between_two_members_is_refused(files, cut):
     (files / "test.tar").write_bytes(whole[:cut])
     with pytest.raises(DataError, match=r"test\.tar: is no tar file of images and class numbers"):
         open_dataset(files / "test.tar").judged(HOW)
+
+
+@pytest.mark.parametrize(("ending", "kind"), [("jpe", "jpeg"), ("JFIF", "jpeg"), ("gif", "gif"), ("heic", None)])
+def test_images_of_other_endings_in_shards_are_not_passed_over(files, ending, kind):
+    content = io.BytesIO(b"no image")
+    if kind:
+        Image.new("RGB", (8, 8), (9, 9, 9)).save(content, kind)
+    with tarfile.open(files / "test.tar", "w") as archive:
+        for name, data in ((f"a.{ending}", content.getvalue()), ("a.cls", b"0")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    images = open_dataset(files / "test.tar").judged(HOW)
+    if kind:
+        assert abs(images.image(0).astype(int) - 9).max() <= 1
+        return
+    with pytest.raises(DataError, match=r"test\.tar, a\.heic: cannot be read as an image"):
+        images.image(0)
 
 
 def test_shards_without_a_number_are_refused_by_name(files):

@@ -10,7 +10,7 @@ import numpy as np
 from edge_se.core.errors import DataError
 from edge_se.data.contents import Contents, by_split
 from edge_se.data.layout import Layout
-from edge_se.data.records import Records, joined
+from edge_se.data.records import Records
 from edge_se.data.slices import Slices, opened
 
 _FIX = "get it again: IDX is a header and one byte for each pixel or label"
@@ -19,8 +19,12 @@ _FIX = "get it again: IDX is a header and one byte for each pixel or label"
 def dataset(path: Path) -> Contents:
     """Its pairs of files by split; DataError where images have no labels beside them."""
     pairs = {file: _labels_of(file) for file in _images(path)}
-    return Contents(splits={split: partial(_records, [(file, pairs[file]) for file in files])
-                            for split, files in by_split(list(pairs), path).items()})
+    splits = by_split(list(pairs), path)
+    for files in splits.values():
+        if len(files) > 1:  # as EMNIST's, which are sets of other classes that share images
+            raise DataError(f"holds several sets: {', '.join(file.name for file in files)}", where=path,
+                            fix="give each set, its images and labels of every split, a folder of its own")
+    return Contents(splits={split: partial(_records, file, pairs[file]) for split, (file,) in splits.items()})
 
 
 def _images(path: Path) -> list[Path]:
@@ -47,11 +51,7 @@ def _labels_of(images: Path) -> Path:
     raise DataError(f"there is no {name} beside it", where=images, fix="put the labels there")
 
 
-def _records(pairs: list[tuple[Path, Path]]) -> Records:
-    return joined([_pair(images, labels) for images, labels in pairs])
-
-
-def _pair(images: Path, labels: Path) -> Records:
+def _records(images: Path, labels: Path) -> Records:
     file = opened(images)
     count, height, width = _header(file.read(16), 3, images)
     size = file.seek(0, 2)

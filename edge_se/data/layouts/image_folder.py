@@ -17,17 +17,15 @@ from edge_se.data.contents import TEST, TRAIN, VALIDATION, WHOLE, Contents, spli
 from edge_se.data.images import drawn
 from edge_se.data.layout import Layout, Wanted
 from edge_se.data.lazy_images import LazyImages
-from edge_se.data.records import Records
+from edge_se.data.records import ENDINGS, Records
 from edge_se.device.agent.preprocess import SUFFIXES
 
 _SPLITS = (TRAIN, VALIDATION, TEST)
-# Those that Pillow does not decode are refused by name: a phone's photos are not passed over without a word.
-_ENDINGS = (*SUFFIXES, ".jpe", ".jfif", ".gif", ".avif", ".heic", ".heif", ".jxl")
 
 
 def dataset(folder: Path) -> Contents:
     """Its splits by name, else its class folders; DataError where images lie in no class folder."""
-    parts = {split_called(part.name): part for part in _folders(folder) if split_called(part.name) in _SPLITS}
+    parts = _parts(folder)
     own = split_called(folder.resolve().name)
     parts = parts or {own if own in _SPLITS else WHOLE: folder}
     found = {split: {part.name: part for part in _folders(path)} for split, path in parts.items()}
@@ -46,9 +44,25 @@ def dataset(folder: Path) -> Contents:
         for name in sorted(found[split]):
             files += images_in(found[split][name])
             labels += [numbers[name]] * (len(files) - len(labels))
+        if not files and _images_beside(parts[split]):
+            raise DataError("its images lie in no class folder: nothing says what they show", where=parts[split],
+                            fix="put each into a folder of its class's name, or move this folder away")
         return _records(files, labels)
 
     return Contents(classes=classes, splits={split: partial(records, split) for split in parts})
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    """Its folders that are called as a split is, by split; DataError where two are the same one."""
+    parts: dict[str, Path] = {}
+    for part in _folders(folder):
+        split = split_called(part.name)
+        if split in parts:
+            raise DataError(f"holds '{parts[split].name}' and '{part.name}', and both are the {split} split",
+                            where=folder, fix="leave one of them there")
+        if split in _SPLITS:
+            parts[split] = part
+    return parts
 
 
 def _deeper(folder: Path) -> Path | None:
@@ -60,7 +74,7 @@ def _deeper(folder: Path) -> Path | None:
 
 
 def _images_beside(folder: Path) -> bool:
-    return any(path.name.lower().endswith(_ENDINGS) for path in folder.iterdir() if path.is_file())
+    return any(path.name.lower().endswith(ENDINGS) for path in folder.iterdir() if path.is_file())
 
 
 def calibration(folder: Path, wanted: Wanted) -> LazyImages:
@@ -88,7 +102,7 @@ def images_in(folder: Path) -> Iterator[str]:
             if entry.is_symlink() and folder.resolve().is_relative_to(Path(entry.path).resolve()):
                 continue  # a link to where it is leads nowhere
             yield from images_in(Path(entry.path))
-        elif entry.name.lower().endswith(_ENDINGS):
+        elif entry.name.lower().endswith(ENDINGS):
             yield entry.path
 
 

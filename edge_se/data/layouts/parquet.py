@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_se.core.errors import DataError, UnavailableError
-from edge_se.data.contents import Contents, by_split, labels_and_names
+from edge_se.data.contents import Contents, by_split, labels_and_names, one_naming
 from edge_se.data.layout import Layout
 from edge_se.data.records import Records, joined
 
@@ -29,7 +29,7 @@ def dataset(path: Path) -> Contents:
     """Its files by split, which their names tell; UnavailableError without pyarrow."""
     files = _files(path)
     opened = {file: _Reader(file) for file in files}
-    names = next((reader.names for reader in opened.values() if reader.names), ())
+    names = one_naming({file: reader.names for file, reader in opened.items()})
     read = {file: reader.labels() for file, reader in opened.items()}
     told, sorted_names = labels_and_names([label for labels in read.values() for label in labels], path)
     names = sorted_names or names

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edge_se.core.errors import CalibrationError, DataError
 from edge_se.core.files import write_bytes
-from edge_se.data.contents import TRAIN, WHOLE, Contents, labels_and_names, split_called, split_of_name
+from edge_se.data.contents import TRAIN, WHOLE, Contents, labels_and_names, one_naming, split_called, split_of_name
 from edge_se.data.images import Images, drawn
 from edge_se.data.layout import Layout, Wanted
 from edge_se.data.lazy_images import LazyImages
@@ -59,11 +59,11 @@ def dataset(path: Path) -> Contents:
     """The images of its splits; DataError for an archive without labels, and for arrays that do not belong together."""
     found: dict[str, list[tuple[Path, NDArray[np.int64]]]] = {}
     told: dict[Path, list[Any]] = {}
-    names: tuple[str, ...] = ()
+    naming: dict[Path, tuple[str, ...]] = {}
     for file in _archives(path):
         arrays = _arrays(file)
         told[file] = arrays["labels"].tolist()
-        names = names or tuple(map(str, arrays["names"].tolist() if "names" in arrays else ()))
+        naming[file] = tuple(map(str, arrays["names"].tolist() if "names" in arrays else ()))
         splits = list(map(split_called, map(str, arrays["split"].tolist()))) if "split" in arrays else [
             split_of_name(file)] * len(told[file])
         for split in dict.fromkeys(splits):
@@ -71,11 +71,14 @@ def dataset(path: Path) -> Contents:
             found.setdefault(split, []).append((file, own))
     if WHOLE in found and len(found) > 1:
         raise DataError(f"{found[WHOLE][0][0].name} tells no split, others do", where=path, fix=_FIX)
-    labels, classes = labels_and_names([label for own in told.values() for label in own], path)
-    if classes and names:
-        if set(classes) - set(names):
-            raise DataError(f"'names' lacks {', '.join(sorted(set(classes) - set(names)))}", where=path, fix=_FIX)
-        labels = np.array([names.index(name) for name in classes], np.int32)[labels]
+    names, every = one_naming(naming), [label for own in told.values() for label in own]
+    labels, classes = labels_and_names(every, path)
+    texts = {label.strip() for label in every if isinstance(label, str)}
+    if classes and names and set(classes) - set(names):
+        raise DataError(f"'names' lacks {', '.join(sorted(set(classes) - set(names)))}", where=path, fix=_FIX)
+    if names and texts and texts <= set(names):  # digits may be names, too
+        places = {name: number for number, name in enumerate(names)}
+        labels = np.array([places[label.strip()] for label in every], np.int32)
     starts = dict(zip(told, np.cumsum([0, *map(len, told.values())])))
 
     def records(split: str) -> Records:
@@ -126,7 +129,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     """All but the pixels; DataError unless they are of one length."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in ("labels", "names", "split") if name in archive}
+            arrays = {name: _as_text(archive[name]) for name in ("labels", "names", "split") if name in archive}
             has_pixels = "pixels" in archive
     except Exception as broken:  # zipfile, zlib and numpy each raise other errors for a broken file
         raise DataError(f"is no .npz of arrays ({broken})", where=path, fix=_FIX) from broken
@@ -136,6 +139,11 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     if len(set(sizes.values())) > 1 or arrays["labels"].ndim != 1 or arrays["labels"].dtype.kind not in "iuUS":
         raise DataError(f"its arrays do not belong together ({sizes})", where=path, fix=_FIX)
     return arrays
+
+
+def _as_text(array: NDArray[Any]) -> NDArray[Any]:
+    """Bytes, as h5py and old pickles have names, as text; anything else as it is."""
+    return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
 
 
 def _has_labels(path: Path) -> bool:

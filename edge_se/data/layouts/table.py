@@ -25,6 +25,7 @@ def dataset(path: Path) -> Contents:
     files: list[str] = []
     labels: list[Any] = []
     splits: list[str] = []
+    lines: list[int] = []
     own = split_of_name(path)
     for number, row in _rows(path):
         values = [row.get(name) for name in ("path", "label", "split")]
@@ -33,6 +34,7 @@ def dataset(path: Path) -> Contents:
             raise DataError(f"line {number} has no path or no label; its columns are {have}", where=path, fix=_FIX)
         if isinstance(values[1], bool) or not isinstance(values[1], str | int):
             raise DataError(f"the label in line {number} is {values[1]!r:.40}", where=path, fix=_FIX)
+        lines.append(number)
         files.append(values[0])
         labels.append(values[1])
         splits.append(split_called(str(values[2])) if values[2] else own)
@@ -40,7 +42,7 @@ def dataset(path: Path) -> Contents:
         raise DataError("holds no line with a path and a label", where=path, fix=_FIX)
     told, classes = labels_and_names(labels, path)
     if "" in splits and len(set(splits)) > 1:
-        raise DataError(f"line {splits.index('') + 2} names no split, others do", where=path,
+        raise DataError(f"line {lines[splits.index('')]} names no split, others do", where=path,
                         fix="give every line one, or none")
 
     def records(split: str) -> Records:

@@ -13,8 +13,7 @@ from pathlib import Path
 from edge_se.core.errors import DataError
 from edge_se.data.contents import Contents, by_split, labels_and_names
 from edge_se.data.layout import Layout
-from edge_se.data.records import Records
-from edge_se.device.agent.preprocess import SUFFIXES
+from edge_se.data.records import ENDINGS, Records
 
 LABEL = ".cls"
 _END = 1024  # zero bytes
@@ -69,7 +68,7 @@ def _members(shard: Path) -> tuple[dict[str, tuple[str, int, int]], dict[str, in
                 key = f"{folder}/{stem}" if folder else stem
                 if not member.isfile() or not dot or not stem:
                     continue
-                if f".{kind.lower()}" in SUFFIXES:
+                if f".{kind.lower()}" in ENDINGS:
                     images.setdefault(key, (member.name, member.offset_data, member.size))
                 elif f".{kind}" == LABEL:
                     content = archive.extractfile(member)
