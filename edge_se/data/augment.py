@@ -98,9 +98,9 @@ class Augmenter:
         return torch.zeros_like(indices, dtype=torch.bool)
 
     def _inside(self, positions: torch.Tensor) -> torch.Tensor:
-        """Positions beyond an edge, reflected at it."""
+        """Positions beyond an edge, reflected at it, and at the other one where they go so far."""
         last = self._size - 1
-        return last - (last - positions.abs()).abs()
+        return last - (last - positions.abs() % (2 * last)).abs()
 
     @property
     def _distorts(self) -> bool:

@@ -80,6 +80,17 @@ def test_translation_is_a_crop_of_the_padded_image(batch, pixels, reach, padding
     assert len(offsets) > 4  # each image has its own
 
 
+@pytest.mark.parametrize("size", [8, 9, 16, 32])
+def test_translation_beyond_a_small_image_is_reflected_at_both_edges(size):
+    """As numpy pads: a recipe's 16 pixels may be more than the image has."""
+    pixels = torch.arange(size, dtype=torch.uint8).expand(3, 3, size, size)
+    augmenter = Augmenter(Held(pixels), Augmentation(translate=16, flip="none"), 0)
+    reach = torch.arange(-16, size + 16)
+    np.testing.assert_array_equal(augmenter._inside(reach), np.pad(np.arange(size), 16, mode="reflect"))
+    images = augmenter.batch(torch.arange(3), 0, size, torch.Generator().manual_seed(0))
+    assert images.shape == (3, 3, size, size)
+
+
 @pytest.mark.parametrize("size", [1, 4, 5])
 def test_cutout_makes_one_square_hole_that_may_hang_over(batch, size):
     plain = batch(PLAIN)
