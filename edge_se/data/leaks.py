@@ -1,4 +1,4 @@
-"""Whether ranges were set from images that are judged: by their content, whatever file holds them."""
+"""Whether images that are judged were calibrated or trained on: by their content, whatever file holds them."""
 
 from __future__ import annotations
 
@@ -38,6 +38,11 @@ def require_not_calibrated_on(contents: object, judged: Images, where: Path) -> 
     if known and len(known) % _BYTES == 0:
         _require_none(np.frombuffer(known, ">u8").astype(np.uint64), judged, where,
                       "export again, calibrating on training images, or judge on another split with --split")
+
+
+def copies(known: Images, judged: Images) -> int:
+    """How many of the judged images are among the known ones."""
+    return int(np.isin(_short(judged), _short(known)).sum())
 
 
 def _require_none(known: NDArray[np.uint64], judged: Images, where: Path | str, fix: str) -> None:

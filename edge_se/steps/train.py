@@ -19,6 +19,7 @@ from edge_se.core.progress import SILENT, Progress
 from edge_se.core.recipes import Recipe, find_recipe, read_recipe, recipe_of
 from edge_se.data import cifar10, splits
 from edge_se.data.images import Images
+from edge_se.data.leaks import copies
 from edge_se.evaluation.statistics import wilson_interval
 from edge_se.nets.arithmetic import size_of
 from edge_se.nets.spec import ModelSpec
@@ -153,7 +154,7 @@ def _finish(seen: TrainingData, trained: TrainedNet, test: bool, folder: Path, p
         "weights": {"file": weights.name, "sha256": sha256_of(weights), "dtype": "float16"},
         "recipe": {"sha256": recipe.sha256, "content": recipe.model_dump(mode="json")},
         "splits": {role: {"name": kind.name, "n": len(kind), "sha256": kind.sha256}
-                   | ({"skipped": kind.skipped} if kind.skipped else {})
+                   | ({"skipped": kind.skipped} if kind.skipped else {}) | _copies(seen, role, kind)
                    for role, kind in {"train": seen.images, **scored}.items()},
         **{split: figures[0] for split, figures in scores.items()},
         "best_epoch": trained.best_epoch, "epochs": recipe.epochs, "seed": recipe.seed,
@@ -167,6 +168,12 @@ def _finish(seen: TrainingData, trained: TrainedNet, test: bool, folder: Path, p
     write_log(folder, trained.history)
     write_json(folder / CARD, card)
     return card
+
+
+def _copies(seen: TrainingData, role: str, images: Images) -> dict[str, int]:
+    """How many of the user's images of a split were trained on, too, where any were."""
+    count = 0 if role == "train" or seen.described is None else copies(seen.images, images)
+    return {"trained_on": count} if count else {}
 
 
 def _scored(net: nn.Module, images: Images, resolution: int, tta: str,

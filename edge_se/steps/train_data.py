@@ -17,6 +17,7 @@ from edge_se.data.classes import require_every_class
 from edge_se.data.contents import TRAIN
 from edge_se.data.dataset import Dataset, find_dataset
 from edge_se.data.images import Images, drawn
+from edge_se.data.leaks import copies
 from edge_se.data.preprocessing import CIFAR10, Preprocessing
 from edge_se.nets.spec import ModelSpec
 from edge_se.steps.export_images import tell_of_skipped
@@ -74,6 +75,10 @@ def training_data(spec: ModelSpec, recipe: Recipe, data: Path | None, input_size
             tell_of_skipped(own, progress)
     if test is not None:
         _require_readable(test, progress)
+    for own in (validation, test):
+        if own is not None and (count := copies(images, own)):
+            progress.note(f"{own.name}: {count} of its {len(own)} images are trained on, too; what is measured on them "
+                          "says nothing of new images")
     return TrainingData(
         spec=replace(spec, classes=len(how.labels), input_size=size), recipe=sized, images=images,
         validation=validation, preprocessing=how,
@@ -125,7 +130,10 @@ def _require_readable(test: Images, progress: Progress) -> None:
 
 
 def _require_classes(dataset: Dataset, images: Images, labels: tuple[str, ...]) -> None:
+    assert images.labels is not None
+    if not dataset.classes and images.labels.min() > 0:
+        raise DataError(f"its classes are numbered from {images.labels.min()}", where=dataset.path,
+                        fix="number them from 0, as outputs of a net are")
     if len(labels) < 2:
         raise DataError("holds one class alone", where=dataset.path, fix="give images of two classes or more")
-    assert images.labels is not None
     require_every_class(images.labels, labels, len(labels), "the training split", dataset.path)

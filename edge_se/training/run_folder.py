@@ -32,12 +32,12 @@ def start_run(folder: Path, spec: ModelSpec, recipe: Recipe, recipe_name: str, i
     Raises TrainingError when it was another run.
     """
     path = folder / MANIFEST
-    left = _left(path, spec, recipe) if resume and path.exists() else {}
+    data = {role: {"name": kind.name, "n": len(kind), "sha256": kind.sha256} for role, kind in images.items()}
+    left = _left(path, spec, recipe, data) if resume and path.exists() else {}
     document = {
         "schema": SCHEMA, "model": spec.name, "architecture": asdict(spec),
         "recipe": {"name": recipe_name, "sha256": recipe.sha256, "content": recipe.model_dump(mode="json")},
-        "data": {role: {"name": kind.name, "n": len(kind), "sha256": kind.sha256} for role, kind in images.items()},
-        "seed": recipe.seed, "epochs": recipe.epochs, "device": device_name(device),
+        "data": data, "seed": recipe.seed, "epochs": recipe.epochs, "device": device_name(device),
         "amp": AMP_NAMES[amp_type(recipe, device)], "compiled": compiles(recipe), "processes": processes,
         "hardware": environment.hardware(), "versions": environment.versions(), "commit": environment.commit(),
         "started": [*left.get("started", []), _now()], "finished": None}
@@ -45,7 +45,7 @@ def start_run(folder: Path, spec: ModelSpec, recipe: Recipe, recipe_name: str, i
     return [name for name in ARITHMETIC if name in left and left[name] != document[name]]
 
 
-def _left(path: Path, spec: ModelSpec, recipe: Recipe) -> dict[str, Any]:
+def _left(path: Path, spec: ModelSpec, recipe: Recipe, data: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The manifest of the run to be resumed."""
     left = read_json(path, TrainingError)
     before, told = left.get("started"), left.get("recipe")
@@ -55,6 +55,12 @@ def _left(path: Path, spec: ModelSpec, recipe: Recipe) -> dict[str, Any]:
     if left.get("model") != spec.name or told.get("sha256") != recipe.sha256:
         raise TrainingError("belongs to another run: its model or recipe is not this one", where=path,
                             fix="resume with the same model, recipe and data, or use another --out")
+    seen = left.get("data")
+    for role, told in data.items():  # the epoch is chosen by what validation images tell, so they count, too
+        before = seen.get(role) if isinstance(seen, dict) else None
+        if isinstance(before, dict) and before.get("sha256") != told["sha256"]:
+            raise TrainingError(f"belongs to another run: its {role} images are not these", where=path,
+                                fix="resume with the same images, or use another --out")
     return left
 
 

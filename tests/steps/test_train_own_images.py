@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import torch
 from jsonschema import Draft202012Validator
 from PIL import Image
 
-from edge_se.core.errors import DataError, EdgeSeError, RecipeError
+from edge_se.core.errors import DataError, EdgeSeError, RecipeError, TrainingError
+from edge_se.core.progress import SILENT
 from edge_se.core.recipes import read_recipe
 from edge_se.data.training_pixels import Decoded, Held, training_pixels
 from edge_se.evaluation.settings import Settings
@@ -19,6 +21,7 @@ from edge_se.steps import train as step
 from edge_se.steps.export import export
 from edge_se.steps.gate import gate
 from edge_se.steps.train_data import training_data
+from edge_se.steps.train_watch import Watch
 from edge_se.training import loop
 
 RECIPE = """
@@ -143,6 +146,53 @@ def test_broken_images_are_left_out_and_counted_in_the_card(start, copied):
     CARD.validate({key: value for key, value in card.items() if key != "out"})
     assert {role: (told["n"], told.get("skipped")) for role, told in card["splits"].items()} == {
         "train": (38, 2), "validation": (20, None), "test": (19, 1)}
+
+
+@pytest.mark.parametrize("where", ["val", "test", None])
+def test_images_that_are_judged_and_trained_on_are_counted(start, copied, where):
+    """By their content: a name says nothing."""
+    if where:
+        for name in ("a", "b", "c"):
+            shutil.copyfile(copied / "train" / name / "1.png", copied / where / name / "another.png")
+    notes = []
+    card = start(data=copied, progress=SimpleNamespace(task=SILENT.task, note=notes.append))
+    CARD.validate({key: value for key, value in card.items() if key != "out"})
+    role = {"val": "validation"}.get(where, where)
+    assert {name: told["trained_on"] for name, told in card["splits"].items() if "trained_on" in told} == (
+        {role: 3} if where else {})
+    told = [note for note in notes if "trained on, too" in note]
+    assert len(told) == bool(where) and (not where or told[0].startswith(f"copied-{role}: 3 of its 23 images"))
+
+
+@pytest.mark.parametrize(("split", "what"), [("train", "train"), ("val", "validation")])
+def test_a_run_goes_on_with_the_same_images_alone(start, copied, tmp_path, monkeypatch, split, what):
+    monkeypatch.setattr(Watch, "step", lambda watch, *place: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        start(data=copied)
+    manifest = tmp_path / "run" / "run.json"
+    before = manifest.read_bytes()
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(copied / split / "a" / "new.png")
+    with pytest.raises(TrainingError, match=rf"run\.json: belongs to another run: its {what} images are not these"):
+        start(data=copied, resume=True)
+    assert manifest.read_bytes() == before
+    (copied / split / "a" / "new.png").unlink()
+    start(data=copied, resume=True)
+    assert len(json.loads(manifest.read_text())["started"]) == 2
+
+
+@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("layout", ["npz", "csv"])
+def test_classes_that_are_not_numbered_from_0_are_told(start, tmp_path, layout, first):
+    labels = np.arange(40) % 3 + first
+    path = tmp_path / f"mine.{layout}"
+    if layout == "npz":
+        np.savez(path, pixels=np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8), labels=labels)
+    else:
+        for number in range(40):
+            Image.new("L", (8, 8), number).save(tmp_path / f"{number}.png")
+        path.write_text("\n".join(["path,label", *(f"{number}.png,{label}" for number, label in enumerate(labels))]))
+    with pytest.raises(DataError, match=rf"mine\.{layout}: its classes are numbered from {first}; number them from 0"):
+        start(data=path)
 
 
 @pytest.mark.parametrize("size", [7, 0, 225, -32])
