@@ -42,13 +42,13 @@ def _from_which_on(limit: Critical, margin: float, alpha: float, power: float, d
     """`images_needed`, with the critical scores of `limit` for every n."""
     def enough(n: int) -> bool:
         return pass_probability(n, margin, alpha, discordance, limit=limit) >= power
-    short, n = 1, 2
+    short, n = 0, 1
     while not enough(n):
-        short, n = n, 2 * n
-        if n > LARGEST:
+        if n == LARGEST:
             raise EdgeSeError(f"a margin of {100 * margin:g} points needs more than {LARGEST:,} images at "
                               f"{100 * discordance:g} % discordant pairs", where="--plan",
                               fix="give a wider margin or a smaller --discordance")
+        short, n = n, min(2 * n, LARGEST)
     while n - short > 1:
         middle = (short + n) // 2
         short, n = (short, middle) if enough(middle) else (middle, n)

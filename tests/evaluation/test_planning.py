@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from edge_se.core.errors import EdgeSeError
+from edge_se.evaluation import planning
 from edge_se.evaluation.exact import critical, pass_probability
 from edge_se.evaluation.gate import judge
 from edge_se.evaluation.planning import LARGEST, images_needed
@@ -59,6 +60,20 @@ def test_without_discordant_pairs_the_number_is_known():
     found, least = images_needed(0.005, 0.025, 0.9, 0.0).n, int(norm.isf(0.025) ** 2 * 0.995 / 0.005) + 1
     assert least <= found <= least + 3
     assert [pass_probability(n, 0.005, 0.025, 0.0) for n in (least - 1, found - 1, found)] == [0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("values", [(0.05, 0.025, 0.9, 0.03), (0.05, 0.025, 0.9, 0.0), (0.2, 0.1, 0.8, 0.1)])
+def test_every_number_up_to_the_largest_is_tried(monkeypatch, values):
+    needed = images_needed(*values)
+    monkeypatch.setattr(planning, "LARGEST", needed.n)
+    assert images_needed(*values) == needed
+    monkeypatch.setattr(planning, "LARGEST", needed.n - 1)
+    with pytest.raises(EdgeSeError, match=f"needs more than {needed.n - 1:,} images"):
+        images_needed(*values)
+
+
+def test_one_image_may_be_enough():
+    assert images_needed(0.9, 0.2, 0.5, 0.0).n == 1
 
 
 @pytest.mark.parametrize(("values", "says"), [
