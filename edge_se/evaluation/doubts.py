@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_se.core.artifacts import Artifact, Build
-from edge_se.data.images import Labels
+from edge_se.data.images import Images, Labels
 from edge_se.evaluation.accuracy import NONE
 
 AGREEMENT = 0.9  # of predictions: below it INT8 is hardly the same net, whatever its accuracy
 AGREES = "INT8 and FP32 agree on only {:.1f} % of the images"
 CHANCE = ("FP32 is not surely better than chance: INT8 cannot lose what is not there. Give more images, or check the "
           "labels, their order and the normalisation with `edge-se data check`")
+DIFFERENT = 0.99  # of the images: below it their copies make an interval too narrow
 NOTHING = "nothing in the file runs in INT8: no product of a layer is quantized"
 Predictions = NDArray[np.intp]
 
@@ -45,6 +46,14 @@ def doubts(build: Build, artifact: Artifact, reference: Predictions, predictions
     if artifact.int8_mac_share == 0:
         reasons.append(NOTHING)
     return reasons + calibration_doubts(build.calibration) + _of_source(build.source)
+
+
+def doubts_of_images(images: Images) -> list[str]:
+    """Doubts about the images that a verdict is of, whatever the file."""
+    if (different := images.different) >= DIFFERENT * len(images):
+        return []
+    return [f"only {different:,} of the {len(images):,} images differ: a copy tells nothing new, so the interval is "
+            "too narrow"]
 
 
 def doubts_of(artifact: Artifact) -> list[str]:

@@ -13,7 +13,7 @@ from edge_se.core.progress import Progress
 from edge_se.data.images import Images, Labels
 from edge_se.evaluation.accuracy import TOP, Compute, among_first, logits_of, predicted, share_of
 from edge_se.evaluation.classes import ClassDrop, class_drops
-from edge_se.evaluation.doubts import above_chance, doubts
+from edge_se.evaluation.doubts import above_chance, doubts, doubts_of_images
 from edge_se.evaluation.gate import MAX_DROP, Judgement, judge, margin_of
 from edge_se.evaluation.judges import measured_by
 from edge_se.evaluation.on_device import Answers, OnDevice, compared
@@ -131,7 +131,8 @@ def outcomes(build: Build, fp32: Artifact, candidates: list[Artifact], test: Ima
                 decided[item.file] = outcome
         if len(decided) == len(candidates):
             break
-    return [decided[item.file] for item in candidates]
+    shared = doubts_of_images(test)
+    return [replace(decided[item.file], notes=decided[item.file].notes + shared) for item in candidates]
 
 
 def _see(one: _Seen, part: Images, images: int, so_far: str, progress: Progress, compute: Compute,

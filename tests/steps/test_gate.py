@@ -41,15 +41,18 @@ def built(tiny_onnx, calibration_npz, tmp_path_factory):
 def known(built, monkeypatch, tmp_path):
     """(wrong) -> gates judge N images of which each file gets those wrong that `wrong` says; the number evaluated.
 
+    The first `different` ones are repeated to make them N.
+
     Each image carries its number in its pixels, so that predictions follow it through every order.
     """
-    numbers = np.arange(N)
-    pixels = np.zeros((N, 3, 32, 32), np.uint8)
-    pixels[:, 0, 0, 0], pixels[:, 0, 0, 1] = numbers // 256, numbers % 256
-    labels = (numbers % 10).astype(np.uint8)
+    labels = (np.arange(N) % 10).astype(np.uint8)
     evaluated = []
 
-    def make(wrong):
+    def make(wrong, different=N):
+        numbers = np.arange(N) % different
+        pixels = np.zeros((N, 3, 32, 32), np.uint8)
+        pixels[:, 0, 0, 0], pixels[:, 0, 0, 1] = numbers // 256, numbers % 256
+
         def logits(model, images, advance, **how):
             own = images.pixels[:, 0, 0, 0].astype(int) * 256 + images.pixels[:, 0, 0, 1]
             evaluated.append((model.file_name, len(own)))
@@ -111,6 +114,17 @@ def test_a_net_at_chance_does_not_pass(built, known, capsys):
     shown = capsys.readouterr().out
     assert exit_.value.code == 3
     assert "not surely better than chance on these" in shown and "note: FP32 is not surely better than chance" in shown
+
+
+@pytest.mark.parametrize(("different", "told", "sequential"), [
+    (10, True, False), (2000, True, True), (3950, True, False), (3990, False, False)])
+def test_copies_are_told_since_they_narrow_the_interval(built, known, different, told, sequential):
+    known(nothing, different)
+    document = gate(str(built), wanted=Settings(sequential=sequential))
+    validate(document)
+    says = [f"only {different:,} of the 4,000 images differ: a copy tells nothing new, so the interval is too narrow"]
+    assert all(row["notes"] == (says if told else []) for row in document["targets"])
+    assert (document["n"] < N) == sequential
 
 
 def test_what_passes_without_doubt_has_no_note(built, known, capsys, tmp_path):
