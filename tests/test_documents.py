@@ -69,11 +69,42 @@ def test_results_are_of_the_bundled_weights(name) -> None:
     assert {row["sha256"] for row in gate["targets"]} <= {row["sha256"] for row in export["artifacts"]}
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")],
-                         ids=lambda path: str(path.relative_to(ROOT)))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
+WRITTEN = [path for path in PAGES if path.parent.name != "studies" or path.name == "README.md"]  # by a person
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_links_lead_somewhere(path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
         assert target.startswith("http") or (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_links_to_a_part_of_a_page_name_one_of_its_headings(path) -> None:
+    for target, part in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", path.read_text()):
+        page = path.parent / target if target else path
+        assert part in headings(page.read_text()), f"{target}#{part}"
+
+
+def headings(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub and mkdocs make them."""
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+def test_an_anchor_is_its_heading_in_small_letters_without_what_is_no_letter() -> None:
+    assert headings("# A `gate`\n\n## 5. On the board, now\n### One--two?\n") == {
+        "a-gate", "5-on-the-board-now", "one--two"}
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=name_of)
+def test_lines_that_people_write_fit_120_characters(path) -> None:
+    text = re.sub(r"<!-- figures: .*?<!-- end figures -->", "", path.read_text(), flags=re.DOTALL)
+    assert not [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")]
 
 
 def test_the_tree_in_contributing_is_that_of_the_repository() -> None:
