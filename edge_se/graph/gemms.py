@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+from onnx import helper
 
-from edge_se.graph.rewrites import add_constant
+from edge_se.graph.rewrites import add_constant, free_name
 from edge_se.graph.view import GraphView, attribute
 
 
@@ -13,11 +14,11 @@ def plain_gemms(model: onnx.ModelProto) -> None:
     """Takes `alpha` and `beta` of each Gemm into its constants, and gives its bias the shape (outputs,).
 
     onnxruntime's quantizer ends in an IndexError or a ValueError at a bias of another shape, such as (1, outputs), and
-    its INT8 kernel leaves out `beta`. What is multiplied with computed numbers, and a bias of several rows, stay.
-    Changes `model`.
+    its INT8 kernel leaves out `beta`. A bias with a row for each image of a fixed batch becomes an Add. What is
+    multiplied with computed numbers stays. Changes `model`.
     """
     view = GraphView(model)
-    for node in model.graph.node:
+    for node in list(model.graph.node):
         weight = view.constant(node.input[1]) if node.op_type == "Gemm" else None
         if weight is None:
             continue
@@ -27,10 +28,22 @@ def plain_gemms(model: onnx.ModelProto) -> None:
         if alpha != 1:
             node.input[1] = add_constant(model, node.input[1], np.multiply(weight, alpha, dtype=weight.dtype))
             _drop(node, "alpha")
-        if bias is not None and (bias.ndim < 2 or len(bias) == 1) and (beta != 1 or bias.shape != (outputs,)):
-            flat = np.broadcast_to(np.multiply(bias, beta, dtype=bias.dtype).reshape(-1), (outputs,))
-            node.input[2] = add_constant(model, node.input[2], flat)
-            _drop(node, "beta")
+        if bias is None or (beta == 1 and bias.shape == (outputs,)):
+            continue
+        scaled = np.multiply(bias, beta, dtype=bias.dtype)
+        if bias.ndim == 2 and len(bias) > 1:
+            _add_behind(node, add_constant(model, node.input[2], scaled), model)
+        else:
+            node.input[2] = add_constant(model, node.input[2], np.broadcast_to(scaled.reshape(-1), (outputs,)))
+        _drop(node, "beta")
+
+
+def _add_behind(node: onnx.NodeProto, bias: str, model: onnx.ModelProto) -> None:
+    """Replaces the third input of a Gemm by an Add of `bias` to its result."""
+    whole, product = node.output[0], free_name(model.graph, f"{node.output[0]}_product")
+    node.output[0] = product
+    del node.input[2:]
+    model.graph.node.insert(list(model.graph.node).index(node) + 1, helper.make_node("Add", [product, bias], [whole]))
 
 
 def _drop(node: onnx.NodeProto, name: str) -> None:

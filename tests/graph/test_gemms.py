@@ -65,11 +65,27 @@ def test_a_shared_bias_stays_for_others(graph_of, run_onnx):
 
 
 @pytest.mark.parametrize(("constants", "attributes"), [
-    ({"w": WEIGHTS, "b": BIAS}, {}), ({"w": WEIGHTS, "b": RANDOM.standard_normal((4, 5), np.float32)}, {"beta": 2.0}),
-    ({"w": WEIGHTS}, {"beta": 2.0})], ids=["plain", "a bias of several rows", "a computed bias"])
+    ({"w": WEIGHTS, "b": BIAS}, {}), ({"w": WEIGHTS}, {"beta": 2.0})], ids=["plain", "a computed bias"])
 def test_what_is_plain_or_cannot_be_stays(graph_of, constants, attributes):
     model = graph_of([("GlobalAveragePool", ["x"], ["p"]), ("Flatten", ["p"], ["f"]), ("MatMul", ["f", "w"], ["c"]),
                       ("Gemm", ["f", "w", "b" if "b" in constants else "c"], ["y"], attributes)], constants)
     before = model.SerializeToString()
     plain_gemms(model)
     assert model.SerializeToString() == before
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 1)])
+@pytest.mark.parametrize("factors", [{}, {"beta": 0.5}, {"alpha": 2.0, "beta": -3.0}], ids=str)
+@pytest.mark.parametrize("target", ["cpu", "tensorrt"])
+def test_a_bias_with_a_row_for_each_image_is_an_add(graph_of, run_onnx, random_images, shape, factors, target):
+    model = graph_of([("GlobalAveragePool", ["x"], ["p"]), ("Flatten", ["p"], ["f"]),
+                      ("Gemm", ["f", "w", "b"], ["y"], factors)],
+                     {"w": WEIGHTS, "b": RANDOM.standard_normal(shape, np.float32)}, x=(4, 3, 8, 8), shape=(4, 5))
+    before = run_onnx(model, IMAGES)[0]
+    plain_gemms(model)
+    assert [node.op_type for node in model.graph.node][-2:] == ["Gemm", "Add"]
+    np.testing.assert_allclose(run_onnx(model, IMAGES)[0], before, rtol=1e-5, atol=1e-6)
+    source, images, rules = OnnxModel.of(model), random_images(4, size=8), TARGETS[target]
+    ranges = collect(source, images).ranges("minmax", rules.activations)
+    int8, batch = quantize(source, ranges, rules, place(source.proto, rules, "all")), next(images.batches(4))
+    assert sqnr_db(run_onnx(source, batch)[0], run_onnx(int8, batch)[0]) > 30
