@@ -27,6 +27,7 @@ ENDS_MAC_SHARE = 0.01  # ends that hold more of the MACs than this cost time tha
 NORMS = ("LayerNormalization", "SimplifiedLayerNormalization", "RMSNormalization", "GroupNormalization",
          "InstanceNormalization")  # of what they see; batch norm is folded
 MOVING = ("Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
+ELEMENTWISE = ("Add", "Sub", "Mul", "Div")
 POOLS = ("GlobalAveragePool", "AveragePool", "ReduceMean")
 UNWEIGHTED = (*POOLS, "Flatten", "Reshape", "Squeeze", "Identity")
 
@@ -131,19 +132,21 @@ def float_in_all(model: onnx.ModelProto) -> list[str]:
 
 
 def attention(model: onnx.ModelProto) -> list[str]:
-    """Products of two computed tensors, and Softmax with the elementwise products that read it, by first output.
+    """Products of two computed tensors, Softmax, and the elementwise nodes beside it, by first output: what scales and
+    masks scores, and products that read a Softmax.
 
     onnxruntime fuses Q/DQ around a Softmax into QLinearSoftmax, whose one step of output (1/256) is more than all of a
     nearly uniform attention over some hundred tokens. A product that weighs branches by a Softmax, as in SK nets, would
     bring the Q. In every runtime scores of 8 bits cost accuracy (2 to 8 dB of LeViT and BoTNet,
-    `python bench/classifiers.py`), and such products hold few of the MACs.
+    `python bench/classifiers.py`), beside a mask of -1e9 nothing is left of them, and such products hold few of the
+    MACs.
     """
     view, found = GraphView(model), []
     for node in model.graph.node:
         if node.op_type == "MatMul" and len(view.data_inputs(node)) == 2:
             found.append(node.output[0])
         elif node.op_type == "Softmax":
-            found.append(node.output[0])
+            found += [*_scores(node, view), node.output[0]]
             pending = list(view.consumers[node.output[0]])
             while pending:
                 reader = pending.pop()
@@ -152,6 +155,22 @@ def attention(model: onnx.ModelProto) -> list[str]:
                 elif reader.op_type in MOVING:
                     pending.extend(other for name in reader.output for other in view.consumers[name])
     return list(dict.fromkeys(found))
+
+
+def _scores(softmax: onnx.NodeProto, view: GraphView) -> list[str]:
+    """Elementwise nodes between a Softmax and the product of two computed tensors that it reads; none without one."""
+    found, pending, products = list[str](), [softmax.input[0]], 0
+    while pending:
+        node = view.producer.get(pending.pop())
+        if node is None or node.output[0] in found:
+            continue
+        read = view.data_inputs(node)
+        if node.op_type in ELEMENTWISE:
+            found.append(node.output[0])
+        if node.op_type in (*ELEMENTWISE, *MOVING, "Where"):
+            pending += read
+        products += node.op_type in ("MatMul", "Einsum") and len(read) == 2
+    return found if products else []
 
 
 def means_of_powers(model: onnx.ModelProto) -> list[str]:

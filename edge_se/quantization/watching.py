@@ -19,7 +19,7 @@ from edge_se.data.splits import filled
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.shapes import inferred
 from edge_se.graph.view import GraphView
-from edge_se.quantization.placement import CONV_ONLY, residual_inputs
+from edge_se.quantization.placement import CONV_ONLY, float_in_all, residual_inputs
 from edge_se.quantization.targets import TARGETS, WEIGHTED, Target
 
 FLOATS_PER_RUN = 16 * 2**20  # 64 MiB of activations: more images at once are no faster
@@ -131,10 +131,12 @@ def quantizable(proto: onnx.ModelProto, targets: Iterable[Target] = tuple(TARGET
 def _quantized(proto: onnx.ModelProto, targets: Sequence[Target]) -> set[str]:
     """What layers read, what operators read and make where a target quantizes outputs, and shortcuts where one does."""
     near = {operator for target in targets if target.quantized_outputs for operator in (*target.operators, *CONV_ONLY)}
-    names = set[str]()
+    names, never = set[str](), {*float_in_all(proto)}
     if any(target.quantized_residuals for target in targets):
         names.update(shortcut for _, shortcut in residual_inputs(proto))
     for node in proto.graph.node:
+        if node.output[0] in never:  # a mask of -inf has no range
+            continue
         if node.op_type in near or (targets and node.op_type in WEIGHTED):
             names.update(node.input)
         if node.op_type in near:
