@@ -22,6 +22,7 @@ from edge_se.graph.rewrites import checked, raise_opset, sort_topologically
 from edge_se.graph.view import GraphView, attribute
 from edge_se.graph.zero_padding import with_tiny_padding
 from edge_se.quantization.dynamic import any_ranges, with_dynamic_steps
+from edge_se.quantization.own_weights import stacked, with_own_weights
 from edge_se.quantization.pixels import bounds_of_pixels
 from edge_se.quantization.placement import Placement
 from edge_se.quantization.ranges import Ranges
@@ -47,6 +48,7 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
     if target.activations == "by-sign":
         ranges = replace(ranges, bounds=_with_zero_points(model.proto, ranges.bounds))
     proto = _named(model.copy())
+    with_own_weights(proto, placement)
     names = NeutralNames(proto)
     ranges, placement = _renamed(ranges, placement, names)
     if not target.half_floats:  # FP16 holds no scale that small, and keeps its biases in float
@@ -129,7 +131,7 @@ def _quantizer(proto: onnx.ModelProto, ranges: Ranges, target: Target, placement
             "ActivationSymmetric": target.activations == "int8-symmetric", "WeightSymmetric": True,
             "QuantizeBias": target.quantized_bias,
             "TensorQuantOverrides": {name: [{"quant_type": QuantType.QInt8, "symmetric": True}]
-                                     for name in _signed(proto, ranges, target)},
+                                     for name in (*_signed(proto, ranges, target), *stacked(proto, placement))},
             "OpTypesToExcludeOutputQuantization": [] if target.quantized_outputs else list(placement.operators),
         })
 
