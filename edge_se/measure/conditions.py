@@ -18,6 +18,9 @@ State = Mapping[str, Any]
 # The lowest limit that a maker of carrier boards lists, AUX of Xavier NX (CPU 90.5, GPU 91.5, Nano 97):
 # https://github.com/Frederik-AiBlox/ai-blox.github.io/blob/HEAD/pages/module-x/hardware/stress-test.md
 HOT_C = 90.0
+# "When the core temperature is between 80°C and 85°C, the Arm cores will be progressively throttled back", and cpufreq
+# goes on telling what it asked for: frequency-management.adoc and config.txt of raspberrypi/documentation.
+PI, PI_HOT_C = "Raspberry Pi", 80.0
 FLOOR_SHARE = 0.95  # clocks are counted, and truncated to MHz: they lie beside the nominal ones
 # One reading below the floor is a misreading: 247 MHz of a core at 93 % load beside five at 1984 MHz
 # (tests/recorded/tegrastats/orin-8gb-as-root.txt).
@@ -38,6 +41,7 @@ FEED = ("this is too much current, not heat: give the board a stronger supply, o
         "(`sudo nvpmodel -q` tells the present one)")
 FELL = ("cool the board or give it a stronger supply (temperatures and over-current counters beside it tell which), or "
         "run it in a lower power mode (`sudo nvpmodel -q` tells the present one)")
+SUPPLY = "the board's voltage fell: give it a stronger supply and a shorter cable"
 IN_FRONT = "keep it in front and the screen on, and measure again"
 GOVERN = "set the CPU governor: `sudo cpupower frequency-set -g performance`"
 
@@ -70,9 +74,10 @@ def conditions_of(before: State, after: State, samples: Sequence[Sample]) -> Con
     lines = [parse_tegrastats(line) for sample in samples if isinstance(line := sample.get("tegrastats"), str)]
     locked = _both(_locked(before), _locked(after))
     temperatures = _temperatures(before, after, samples, lines)
+    hot, which = (PI_HOT_C, "Raspberry Pis") if PI in _device(before, after) else (HOT_C, "some Jetsons")
     throttling = (*_rises(before, after, samples), *_slow(before, after, samples, lines),
-                  *(f"{name} reached {celsius:.1f} °C, and some Jetsons slow down from {HOT_C:.0f} °C on"
-                    for name, celsius in sorted(_hottest(temperatures).items()) if celsius >= HOT_C),
+                  *(f"{name} reached {celsius:.1f} °C, and {which} slow down from {hot:.0f} °C on"
+                    for name, celsius in sorted(_hottest(temperatures).items()) if celsius >= hot),
                   *sorted({f"tegrastats said '{flag}'" for line in lines for flag in line.flags}))
     span = [celsius for _, celsius in temperatures]
     return Conditions(
@@ -147,6 +152,8 @@ def _reasons(before: State, after: State, mode: str | None, locked: bool | None,
 
 def _advice(event: str, jetson: bool) -> str:
     """What helps against an event of throttling: over-current is no heat, and a fallen clock may come from both."""
+    if "_lcrit_alarm" in event:
+        return SUPPLY
     if re.match(r"oc\d|curr\d|\S+_(?:crit|max)_alarm", event) or re.search(r"over-?current", event, re.IGNORECASE):
         return FEED
     if not jetson:

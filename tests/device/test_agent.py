@@ -73,6 +73,15 @@ def test_state_of_a_jetson(tree):
     assert agent.state(tree(ORIN | {GPU + "min_freq": "624750000"}))["clocks_locked"] is True
 
 
+@pytest.mark.parametrize(("chip", "alarm", "told"), [
+    ("rpi_volt", "1", {"rpi_volt_lcrit_alarm": 1}), ("rpi_volt", "0", {"rpi_volt_lcrit_alarm": 0}),
+    ("nct6775", "1", {})])
+def test_a_raspberry_pi_tells_of_low_voltage(tree, chip, alarm, told):
+    state = agent.state(tree({"sys/class/hwmon/hwmon1/name": chip + "\n",
+                              "sys/class/hwmon/hwmon1/in0_lcrit_alarm": alarm + "\n"}))
+    assert state["throttle"] == told
+
+
 def test_state_where_nothing_is_told(tree):
     state = agent.state(tree({"empty": ""}))
     assert state == {"power_mode": None, "clocks_locked": None, "governors": {}, "clocks_hz": {}, "temps_c": {},
@@ -119,6 +128,27 @@ def test_tegrastats_is_read_while_something_runs(tmp_path, monkeypatch):
         assert later[0]["t"] - done["power"][-1]["t"] > 0.15  # what came between belongs to neither
     finally:
         agent.stop_sampling()
+
+
+@pytest.mark.parametrize(("tegrastats", "told"), [
+    ("while :; do echo 'VDD_IN 4080mW/4080mW'; sleep 0.01; done", {"t", "tegrastats", "temps_c"}),
+    ("sleep 0.8; echo 'VDD_IN 4080mW/4080mW'; sleep 60", {"t", "tegrastats", "temps_c"}),
+    ("exit 1", {"t", "temps_c"})], ids=["at once", "later", "never"])
+def test_a_run_waits_for_the_first_sample_of_each_process(tmp_path, monkeypatch, tegrastats, told):
+    """tegrastats speaks before a Python has started: the clocks of a first short run stayed unseen."""
+    from edge_se.device.agent import sampling
+
+    (tmp_path / "tegrastats").write_text(f"#!/bin/sh\n{tegrastats}\n")
+    (tmp_path / "tegrastats").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(sampling, "_PROGRAM", "import json, time\ntime.sleep(0.4)\nwhile True:\n time.sleep(0.05)\n"
+                        " print(json.dumps({'t': time.monotonic(), 'temps_c': {}}), flush=True)")
+    start = time.monotonic()
+    sampler = agent.Sampler(["tegrastats"])
+    sampler.wait(20)
+    taken = sampler.take(start, time.monotonic())
+    sampler.stop()
+    assert set().union(*taken) == told and time.monotonic() - start < 15
 
 
 def test_samples_come_from_a_process_of_their_own():

@@ -42,6 +42,28 @@ def test_a_cpu_without_nvpmodel_needs_its_governor():
     assert conditions_of(state, governed, SAMPLES).uncertified != ()
 
 
+PI = {"device": "Raspberry Pi 4 Model B Rev 1.5", "clocks_locked": False, "governors": {"cpu0": "performance"}}
+
+
+@pytest.mark.parametrize(("device", "celsius", "event"), [
+    (PI["device"], 79.9, None), (PI["device"], 80.1, "cpu reached 80.1 °C, and Raspberry Pis slow down from 80 °C on"),
+    ("ROCK 5B", 85.0, None), ("NVIDIA Jetson Nano", 89.0, None)])
+def test_a_raspberry_pi_slows_down_from_80_degrees_on(device, celsius, event):
+    """Its clocks do not show it: cpufreq tells what was asked for."""
+    found = conditions_of(PI | {"device": device}, PI | {"device": device, "temps_c": {"cpu": celsius}}, [])
+    assert found.throttling == (() if event is None else (event,))
+
+
+@pytest.mark.parametrize(("before", "after", "event"), [
+    (0, 1, "rpi_volt_lcrit_alarm rose by 1"), (1, 1, "rpi_volt_lcrit_alarm was on from the beginning"), (0, 0, None)])
+def test_low_voltage_of_a_raspberry_pi_is_no_heat(before, after, event):
+    states = [PI | {"throttle": {"rpi_volt_lcrit_alarm": alarm}} for alarm in (before, after)]
+    found = conditions_of(*states, SAMPLES)
+    assert found.throttling == (() if event is None else (event,))
+    assert [reason.partition(";")[2] for reason in found.uncertified] == (
+        [] if event is None else [" the board's voltage fell: give it a stronger supply and a shorter cable"])
+
+
 def test_a_governor_does_not_lock_the_clocks_of_a_jetson():
     state = GOOD | {"clocks_locked": False, "governors": {"cpu0": "performance"}}
     (reason,) = conditions_of(state, state, SAMPLES).uncertified

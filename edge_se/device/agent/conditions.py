@@ -42,7 +42,7 @@ def temperatures(root: str) -> dict[str, float]:
 
 
 def throttling(root: str) -> dict[str, int]:
-    """How often each over-current alarm and each processor's throttling has set in since the start."""
+    """How often each over-current alarm and each processor's throttling has set in, and a Pi's alarm of low voltage."""
     counts = {name: read_number(path, root) for name, path in throttle_files(root).items()}
     return {name: value for name, value in counts.items() if value is not None}
 
@@ -60,8 +60,11 @@ def read_temperatures(files: dict[str, str], root: str) -> dict[str, float]:
 
 
 def throttle_files(root: str) -> dict[str, str]:
-    """The file of each counter by its name: oc1, cpu0."""
+    """The file of each counter by its name: oc1, cpu0; of the alarm of a Raspberry Pi (rpi_volt_lcrit_alarm)."""
     events = {os.path.basename(path)[: -len("_event_cnt")]: path
               for path in paths("/sys/class/hwmon/hwmon*/oc*_event_cnt", root)}
     cores = paths("/sys/devices/system/cpu/cpu*/thermal_throttle/core_throttle_count", root)
-    return {**events, **{path.split("/")[-3]: path for path in cores}}
+    volts = {f"{chip}_lcrit_alarm": f"{os.path.dirname(name)}/in0_lcrit_alarm"
+             for name in paths("/sys/class/hwmon/hwmon*/name", root)
+             for chip in (read(name, root),) if chip == "rpi_volt"}  # those of other chips are often on without a cause
+    return {**events, **volts, **{path.split("/")[-3]: path for path in cores}}

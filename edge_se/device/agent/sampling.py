@@ -47,27 +47,29 @@ class Sampler:
         commands = [[sys.executable, "-c", _PROGRAM, _home(), "sample", str(seconds)]]
         if tegrastats:
             commands = [[*commands[0], "without-power"], [tegrastats, "--interval", str(int(1000 * seconds))]]
-        self._first = threading.Event()
         self._processes = [subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                             stderr=subprocess.DEVNULL, text=True) for command in commands]
-        self._threads = [threading.Thread(target=self._collect, args=(process,), daemon=True)
-                         for process in self._processes]
+        self._begun = [threading.Event() for _ in self._processes]
+        self._threads = [threading.Thread(target=self._collect, args=both, daemon=True)
+                         for both in zip(self._processes, self._begun)]
         for thread in self._threads:
             thread.start()
 
-    def _collect(self, process: subprocess.Popen[str]) -> None:
+    def _collect(self, process: subprocess.Popen[str], begun: threading.Event) -> None:
         for line in process.stdout or ():
             if line.startswith("{"):
                 with contextlib.suppress(ValueError):
                     self._samples.append(json.loads(line))
             elif line.strip():
                 self._samples.append({"t": time.monotonic(), "tegrastats": line.strip()})
-            self._first.set()
-        self._first.set()  # it ended
+            begun.set()
+        begun.set()  # it ended
 
     def wait(self, seconds: float) -> None:
-        """Waits for the first sample, at most so long: a Python takes a while to start, and runs may be short."""
-        self._first.wait(seconds)
+        """Waits for the first sample of each process, at most so long: a Python starts slowly, runs may be short."""
+        end = time.monotonic() + seconds
+        for begun in self._begun:
+            begun.wait(max(0.0, end - time.monotonic()))
 
     def take(self, start: float, end: float) -> list[dict[str, Any]]:
         """Samples from `start` to `end` on the monotonic clock, in the order of time; earlier ones are forgotten."""
