@@ -49,10 +49,11 @@ def _set_accuracy_beside(row: dict[str, Any], before: Mapping[str, Any], progres
             raise ValueError(f"a top1 of {before['top1']}")
         row["top1_before"] = float(before["top1"])
         paired = "right" in row and "right" in before
-        told_on = [one["judged_on"] for one in (row, before) if paired or "judged_on" in one]
-        if len({one["sha256"] for one in told_on}) > 1:
-            progress.note(f"--against: {_label(row)}: its top-1 before is of {before['top1_n']:,} images of "
-                          f"{told_on[1]['name']}, now of {row['top1_n']:,} of {told_on[0]['name']}: not the same ones")
+        told_on = {one["judged_on"]["sha256"] for one in (row, before) if paired or "judged_on" in one}
+        sizes = {one["top1_n"] for one in (row, before) if one.get("top1_n") is not None}
+        if len(told_on) > 1 or (len(sizes) > 1 and not paired):
+            progress.note(f"--against: {_label(row)}: its top-1 before is of {_images(before)}, now of {_images(row)}: "
+                          "not the same ones")
             return
         if not paired:
             return
@@ -67,6 +68,10 @@ def _set_accuracy_beside(row: dict[str, Any], before: Mapping[str, Any], progres
     if low > 0:
         progress.note(f"{_label(row)}: lost {100 * counts.drop:.2f} points of "
                       f"top-1 since then, {100 * low:.2f} to {100 * high:.2f} at {100 * (1 - 2 * ALPHA):g} %")
+
+
+def _images(row: Mapping[str, Any]) -> str:
+    return f"{row['top1_n']:,} images" + (f" of {row['judged_on']['name']}" if "judged_on" in row else "")
 
 
 def _label(row: Mapping[str, Any]) -> str:

@@ -223,7 +223,25 @@ def test_a_figure_of_other_images_is_told_as_one():
     set_beside(now, measured(range(5), judged_on={"name": "other", "sha256": "1" * 64}), notes)
     assert now["measurements"][0]["top1_before"] == 99.5 and "drop_from_before" not in now["measurements"][0]
     assert notes == ["--against: int8.tensorrt in tensorrt: its top-1 before is of 1,000 images of other, now of 1,000 "
-                     "of own: not the same ones"]
+                     "images of own: not the same ones"]
+
+
+@pytest.mark.parametrize(("unsaid", "count", "told"), [
+    ((True, True), 500, "500 images, now of 1,000 images"),
+    ((True, False), 500, "500 images of own, now of 1,000 images"),
+    ((False, True), 500, "500 images, now of 1,000 images of own"),
+    ((True, True), 1000, None), ((True, True), None, None)])
+def test_a_figure_of_another_number_of_images_is_told_as_one(unsaid, count, told):
+    now, earlier, notes = measured(), measured(range(5), top1_n=count), Notes()
+    for document, without in zip((now, earlier), unsaid):
+        row, = document["measurements"]
+        del row["right"]
+        if without:
+            del row["judged_on"]
+    set_beside(now, earlier, notes)
+    assert now["measurements"][0]["top1_before"] == 99.5
+    assert notes == ([] if told is None else [
+        f"--against: int8.tensorrt in tensorrt: its top-1 before is of {told}: not the same ones"])
 
 
 @pytest.mark.parametrize("changes", [
