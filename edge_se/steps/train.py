@@ -70,7 +70,8 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
                             fix="leave --resume out to begin anew, or name the folder of the run with --out")
     if not (folder / loop.CHECKPOINT).exists():  # which tells whose run it is, when a run goes on
         require_folder(folder, {MANIFEST: "run", CARD: "card"}, (WEIGHTS, logs.LOG), sources=(path,))
-    seen = training_data(spec, chosen, data, input_size, skip_broken=skip_broken, progress=progress)
+    seen = training_data(spec, chosen, data, input_size, skip_broken=skip_broken,
+                         progress=progress if process.first else SILENT)
     spec, chosen = seen.spec, seen.recipe
     board = logs.TensorBoard(folder) if tensorboard and process.first else None
     with distributed.joined(where) as group, Watch(progress if group.first else SILENT, chosen, board) as watch:

@@ -14,10 +14,12 @@ from safetensors.torch import load_file
 
 from edge_se.core.errors import ArtifactError, RecipeError, TrainingError, UnavailableError
 from edge_se.core.files import sha256_of
+from edge_se.core.progress import SILENT
 from edge_se.core.recipes import Recipe
 from edge_se.data import cifar10, splits
 from edge_se.nets.arithmetic import size_of
 from edge_se.steps import train as step
+from edge_se.steps.train_data import training_data
 from edge_se.steps.train_watch import Watch
 from edge_se.training import compiling
 
@@ -57,7 +59,6 @@ class Notes:
         self.said = []
 
     def task(self, what, total):
-        from edge_se.core.progress import SILENT
         return SILENT.task(what, total)
 
     def note(self, message):
@@ -297,7 +298,11 @@ def test_only_the_first_process_writes_and_scores(train, tmp_path, monkeypatch):
         yield distributed.ALONE  # it trains everything, for want of a first one
     monkeypatch.setattr(distributed, "own_process", lambda: second)
     monkeypatch.setattr(distributed, "joined", alone)
-    said = train()
+    given = []
+    monkeypatch.setattr(step, "training_data", lambda *data, progress, **options: (
+        given.append(progress) or training_data(*data, progress=progress, **options)))
+    said = train(progress=Notes())
+    assert given == [SILENT]  # or each process would tell the same
     assert said == {"schema": "edge-se/card/1", "model": "resnet18", "out": str(tmp_path / "out"), "rank": 1}
     assert not (tmp_path / "out" / "card.json").exists()
 
