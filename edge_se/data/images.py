@@ -121,9 +121,14 @@ def hash_of_pixels(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def drawn(labels: Labels, limit: int, seed: int) -> NDArray[np.int64]:
-    """At most `limit` places, ascending: an equal share of every class as far as it has images."""
+    """At most `limit` places, ascending: an equal share of every class as far as it has images.
+
+    Of more classes than `limit` that many are drawn.
+    """
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     random, left, chosen = np.random.default_rng(seed), limit, []
+    if len(classes) > limit:  # not the first ones: neighbours in the order of classes are alike, as ImageNet's are
+        classes = [classes[place] for place in np.sort(random.choice(len(classes), limit, replace=False))]
     # The smallest classes first, so that what they lack is shared by the others.
     for position, places in enumerate(sorted(classes, key=len)):
         share = min(len(places), -(-left // (len(classes) - position)))

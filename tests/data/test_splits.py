@@ -10,6 +10,7 @@ import pytest
 from edge_se.core.assets import asset
 from edge_se.core.errors import DataError
 from edge_se.data import calibration, splits
+from edge_se.data.images import drawn
 from edge_se.data.preprocessing import CIFAR10, Preprocessing, tensor
 from edge_se.data.splits import SPLITS, balanced, images_sha256, load, load_manifest, make_manifest
 
@@ -171,6 +172,26 @@ def test_first(random_images):
     assert (len(head), head.split, head.name) == (2, "test", images.name)
     np.testing.assert_array_equal(head.labels, images.labels[:2])
     assert random_images(7, labelled=False).first(2).labels is None
+
+
+@pytest.mark.parametrize(("classes", "limit"), [(100, 30), (1000, 512), (31, 30)])
+def test_of_more_classes_than_images_are_asked_for_any_may_be_drawn(classes, limit):
+    """Not the first ones: ImageNet's are animals."""
+    labels = np.repeat(np.arange(classes), 3)
+    places = drawn(labels, limit, seed=0)
+    own = labels[places]
+    assert len(np.unique(own)) == len(places) == limit and (np.diff(places) > 0).all()
+    thirds = np.histogram(own, bins=3, range=(0, classes))[0]
+    assert (thirds > 0.2 * limit).all()
+    assert drawn(labels, limit, seed=0).tolist() == places.tolist() != drawn(labels, limit, seed=1).tolist()
+
+
+def test_the_images_that_were_drawn_of_few_classes_are_still_drawn():
+    """Builds are of these."""
+    labels = np.arange(5000) % 10
+    assert drawn(labels, 512, 0)[:5].tolist() == [5, 10, 15, 20, 25]
+    assert drawn(np.repeat([0, 1, 2], [3, 40, 9]), 20, 7).tolist() == [
+        0, 1, 2, 12, 13, 14, 20, 29, 38, 39, 41, 43, 44, 45, 46, 47, 48, 49, 50, 51]
 
 
 def test_the_first_images_stand_for_all_in_a_mixed_order_alone(random_images):
