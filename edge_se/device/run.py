@@ -30,8 +30,8 @@ def main() -> int:
     except AgentError as error:
         sys.stderr.write(f"error: {error}\n")
         return WRONG
-    for reason in bundle.failed:
-        sys.stderr.write(f"note: left out {reason}\n")
+    for note in bundle.notes:
+        sys.stderr.write(f"note: {note}\n")
     print(f"{bundle.file} in {bundle.runtime}", flush=True)
     for path in given.images:
         try:

@@ -272,10 +272,22 @@ def test_a_file_of_which_no_engine_can_be_built_gives_way_to_the_next(bundle, re
     refusing(AgentError(kind, what))
     opened = Bundle(str(bundle))
     assert opened.runtime == "onnxruntime" and opened.file.startswith("int8.")
-    assert opened.failed == [f"int8.{target}.onnx in {runtime}: {what}" for runtime in ("tensorrt", "tensorrt_rtx")
-                             for target in ("tensorrt-fp16", "tensorrt")]
+    assert opened.notes == [f"left out int8.{target}.onnx in {runtime}: {what}"
+                            for runtime in ("tensorrt", "tensorrt_rtx") for target in ("tensorrt-fp16", "tensorrt")]
     with pytest.raises(AgentError, match=r"nothing of this bundle runs here: .*fp16\.onnx in tensorrt: "):
         Bundle(str(bundle), runtimes=["tensorrt"])
+
+
+@pytest.mark.parametrize(("facts", "told"), [
+    ({"cached": False, "kept": False}, True), ({"cached": False, "kept": True}, False), ({"cached": True}, False)])
+def test_an_engine_that_the_next_run_builds_again_is_told(bundle, refusing, monkeypatch, facts, told):
+    refusing(None)
+    monkeypatch.setattr("edge_se.device.agent.bundle.engine_of", lambda *arguments, **settings: (b"engine", facts))
+    monkeypatch.setattr("edge_se.device.agent.bundle.TensorRtRunner", lambda trt, cuda, engine: None)
+    opened = Bundle(str(bundle))
+    assert (opened.file, opened.runtime) == ("int8.tensorrt-fp16.onnx", "tensorrt")
+    assert [note.partition(",")[0] for note in opened.notes] == (
+        ["its engine was built while memory was short"] if told else [])
 
 
 @pytest.mark.parametrize("kind", ["full", "disk"])

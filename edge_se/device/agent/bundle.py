@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 class Bundle:
     """A folder that `edge-se export --bundle` wrote: a model that runs here, its preprocessing and its labels.
 
-    `failed` tells of files that should run here and did not open, such as one of which no engine can be built.
+    `notes` tell of files that should run here and did not open, such as one of which no engine can be built, and of an
+    engine that the next run builds again.
     """
 
     def __init__(self, folder: str, precisions: Iterable[str] = ("int8", "fp16", "fp32"),
@@ -48,7 +49,7 @@ class Bundle:
         self.preprocessing = manifest["preprocessing"]
         self.labels = self.preprocessing.labels
         self._rules, reasons = manifest["targets"], []
-        self.failed: list[str] = []
+        self.notes: list[str] = []
         for precision, runtime, entry in product(precisions, runtimes, manifest["files"]):
             if entry["precision"] != precision:
                 continue
@@ -63,7 +64,7 @@ class Bundle:
                     if error.kind in ("full", "disk"):  # mended in no time, while another file may be slow for ever
                         raise
                     reason = error.what
-                self.failed.append(f"{entry['file']} in {runtime}: {reason}")
+                self.notes.append(f"left out {entry['file']} in {runtime}: {reason}")
             reasons.append(f"{entry['file']} in {runtime}: {reason}")
         raise AgentError("runtime", "nothing of this bundle runs here: " + "; ".join(reasons))
 
@@ -73,9 +74,13 @@ class Bundle:
         if runtime == "litert":
             return LiteRtRunner(content, 0, self.preprocessing.axes)
         trt, cuda = load_tensorrt(runtime), Cuda()
-        engine, _ = engine_of(trt, builder_gpu(cuda), content, Cache(cache_folder()), precision=entry["precision"],
-                              batch=entry.get("batch") or 1)
-        return TensorRtRunner(trt, cuda, engine)
+        engine, facts = engine_of(trt, builder_gpu(cuda), content, Cache(cache_folder()), precision=entry["precision"],
+                                  batch=entry.get("batch") or 1)
+        runner = TensorRtRunner(trt, cuda, engine)
+        if not facts.get("kept", True):
+            self.notes.append("its engine was built while memory was short, so it may be slow, and the next run builds "
+                              "it again: end other programs first, and `sync; sudo sysctl vm.drop_caches=3`")
+        return runner
 
     def read_image(self, path: str) -> Any:
         """An image file (through Pillow) or an .npy of pixels (3, H, W), uint8, as one batch for `run`."""
