@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edge_se.core import environment
 from edge_se.core.cards import CARD, WEIGHTS
 from edge_se.core.files import alone_in, sha256_of, write_bytes, write_json
 from edge_se.core.progress import Progress
@@ -42,7 +43,7 @@ def run(cell: dict[str, Any], evaluations: dict[str, Any], folder: str, device: 
         for kind, settings in evaluations_of(wanted):
             path, weights = evaluation_file(where, kind, settings), sha256_of(where / WEIGHTS)
             if not is_evaluated(path, weights):
-                write_json(path, {"settings": settings, "weights_sha256": weights,
+                write_json(path, {"settings": settings, "weights_sha256": weights, "commit": environment.commit(),
                                   "figures": _EVALUATE[kind](own, settings, where, images, progress)})
         done = finished(own, wanted, where)
     assert done is not None  # everything it asks for was just written

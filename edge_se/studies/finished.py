@@ -110,6 +110,7 @@ def finished(cell: Cell, evaluations: Evaluations, folder: Path) -> dict[str, An
                               value=volatility(curve[cell.curve_start:])))
     figures += [figure for kind, path in files.items() for figure in _figures(path, kind)]
     return {"figures": [asdict(figure) for figure in figures], "curve": curve,
+            "evaluated_by": {kind: _commit(path) for kind, path in files.items()},
             "weights_sha256": card.weights.sha256, "recipe_sha256": card.recipe.sha256,
             **card.model_dump(include={"seconds", "epochs", "best_epoch", "params", "macs", "device", "commit",
                                        "hardware", "versions"})}
@@ -131,6 +132,14 @@ def _figures(path: Path, kind: str) -> list[Figure]:
         if strange := _strange(figure, kind):
             raise ArtifactError(strange, where=path, fix="delete the file")
     return figures
+
+
+def _commit(path: Path) -> str | None:
+    """The state of the code that made an evaluation; None where that is not known."""
+    told = read_json(path).get("commit")
+    if not isinstance(told, str | None):
+        raise ArtifactError(f"names {told!r:.60} as a commit", where=path, fix="delete the file")
+    return told
 
 
 def _strange(figure: Figure, kind: str) -> str | None:

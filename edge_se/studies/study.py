@@ -23,7 +23,7 @@ from edge_se.studies.executor import Executor, Job, require_executor
 from edge_se.studies.figures import draw
 from edge_se.studies.finished import finished
 from edge_se.studies.plan import Cell, Plan, read_plan
-from edge_se.studies.tables import page
+from edge_se.studies.tables import TITLES, page
 
 SCHEMA = "edge-se/study/1"
 CELLS, STUDIES = Path("runs/cells"), Path("runs/studies")
@@ -141,8 +141,14 @@ def _notes(results: Iterable[dict[str, Any]]) -> list[str]:
     all_results = list(results)
     commits = {str(result["commit"]) for result in all_results}
     places = {(result["hardware"]["cpu"], result["device"]) for result in all_results}
+    evaluators: dict[str, set[str | None]] = {}
+    for result in all_results:
+        for kind, commit in result["evaluated_by"].items():
+            evaluators.setdefault(kind, set()).add(commit)
     return ([f"The cells were trained by {len(commits)} states of the code."] if len(commits) > 1 else []) + (
-        [f"The cells were trained on {len(places)} kinds of hardware."] if len(places) > 1 else [])
+        [f"The cells were trained on {len(places)} kinds of hardware."] if len(places) > 1 else []) + [
+        f"{TITLES[kind]}: the cells were evaluated by {len(codes)} states of the code."
+        for kind, codes in evaluators.items() if len(codes) > 1]
 
 
 def _write(document: dict[str, Any], folder: Path, progress: Progress) -> None:

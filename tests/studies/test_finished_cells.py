@@ -9,6 +9,7 @@ from edge_se.core.errors import ArtifactError
 from edge_se.core.files import sha256_of
 from edge_se.studies.finished import evaluation_file, evaluations_of, finished, is_evaluated
 from edge_se.studies.plan import Cell, Evaluations
+from edge_se.studies.study import _notes
 
 CELL = Cell(model="tiny", recipe="short", recipe_file=Path("short.toml"), epochs=4, seed=0, curve_start=1, key="0" * 64)
 ALL = Evaluations(volatility=True, test=True, int8={"images": 10})
@@ -44,6 +45,24 @@ def test_a_whole_cell_gives_its_figures(folder):
         folder / "weights.safetensors")
     alone = finished(CELL, Evaluations(), folder)
     assert [row["evaluation"] for row in alone["figures"]] == ["validation"]
+
+
+def test_each_evaluation_names_the_code_that_made_it(folder):
+    change(next(folder.glob("int8-*")), commit="a1")
+    assert finished(CELL, ALL, folder)["evaluated_by"] == {"test": None, "int8": "a1"}  # older ones noted nothing
+    assert finished(CELL, Evaluations(), folder)["evaluated_by"] == {}
+
+
+@pytest.mark.parametrize(("evaluators", "told"), [
+    ([{"test": "a", "int8": "a"}, {"test": "a", "int8": "a"}], []),
+    ([{"test": "a", "int8": "b"}, {"test": "a", "int8": "b"}], []),
+    ([{"test": "a", "int8": "a"}, {"test": "a", "int8": "b"}, {"test": "a", "int8": "c"}],
+     ["INT8 against FP32: the cells were evaluated by 3 states of the code."]),
+    ([{"test": "a"}, {"test": None}], ["Test, read once: the cells were evaluated by 2 states of the code."]),
+    ([{"test": None}, {"test": None}, {}], [])])
+def test_cells_whose_evaluations_are_of_several_states_of_the_code_are_told(evaluators, told):
+    cell = {"commit": "a", "hardware": {"cpu": "x"}, "device": "cpu"}
+    assert _notes(cell | {"evaluated_by": own} for own in evaluators) == told
 
 
 def test_a_cell_of_which_a_part_is_missing_is_not_done(folder):
@@ -84,6 +103,7 @@ DAMAGES = {
     "no log": (lambda folder: (folder / "log.csv").unlink(), "is no log"),
     "figures that are none": (lambda folder: change(next(folder.glob("int8-*")), figures=[{"value": "x"}]), "'0."),
     "no figures": (lambda folder: change(next(folder.glob("int8-*")), figures=None), "int8-"),
+    "a commit that is none": (lambda folder: change(next(folder.glob("int8-*")), commit=7), "names 7 as a commit"),
     "a condition from elsewhere": (lambda folder: change(
         next(folder.glob("int8-*")), figures=[FIGURE | {"conditions": {"moon": "full"}}]), "names a condition 'moon'"),
 }
