@@ -31,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     models = arguments.models
     if unknown := [name for name in models if name not in readme.MODELS]:
-        parser.error(f"'{unknown[0]}' is not bundled; known: {', '.join(readme.MODELS)}")
+        parser.error(f"'{unknown[0]}' is not among those measured in every runtime: {', '.join(readme.MODELS)}")
     progress = ConsoleProgress()
     for model in models:
         progress.note(model)

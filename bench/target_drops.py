@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", default=readme.MODELS)
     models = parser.parse_args().models
     if unknown := [name for name in models if name not in readme.MODELS]:
-        parser.error(f"'{unknown[0]}' is not bundled; known: {', '.join(readme.MODELS)}")
+        parser.error(f"'{unknown[0]}' is not among those measured in every runtime: {', '.join(readme.MODELS)}")
     nets = {net["model"]: net for net in read_json(RESULT)["nets"]} if RESULT.is_file() else {}
     progress = ConsoleProgress()
     for model in models:
