@@ -27,6 +27,7 @@ from edge_se.quantization.static import quantize
 from edge_se.quantization.targets import WEIGHTED, Target
 from edge_se.quantization.units import Unit, only, units_of
 
+MOST_DB = 150.0
 ROUNDS = 7
 PLAN = TimingPlan(min_duration=0.01, min_runs=5, warmup=0.01)
 
@@ -64,10 +65,17 @@ def sensitivity(model: OnnxModel, statistics: Statistics, target: Target, images
 
 
 def sqnr_db(reference: NDArray[np.float32], logits: NDArray[np.float32]) -> float:
-    """Signal to quantization-noise ratio of logits in decibels; capped at 150 where nothing differs."""
+    """Signal to quantization-noise ratio of logits in decibels, from -150 to 150, where nothing differs.
+
+    It is -150 where there is no number: the worst of all, since the highest is chosen.
+    """
     noise = float(((logits - reference).astype(np.float64) ** 2).sum())
     signal = float((reference.astype(np.float64) ** 2).sum())
-    return min(150.0, 10 * float(np.log10(signal / noise))) if noise > 0 and signal > 0 else 150.0
+    if noise == 0:
+        return MOST_DB
+    if not np.isfinite(noise) or signal == 0:
+        return -MOST_DB
+    return float(np.clip(10 * np.log10(signal / noise), -MOST_DB, MOST_DB))
 
 
 def between_layers(model: OnnxModel) -> str:

@@ -56,6 +56,18 @@ def test_units_hold_all_macs_and_tensorrt_has_no_operators(tiny_onnx):
     assert not [unit for unit in units_of(tiny_onnx.proto, TARGETS["tensorrt"]) if unit.kind == "operator"]
 
 
+@pytest.mark.parametrize(("logits", "decibels"), [
+    ([3, 4, 0], 150), ([3, 4, 5], 0), ([3, 4, 0.5], 20), ([np.nan, 4, 0], -150), ([np.nan] * 3, -150),
+    ([np.inf, 4, 0], -150), ([3, -np.inf, 0], -150), ([3e38, 4, 0], -150)])
+def test_what_is_no_number_is_the_worst_of_all(logits, decibels):
+    assert sqnr_db(np.float32([[3, 4, 0]]), np.float32([logits])) == pytest.approx(decibels)
+
+
+@pytest.mark.parametrize(("logits", "decibels"), [([0, 0], 150), ([0, 1e-9], -150), ([np.nan, 0], -150)])
+def test_noise_without_a_signal_is_not_nothing(logits, decibels):
+    assert sqnr_db(np.zeros((1, 2), np.float32), np.float32([logits])) == decibels
+
+
 def test_only_one_layer_is_quantized(tiny_onnx, statistics):
     from edge_se.graph.counting import count
 
