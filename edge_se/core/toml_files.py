@@ -28,7 +28,7 @@ Document = TypeVar("Document", bound=Table)
 def read_toml(kind: type[Document], path: Path, error: type[EdgeSeError]) -> Document:
     """The document of `kind` in `path`; raises `error` naming the key and the fix, and FileNotFoundError."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # as Windows writes it
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as broken:

@@ -103,6 +103,12 @@ def test_the_hash_is_of_the_content_not_of_the_text(read):
     assert read(GOOD).sha256 != read(GOOD.replace("0.1", "0.2")).sha256
 
 
+@pytest.mark.parametrize("change", [lambda text: "\ufeff" + text, lambda text: text.replace("\n", "\r\n"),
+                                    lambda text: "\ufeff" + text.replace("\n", "\r\n")])
+def test_a_file_as_windows_writes_it_is_the_same_recipe(read, change):
+    assert read(change(GOOD)) == read(GOOD)
+
+
 def test_a_recipe_of_the_first_version_keeps_its_hash():
     """The hash of a card's recipe is over its content as it was before there were newer keys."""
     card = json.loads(asset("models", "resnet18", "card.json").read_text())["recipe"]
