@@ -69,6 +69,10 @@ class Images(ABC):
     def packed(self: Own) -> Own:
         """The same images with all that they are made from in memory, to be pickled; DataError."""
 
+    def called(self, index: int) -> str:
+        """Where one image is, for messages."""
+        return f"{self.name}, image {index}"
+
     @property
     def key(self) -> str:
         """What the pixels depend on beside the preprocessing, for caches of what was computed from them."""

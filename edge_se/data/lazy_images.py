@@ -66,6 +66,10 @@ class LazyImages(Images):
         """RGB at the size of the model."""
         return (3, *self.preprocessing.size)
 
+    def called(self, index: int) -> str:
+        """Its file, or its place in one."""
+        return self.records.name(index)
+
     def pixel_batches(self, size: int) -> Iterator[NDArray[np.uint8]]:
         """Decoded by a few threads, a bounded way ahead."""
         decoded = in_order(self.image, len(self))

@@ -23,7 +23,7 @@ def contents_of(images: Images) -> str:
 def require_apart(calibration: Images, judged: Images) -> None:
     """CalibrationError when images of `calibration` are among the judged ones."""
     _require_none(np.unique(_short(calibration)), judged, calibration.name,
-                  "calibrate on training images, or the figures that follow mean nothing")
+                  "calibrate on training images that are not judged, too, or the figures that follow mean nothing")
 
 
 def require_not_calibrated_on(contents: object, judged: Images, where: Path) -> None:
@@ -46,10 +46,12 @@ def copies(known: Images, judged: Images) -> int:
 
 
 def _require_none(known: NDArray[np.uint64], judged: Images, where: Path | str, fix: str) -> None:
-    shared = np.isin(known, _short(judged)).sum()
+    contents = _short(judged)
+    shared = np.isin(known, contents).sum()
     if shared:
+        first = int(np.flatnonzero(np.isin(contents, known))[0])
         raise CalibrationError(f"{shared:,} of the {len(known):,} images that it was calibrated on are among those "
-                               f"that are judged ({judged.name})", where=where, fix=fix)
+                               f"that are judged ({judged.name}), as is {judged.called(first)}", where=where, fix=fix)
 
 
 def _short(images: Images) -> NDArray[np.uint64]:
