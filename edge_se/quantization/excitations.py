@@ -63,6 +63,13 @@ def find_excitations(model: onnx.ModelProto) -> list[Excitation]:
     return excitations
 
 
+def factors(excitation: Excitation, view: GraphView) -> tuple[str, str]:
+    """What `scale` multiplies: the features, and the excitation itself."""
+    made = view.producer[excitation.inner[0]].output
+    one, other = view.producer[excitation.scale].input
+    return (other, one) if one in made else (one, other)
+
+
 @dataclass(kw_only=True)
 class _Chain:
     """Nodes from a factor back to the pools, and the pools of each tensor that is pooled."""
@@ -85,7 +92,7 @@ def _chain(factor: str, view: GraphView) -> _Chain | None:
         if name in chain.inner or any(name in pools for pools in chain.pooled.values()):
             continue
         if _is_pool(producer, view) and not _is_pool(_before(producer, view), view):  # a mean of means is inside
-            chain.pooled.setdefault(_behind_shapes(producer.input[0], view), []).append(name)
+            chain.pooled.setdefault(behind_shapes(producer.input[0], view), []).append(name)
             continue
         if producer.op_type not in (*SHAPE_ONLY, *WEIGHTED, *ACTIVATIONS, *BOUNDED, *JOINS) \
                 and not _is_pool(producer, view):
@@ -98,7 +105,7 @@ def _chain(factor: str, view: GraphView) -> _Chain | None:
 
 def _squeezes(chain: _Chain, scaled: str, scale: onnx.NodeProto, view: GraphView) -> tuple[str, ...]:
     """The pools of an excitation on `scaled`, none when `chain` is no excitation."""
-    own = chain.pooled.get(_behind_shapes(scaled, view))
+    own = chain.pooled.get(behind_shapes(scaled, view))
     others = {name: pools for name, pools in chain.pooled.items() if pools is not own}
     if own is None or others.keys() - {_added_to(scale.output[0], view)}:
         return ()
@@ -141,7 +148,7 @@ def _added_to(name: str, view: GraphView) -> str | None:
     return next((other for other in add.input if other != name), None)
 
 
-def _behind_shapes(name: str, view: GraphView) -> str:
+def behind_shapes(name: str, view: GraphView) -> str:
     """The tensor whose values `name` has, perhaps in another shape."""
     node = view.producer.get(name)
     while node is not None and node.op_type in ("Reshape", "Flatten", "Identity"):

@@ -23,7 +23,7 @@ from edge_se.evaluation.accuracy import Drop, drop_from, logits_of, top1
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.rewrites import checked, remove_unused_initializers, remove_unused_nodes
 from edge_se.graph.view import GraphView, attribute
-from edge_se.quantization.excitations import Excitation, find_excitations
+from edge_se.quantization.excitations import Excitation, factors, find_excitations
 from edge_se.quantization.units import excitation_name
 from edge_se.quantization.watching import watched
 
@@ -129,7 +129,7 @@ def excitation_values(model: OnnxModel, images: Images, advance: Callable[[int],
                       ) -> list[ExcitationValues]:
     """Every excitation of `model` on `images`, in graph order."""
     excitations, view = find_excitations(model.proto), GraphView(model.proto)
-    names = [_excitation_tensor(excitation, view) for excitation in excitations]
+    names = [factors(excitation, view)[1] for excitation in excitations]
     if not excitations:
         return []
     seen: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
@@ -155,7 +155,7 @@ def folded(model: OnnxModel, values: Sequence[ExcitationValues]) -> OnnxModel:
     for value in values:
         view = GraphView(proto)
         scale = view.producer[value.excitation.scale]
-        excitation = _excitation_tensor(value.excitation, view)
+        excitation = factors(value.excitation, view)[1]
         constant = _added(proto, f"{excitation}_constant", value.mean)
         scale.input[list(scale.input).index(excitation)] = constant
         remove_unused_nodes(proto)
@@ -163,12 +163,6 @@ def folded(model: OnnxModel, values: Sequence[ExcitationValues]) -> OnnxModel:
     remove_unused_initializers(proto)
     del proto.graph.value_info[:]  # of tensors that may be gone
     return OnnxModel.of(checked(proto), precision=model.precision, target=model.target)
-
-
-def _excitation_tensor(excitation: Excitation, view: GraphView) -> str:
-    """What the scale multiplies its features by: the input that the first pool does not pool."""
-    scaled = view.producer[excitation.squeezes[0]].input[0]
-    return next(str(name) for name in view.producer[excitation.scale].input if name != scaled)
 
 
 def _absorb(proto: onnx.ModelProto, scale: onnx.NodeProto, constant: str, values: NDArray[np.float32]) -> None:

@@ -10,7 +10,7 @@ from edge_se.core.errors import EdgeSeError, did_you_mean
 from edge_se.graph.counting import macs_by_node
 from edge_se.graph.image_input import image_forms
 from edge_se.graph.view import GraphView, attribute
-from edge_se.quantization.excitations import find_excitations
+from edge_se.quantization.excitations import behind_shapes, factors, find_excitations
 from edge_se.quantization.swishes import narrow_layers
 from edge_se.quantization.targets import WEIGHTED, Target
 
@@ -232,7 +232,7 @@ def residual_inputs(model: onnx.ModelProto) -> list[tuple[str, str]]:
     depth = {value.name: 0 for value in model.graph.input}
     excitations = find_excitations(model)
     inside = {name for excitation in excitations for name in (*excitation.squeezes, *excitation.inner)}
-    scales = {excitation.scale: view.producer[excitation.squeezes[0]].input[0] for excitation in excitations}
+    scales = {excitation.scale: behind_shapes(factors(excitation, view)[0], view) for excitation in excitations}
     for node in model.graph.node:
         if node.output[0] in inside:
             continue

@@ -27,6 +27,7 @@ SCALE = ("Mul", ["u", "g"], ["p"])
 READ = ("Conv", ["p", "w3"], ["y"])
 CONSTANTS = {"w": (8, 3, 1, 1), "w1": (2, 8, 1, 1), "w2": (8, 2, 1, 1), "w3": (4, 8, 1, 1), "by_channel": (8, 1, 3, 3),
              "bias": (8,), "w8": (8, 8, 1, 1)}
+SHAPES = {"flat": np.array([0, 8, 1, 1024]), "map": np.array([0, 8, 32, 32])}
 
 
 def images(count=8, seed=0):
@@ -64,7 +65,7 @@ def handmade(graph_of):
     def make(*nodes, outputs=("y",)):
         used = {name for node in nodes for name in node[1]}
         constants = {name: random.standard_normal(shape, np.float32) for name, shape in CONSTANTS.items()
-                     if name in used}
+                     if name in used} | {name: shape for name, shape in SHAPES.items() if name in used}
         return OnnxModel.of(graph_of(nodes, constants, x=("batch", 3, 32, 32), outputs=outputs))
     return make
 
@@ -132,6 +133,12 @@ GRAPHS = {  # (nodes, outputs, multiplications that are left)
     "excitation as large as its features": (
         [CONV, POOL, *LAYERS[:3], ("Sigmoid", ["c"], ["h"]), ("Shape", ["u"], ["shape"]),
          ("Expand", ["h", "shape"], ["g"]), SCALE, READ], ("y",), 0),
+    "features that are pooled in another shape": (
+        [CONV, ("Reshape", ["u", "flat"], ["f"]), ("ReduceMax", ["f"], ["s"], {"axes": [2, 3]}), *LAYERS, SCALE, READ],
+        ("y",), 0),
+    "features that are scaled in another shape": (
+        [CONV, POOL, *LAYERS, ("Reshape", ["u", "flat"], ["f"]), ("Mul", ["f", "g"], ["q"]),
+         ("Reshape", ["q", "map"], ["p"]), READ], ("y",), 1),
 }
 
 
@@ -145,7 +152,7 @@ def test_where_the_scale_goes(handmade, random_images, run_onnx, form):
     for expected, got in zip(run_onnx(model, batch), run_onnx(without, batch), strict=True):
         assert np.abs(got - expected).max() < 1e-5 * np.abs(expected).max()
     assert operators(without)["Mul"] == left and not find_excitations(without.proto)
-    assert not operators(without).keys() & {"Sigmoid", "GlobalAveragePool", "Expand"}
+    assert not operators(without).keys() & {"Sigmoid", "GlobalAveragePool", "ReduceMax", "Expand"}
 
 
 @pytest.mark.parametrize("attention", ["se", "post"])
