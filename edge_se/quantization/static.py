@@ -140,14 +140,16 @@ def _needed_clips(proto: onnx.ModelProto, bounds: dict[str, tuple[float, float]]
     """Clips, by their output, that stop numbers which 8 bits hold.
 
     onnxruntime's quantizer takes out every Clip behind a layer, as if integers ended where it does. They end at zero
-    where its bounds are both above or both below, and beyond them where the tensor was given a width.
+    where its bounds are both above or both below, beyond them where the tensor was given a width, and nowhere in
+    particular where a bound is computed.
     """
     view, needed = GraphView(proto), []
     for node in proto.graph.node:
         if node.op_type == "Clip" and node.output[0] in bounds:
             low, high = bounds[node.output[0]]
             lower, upper = (view.constant(name) for name in (*node.input[1:], "", "")[:2])
-            if (lower is not None and float(lower.item()) > min(low, 0)) or (
+            computed = any(name and view.constant(name) is None for name in node.input[1:])
+            if computed or (lower is not None and float(lower.item()) > min(low, 0)) or (
                     upper is not None and float(upper.item()) < max(high, 0)):
                 needed.append(node.output[0])
     return needed

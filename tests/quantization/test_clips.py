@@ -51,3 +51,20 @@ def test_a_silent_clip_stays_where_its_range_is_wider(quantized, run_onnx, targe
     model, int8, images = quantized((0, high), target, shift=-99)
     assert not (run_onnx(model, images)[0] - WEIGHTS["d"].reshape(5, 1, 1)).any()
     assert any(node.op_type == "Clip" for node in int8.proto.graph.node) == stays
+
+
+@pytest.mark.parametrize("side", [1, 2])
+@pytest.mark.parametrize("target", ["cpu", "arm", "tensorrt"])
+def test_a_clip_whose_bound_is_computed_stays(graph_of, random_images, run_onnx, target, side):
+    """Each image has its own bound; a range has one for all."""
+    model = OnnxModel.of(graph_of(
+        [("Conv", ["x", "w", "b"], ["c"]), ("ReduceMax", ["c"], ["m"], {"axes": [0, 1, 2, 3], "keepdims": 0}),
+         ("Mul", ["m", "tenth"], ["t"]), ("Clip", ["c", "t"] if side == 1 else ["c", "", "t"], ["r"]),
+         ("Conv", ["r", "v", "d"], ["y"])], WEIGHTS | {"tenth": np.float32(0.1)}, x=(1, 3, 8, 8)))
+    images, rules = random_images(4, size=8), TARGETS[target]
+    ranges = collect(model, images).ranges("minmax", rules.activations)
+    int8 = quantize(model, ranges, rules, place(model.proto, rules, "all"))
+    assert any(node.op_type == "Clip" for node in int8.proto.graph.node)
+    for batch in images.batches(1):
+        got = OnnxRuntimeRunner(int8.content, 1, as_written=True).run(batch)
+        assert sqnr_db(run_onnx(model, batch)[0], got) > 25
