@@ -15,6 +15,7 @@ from edge_se.backends.base import Backend, Device, Session
 from edge_se.backends.machines.link import Link
 from edge_se.backends.shards import shards_of
 from edge_se.data.images import Images
+from edge_se.device.agent.facts import BUILT
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.targets.table import rules_of, runs_in
 from edge_se.graph.tflite.conversion import to_tflite
@@ -22,7 +23,6 @@ from edge_se.measure.timing import Latencies, TimingPlan
 
 RUN_IMAGES = 64  # sent at once
 PROFILE_RUNS = 50
-BUILT = ("tensorrt", "tensorrt_rtx")  # these build an engine for one batch size, and tell of its layers
 _NUMBERS = count()
 
 

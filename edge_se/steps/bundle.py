@@ -21,11 +21,10 @@ FOLDER, FILE = "bundle", "bundle.json"
 SCHEMA = "edge-se/bundle/1"
 README = """# {model}
 
-`python3 run.py image.png` classifies images with the best file that runs on this device: TensorRT's INT8 where
-TensorRT is, else onnxruntime's, else LiteRT's. It needs Python 3.8 or later, numpy, one of the runtimes, and Pillow for
-PNG and JPEG;
-`.npy` files of pixels (uint8, 3 x {height} x {width}) need nothing else. The first run with TensorRT builds an engine,
-which is kept in `~/.cache/edge-se/device` for the next one.
+`python3 run.py image.png` classifies images with the best file that runs on this device: where TensorRT is, its INT8,
+else its FP16; else onnxruntime's INT8, else LiteRT's. It needs Python 3.8 or later, numpy, one of the runtimes, and
+Pillow for PNG and JPEG; `.npy` files of pixels (uint8, 3 x {height} x {width}) need nothing else. The first run with
+TensorRT builds an engine, which is kept in `~/.cache/edge-se/device` for the next one.
 
 - `bundle.json`: labels, preprocessing, each file with its precision, its target and its SHA-256, and what runs which
   target

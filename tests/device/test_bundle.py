@@ -272,10 +272,36 @@ def test_a_file_of_which_no_engine_can_be_built_gives_way_to_the_next(bundle, re
     refusing(AgentError(kind, what))
     opened = Bundle(str(bundle))
     assert opened.runtime == "onnxruntime" and opened.file.startswith("int8.")
-    assert opened.notes == [f"left out int8.{target}.onnx in {runtime}: {what}"
-                            for runtime in ("tensorrt", "tensorrt_rtx") for target in ("tensorrt-fp16", "tensorrt")]
+    files = ("int8.tensorrt-fp16.onnx", "int8.tensorrt.onnx"), ("fp16.onnx",)
+    assert opened.notes == [f"left out {file} in {runtime}: {what}" for kind in files
+                            for runtime in ("tensorrt", "tensorrt_rtx") for file in kind]
     with pytest.raises(AgentError, match=r"nothing of this bundle runs here: .*fp16\.onnx in tensorrt: "):
         Bundle(str(bundle), runtimes=["tensorrt"])
+
+
+@pytest.mark.parametrize(("version", "opset", "failing", "file", "runtime"), [
+    ("8.5.2", 17, "int8", "fp16.onnx", "tensorrt"), ("8.5.2", 20, "", "fp16.onnx", "tensorrt"),
+    ("10.3.0", 17, "", "int8.tensorrt-fp16.onnx", "tensorrt"), ("10.3.0", 17, "int8 fp16", "int8", "onnxruntime")])
+def test_fp16_of_a_gpu_goes_before_int8_of_its_processor(bundle, refusing, monkeypatch, tensorrt_of, version, opset,
+                                                         failing, file, runtime):
+    """JetPack 5 has no INT8 kernel for some layers: `int8.arm.onnx` ran on the processor, beside an idle GPU."""
+    refusing(None)
+    document = json.loads((bundle / "bundle.json").read_text())
+    for entry in document["files"]:
+        entry["opset"] = max(entry["opset"], opset)
+    (bundle / "bundle.json").write_text(json.dumps(document))
+    monkeypatch.setattr("edge_se.device.agent.bundle.load_tensorrt", lambda name: (
+        TensorRt(tensorrt_of(version)) if name == "tensorrt" else no_tensorrt(name)))
+    monkeypatch.setattr("edge_se.device.agent.bundle.TensorRtRunner", lambda trt, cuda, engine: None)
+
+    def build(*arguments, precision, batch):
+        if precision in failing.split():
+            raise AgentError("model", "no kernel")
+        return b"engine", {"cached": True}
+
+    monkeypatch.setattr("edge_se.device.agent.bundle.engine_of", build)
+    opened = Bundle(str(bundle))
+    assert opened.file.startswith(file) and opened.runtime == runtime
 
 
 @pytest.mark.parametrize(("facts", "told"), [

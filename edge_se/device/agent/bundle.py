@@ -14,7 +14,7 @@ from .cache import Cache, cache_folder
 from .cuda import Cuda
 from .engines import builder_gpu, engine_of
 from .errors import AgentError
-from .facts import RUNTIMES, processor_flags
+from .facts import BUILT, RUNTIMES, processor_flags
 from .fits import rewriting, sound, unfit
 from .litert_runner import LiteRtRunner
 from .onnxruntime_runner import OnnxRuntimeRunner
@@ -44,13 +44,16 @@ class Bundle:
 
     def __init__(self, folder: str, precisions: Iterable[str] = ("int8", "fp16", "fp32"),
                  runtimes: Iterable[str] = RUNTIMES) -> None:
-        """Opens the first precision, runtime and file that run here; AgentError with every reason otherwise."""
+        """Opens the first precision, runtime and file that run here; AgentError with every reason otherwise.
+
+        FP16 on the GPU comes before INT8 on the processor, where both may run.
+        """
         manifest = _bundle_manifest(folder)
         self.preprocessing = manifest["preprocessing"]
         self.labels = self.preprocessing.labels
         self._rules, reasons = manifest["targets"], []
         self.notes: list[str] = []
-        for precision, runtime, entry in product(precisions, runtimes, manifest["files"]):
+        for (precision, runtime), entry in product(_in_order(precisions, runtimes), manifest["files"]):
             if entry["precision"] != precision:
                 continue
             reason = _unfit(entry, self._rules.get(entry["target"], []), runtime)
@@ -120,6 +123,11 @@ class Bundle:
         """The name of the best class of one image's logits, its number where the bundle has no name for it."""
         best = int(logits.argmax())
         return self.labels[best] if best < len(self.labels) else str(best)
+
+
+def _in_order(precisions: Iterable[str], runtimes: Iterable[str]) -> list[tuple[str, str]]:
+    """(precision, runtime) as they are tried: those of a GPU's fast types first, each kind in the given order."""
+    return sorted(product(precisions, runtimes), key=lambda pair: pair[0] == "fp32" or pair[1] not in BUILT)
 
 
 def _bundle_manifest(folder: str) -> dict[str, Any]:

@@ -19,7 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-RUNTIMES = ("tensorrt", "tensorrt_rtx", "onnxruntime", "litert")
+BUILT = ("tensorrt", "tensorrt_rtx")  # these run on a GPU: they build an engine for one batch size and tell its layers
+RUNTIMES = (*BUILT, "onnxruntime", "litert")
 
 
 def processor_flags(root: str = "/") -> list[str]:
