@@ -15,6 +15,7 @@ from torch import nn
 from edge_se.graph.explicit_pads import explicit_pads
 from edge_se.graph.metadata import ModelMetadata, write_metadata
 from edge_se.graph.rewrites import lower_opset, prepare
+from edge_se.graph.wraps import spelled_out_wraps
 from edge_se.nets.competitive import with_folded_views
 
 INPUT, OUTPUT = "images", "logits"
@@ -35,7 +36,9 @@ def to_onnx(net: nn.Module, metadata: ModelMetadata, size: int | tuple[int, int]
                                     output_names=[OUTPUT], dynamic_shapes=({0: batch},), opset_version=18,
                                     external_data=False, verbose=False)
     assert program is not None  # only the deprecated exporter returns None
-    model = lower_opset(prepare(program.model_proto))
+    model = program.model_proto
+    spelled_out_wraps(model)  # opset 18 has none, and no older one
+    model = lower_opset(prepare(model))
     explicit_pads(model)
     model = prepare(model)
     model.producer_name, model.producer_version, model.graph.name = "edge-se", "", metadata.model

@@ -25,6 +25,7 @@ from edge_se.graph.swishes import with_hard_swishes
 from edge_se.graph.trial import Array, alike, basic, outputs_of, random_images, session_of
 from edge_se.graph.upgrading import upgraded
 from edge_se.graph.view import GraphView, node_label
+from edge_se.graph.wraps import spelled_out_wraps
 from edge_se.graph.zero_padding import with_negative_zeros
 
 LARGEST_INPUT = 2**28  # floats
@@ -63,6 +64,7 @@ def normalised(model: OnnxModel, path: Path, axes: str | None = None,
         folded = basic(folded, path)
     _refuse_computed_weights(folded, path)
     explicit_pads(folded)
+    spelled_out_wraps(folded)
     plain_gemms(folded)
     made = prepare(with_hard_swishes(folded))
     _require_same(outputs_of(session_of(made, path), images, path)[0], expected, path)
