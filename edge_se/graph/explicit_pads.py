@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import onnx
 from onnx import helper
@@ -33,6 +35,28 @@ def explicit_pads(model: onnx.ModelProto) -> None:
                 del model.graph.value_info[:]  # they may be of another number of windows
         if node.op_type == "MaxPool":
             _take_over(node, view)
+
+
+def reaching_beyond(model: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, Window]]:
+    """MaxPools that OpenVINO 2026.4 gives windows of padding alone, which answer with the lowest number.
+
+    Torch and onnxruntime have none there (findings/openvino_window_of_padding.sh).
+    """
+    view, sizes = GraphView(model), sizes_of(model)
+    for node in model.graph.node:
+        window = window_of(node, view, sizes) if node.op_type == "MaxPool" and rounds_up(node) else None
+        if window is not None and window.is_one_less:
+            yield node, window
+
+
+def without_windows_of_padding(model: onnx.ModelProto) -> int:
+    """Rounds the number of their windows down, which leaves the others; returns how many. Changes `model`."""
+    nodes = list(reaching_beyond(model))
+    for node, window in nodes:
+        pad_numbers(node, rounded_down(window))
+    if nodes:
+        del model.graph.value_info[:]  # they may be of another number of windows
+    return len(nodes)
 
 
 def sizes_of(model: onnx.ModelProto) -> dict[str, list[int]]:

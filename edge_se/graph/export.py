@@ -14,6 +14,7 @@ from torch import nn
 
 from edge_se.graph.explicit_pads import explicit_pads
 from edge_se.graph.metadata import ModelMetadata, write_metadata
+from edge_se.graph.reductions import spelled_out_reductions
 from edge_se.graph.rewrites import lower_opset, prepare
 from edge_se.graph.wraps import spelled_out_wraps
 from edge_se.nets.competitive import with_folded_views
@@ -40,6 +41,7 @@ def to_onnx(net: nn.Module, metadata: ModelMetadata, size: int | tuple[int, int]
     spelled_out_wraps(model)  # opset 18 has none, and no older one
     model = lower_opset(prepare(model))
     explicit_pads(model)
+    spelled_out_reductions(model)
     model = prepare(model)
     model.producer_name, model.producer_version, model.graph.name = "edge-se", "", metadata.model
     write_metadata(model, metadata)

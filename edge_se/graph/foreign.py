@@ -13,6 +13,7 @@ from edge_se.graph.explicit_pads import explicit_pads
 from edge_se.graph.gemms import plain_gemms
 from edge_se.graph.image_input import image_facts
 from edge_se.graph.onnx_model import OnnxModel, image_input
+from edge_se.graph.reductions import spelled_out_reductions
 from edge_se.graph.rewrites import (
     free_name,
     hide_constants,
@@ -65,6 +66,7 @@ def normalised(model: OnnxModel, path: Path, axes: str | None = None,
     _refuse_computed_weights(folded, path)
     explicit_pads(folded)
     spelled_out_wraps(folded)
+    spelled_out_reductions(folded)
     plain_gemms(folded)
     made = prepare(with_hard_swishes(folded))
     _require_same(outputs_of(session_of(made, path), images, path)[0], expected, path)

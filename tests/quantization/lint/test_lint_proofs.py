@@ -183,6 +183,26 @@ def test_openvino_behind_a_concat_and_a_gather(files, of, images, name):
 
 
 @pytest.mark.skipif(environment.version_of("openvino") != "2026.4.1", reason="needs OpenVINO 2026.4.1")
+@pytest.mark.parametrize(("name", "far"), [("lost-axes", 20), ("window-of-padding", 0)])
+def test_openvino_reads_a_reduction_and_a_pool_otherwise(files, of, images, name, far):
+    broken, sound = files(name)
+    right = of.run(broken, images, False)
+    assert of.decibels(right, of.openvino(broken, images)[0]) < far
+    assert of.decibels(right, of.openvino(repaired(name, broken), images)[0]) > NEAR
+    assert of.decibels(of.run(sound, images, False), of.openvino(sound, images)[0]) > NEAR
+
+
+@pytest.mark.parametrize("kind", ["ReduceLogSum", "ReduceLogSumExp"])
+def test_reductions_of_the_same_kind(files, of, images, kind):
+    from edge_se.graph.reductions import losing_axes
+
+    broken, _ = files("lost-axes")
+    node = next(losing_axes(QdqView(broken)))
+    node.op_type = kind
+    np.testing.assert_allclose(of.run(repaired("lost-axes", broken), images), of.run(broken, images, False), rtol=1e-4)
+
+
+@pytest.mark.skipif(environment.version_of("openvino") != "2026.4.1", reason="needs OpenVINO 2026.4.1")
 def test_openvino_pads_an_average_with_the_integer_zero(files, of, images):
     broken, sound = files("padded-average-pool")
     right = of.run(broken, images, False)

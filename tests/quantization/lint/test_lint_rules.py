@@ -126,6 +126,23 @@ def averaged(of, point, between=(), pad=False):
     return own.model(own.add("Conv", [name, own.weights("w", integers, np.full(4, 0.003))], "layer"))
 
 
+def reduced(of, kind, opset=17):
+    """Scales its input by a reduction over the channels."""
+    own = of.graph(opset=opset)
+    name = own.pair(own.add("Exp", ["x"], "positive"), 0.05, 0)
+    axes = {"axes": [1]} if opset < 18 else {}
+    inputs = [name, *([] if axes else [own.constant("axes", np.array([1]))])]
+    return own.model(own.add("Mul", [name, own.add(kind, inputs, "reduced", **axes)], "scaled"))
+
+
+def rounded_up(of, pads, up=1):
+    """A MaxPool of windows of 2 x 2 over 8 x 8 integers, the mean of what it finds."""
+    own = of.graph()
+    pooled = own.add("MaxPool", [own.pair("x", 0.03, 128)], "largest", kernel_shape=[2, 2], strides=[2, 2], pads=pads,
+                     ceil_mode=up)
+    return own.model(own.add("GlobalAveragePool", [pooled], "mean"))
+
+
 def unpointed(of, point):
     own = of.graph()
     return own.model(own.pair("x", 0.02, point, np.int8))
@@ -160,6 +177,8 @@ CASES = {
     "signed-behind-concat": (lambda of: concat(of, np.int8), lambda of: concat(of, np.uint8)),
     "gathered-channels": (lambda of: gathered(of, np.int8), lambda of: gathered(of, np.uint8, 1)),
     "zeros-before-pool": (lambda of: padded(of, "MaxPool"), lambda of: padded(of, "MaxPool", -0.0)),
+    "lost-axes": (lambda of: reduced(of, "ReduceL1"), lambda of: reduced(of, "ReduceL2")),
+    "window-of-padding": (lambda of: rounded_up(of, [0, 0, 1, 1]), lambda of: rounded_up(of, [1, 1, 1, 1])),
     "padded-average-pool": (lambda of: averaged(of, 128), lambda of: averaged(of, 0)),
     "sixteen-bits-without-relu": (sixteen, lambda of: sixteen(of, relu=True)),
     "sixteen-bits-slow": (sixteen, lambda of: twice(of, 0.02)),

@@ -1,9 +1,10 @@
-"""Zeros around an image, in front of a pool."""
+"""What pools make of the padding around an image."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edge_se.graph.explicit_pads import reaching_beyond, without_windows_of_padding
 from edge_se.graph.zero_padding import misplaced_zeros, offset_pools, with_negative_zeros, with_tiny_padding
 from edge_se.quantization.lint.base import Finding, Rule, found
 from edge_se.quantization.lint.qdq import QdqView
@@ -21,6 +22,12 @@ def counted(view: QdqView) -> Iterator[Finding]:
         yield found(node, "counts zeros around integers that have a zero point in OpenVINO")
 
 
+def of_padding_alone(view: QdqView) -> Iterator[Finding]:
+    """MaxPools that round up to one window more, which would begin in the padding behind the image."""
+    for node, _ in reaching_beyond(view.model):
+        yield found(node, "one more window would begin in the padding behind its input")
+
+
 RULES = (
     Rule(name="zeros-before-pool", kind="wrong", runtime="onnxruntime", versions="1.31.1",
          instead="zeros of a Pad become the MaxPool's own padding, which is -inf: other results where all of a window "
@@ -30,4 +37,9 @@ RULES = (
          instead="an AveragePool that counts its padding pads with the integer 0 instead of the zero point (-13 dB); "
                  "signed integers that a convolution reads, too, get a zero point",
          fix="pad in front of it with a value next to zero, such as 1e-30", find=counted, repair=with_tiny_padding),
+    Rule(name="window-of-padding", kind="wrong", runtime="openvino", versions="2026.4.1",
+         instead="a MaxPool that rounds up has windows of padding alone, which answer with the lowest number; torch "
+                 "and onnxruntime have none",
+         fix="leave ceil_mode out: the windows that are left are the same", find=of_padding_alone,
+         repair=without_windows_of_padding),
 )
