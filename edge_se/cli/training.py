@@ -47,6 +47,7 @@ def train(model: Annotated[str, typer.Option(autocompletion=completion.models,
     print_line(f"{card['out']}: {told}")
     if "dataset" in card:
         weights = f"{card['out']}/{card['weights']['file']}"
+        own = ["--data", str(data)] if data else []  # else $EDGE_SE_DATA names them
         left_out = ["--skip-broken"] if skip_broken else []
-        print_line("to export it: " + shlex.join(["edge-se", "export", "--model", model, "--weights", weights, "--data",
-                                                  str(data), *left_out, "--int8"]))
+        print_line("to export it: " + shlex.join(["edge-se", "export", "--model", model, "--weights", weights, *own,
+                                                  *left_out, "--int8"]))
