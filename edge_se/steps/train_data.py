@@ -60,8 +60,8 @@ def training_data(spec: ModelSpec, recipe: Recipe, data: Path | None, input_size
         return _of_cifar10(spec, recipe, data, input_size)
     size = spec.input_size if input_size is None else input_size
     sized = recipe.sized(size)
-    how = _normalisation(dataset, size, progress)
-    images = dataset.split(TRAIN, how)
+    images = _normalised(_training_images(dataset, size), progress)
+    how = images.preprocessing
     if not how.labels and images.labels is not None and len(images):
         how = replace(how, labels=tuple(str(label) for label in range(int(images.labels.max()) + 1)))
     _require_classes(dataset, images, how.labels)
@@ -99,8 +99,7 @@ def _of_cifar10(spec: ModelSpec, recipe: Recipe, data: Path | None, input_size: 
                         preprocessing=CIFAR10)
 
 
-def _normalisation(dataset: Dataset, size: int, progress: Progress) -> Preprocessing:
-    """Mean and standard deviation of each channel over COUNTED training images."""
+def _training_images(dataset: Dataset, size: int) -> Images:
     if TRAIN not in dataset.splits:
         raise DataError(f"has no training images, only {', '.join(dataset.splits)}", where=dataset.path,
                         fix="add a split named train")
@@ -108,18 +107,24 @@ def _normalisation(dataset: Dataset, size: int, progress: Progress) -> Preproces
     images = dataset.split(TRAIN, how)
     if not len(images):
         raise DataError("has no training image", where=dataset.path, fix="add images")
+    return images
+
+
+def _normalised(images: Images, progress: Progress) -> Images:
+    """`images` with the mean and the standard deviation of each channel over COUNTED of them."""
     assert images.labels is not None
-    images = images.take(drawn(images.labels, COUNTED, 0))
+    measured = images.take(drawn(images.labels, COUNTED, 0))
     sums, squares, count = np.zeros(3), np.zeros(3), 0
-    with progress.task("measuring mean and standard deviation", len(images)) as advance:
-        for batch in images.pixel_batches(64):
+    with progress.task("measuring mean and standard deviation", len(measured)) as advance:
+        for batch in measured.pixel_batches(64):
             values = batch.astype(np.float64) / 255
             sums, squares = sums + values.sum((0, 2, 3)), squares + (values**2).sum((0, 2, 3))
             count += batch.size // 3
             advance(len(batch))
     mean = sums / count
     std = np.sqrt(np.maximum(squares / count - mean**2, (1 / 255) ** 2))  # of equal pixels: a step of eight bits
-    return replace(how, mean=tuple(mean.round(4).tolist()), std=tuple(std.round(4).tolist()))
+    return images.seen_by(replace(images.preprocessing, mean=tuple(mean.round(4).tolist()),
+                                  std=tuple(std.round(4).tolist())))
 
 
 def _require_readable(test: Images, progress: Progress) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from edge_se.core.errors import DataError, EdgeSeError, RecipeError, TrainingError
 from edge_se.core.progress import SILENT
 from edge_se.core.recipes import read_recipe
+from edge_se.data.records import Records
 from edge_se.data.training_pixels import Decoded, Held, training_pixels
 from edge_se.evaluation.settings import Settings
 from edge_se.nets.weights import load_weights
@@ -139,13 +140,16 @@ def test_a_class_that_is_never_judged_is_told_before_the_training(start, copied,
     assert not (tmp_path / "run").exists()
 
 
-def test_broken_images_are_left_out_and_counted_in_the_card(start, copied):
+def test_broken_images_are_left_out_and_counted_in_the_card(start, copied, monkeypatch):
+    looked, whole = [], Records.whole
+    monkeypatch.setattr(Records, "whole", lambda records, how: looked.append(len(records)) or whole(records, how))
     for name in ("train/c/0.png", "train/d/0.png", "test/c/0.png"):
         (copied / name).write_bytes(b"no image")
     card = start(data=copied, skip_broken=True)
     CARD.validate({key: value for key, value in card.items() if key != "out"})
     assert {role: (told["n"], told.get("skipped")) for role, told in card["splits"].items()} == {
         "train": (38, 2), "validation": (20, None), "test": (19, 1)}
+    assert looked == [40, 20, 20]  # each split once: all of it is decoded
 
 
 @pytest.mark.parametrize("where", ["val", "test", None])
