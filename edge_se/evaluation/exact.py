@@ -21,7 +21,7 @@ TAIL = 1e-18        # of the number of discordant pairs: left out on either side
 CLOSE, FAR = 0.25, 8  # steps of the rates that are tried: in standard deviations of few pairs, per decade of many
 SAFETY = 1e-3       # of alpha: what the probability may have risen by between two rates that were tried
 STEP = 1e-4         # to which critical scores are exact, on the safe side
-HOPELESS = 100.0    # times the normal value: no count is that rare
+HOPELESS = 100.0    # times the normal value, or 1 where that is less: no count is that rare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ def _least(probability: Callable[[float, float], float], value: float, rates: li
 
     Infinite when no score does.
     """
-    start = value
+    hopeless = HOPELESS * max(1.0, value)
     while rates:
         probabilities = [(probability(value, rate), rate) for rate in rates]
         worst, where = max(probabilities)
@@ -117,7 +117,7 @@ def _least(probability: Callable[[float, float], float], value: float, rates: li
         low, width = value, STEP
         while probability(value := low + width, where) > most:
             width *= 2
-            if value > HOPELESS * start:
+            if value > hopeless:
                 return float("inf")
         while value - low > STEP:
             middle = (low + value) / 2

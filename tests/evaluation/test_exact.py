@@ -45,6 +45,16 @@ def test_a_verdict_at_the_margin_comes_no_more_often_than_alpha(n, margin, alpha
     assert 0 < chances["fail"] <= alpha and chances["pass"] <= alpha
 
 
+@pytest.mark.parametrize("alpha", [0.45, 0.499, 0.4995, 0.49999])
+@pytest.mark.parametrize(("n", "margin"), [(20, 0.05), (50, 0.05)])
+def test_an_alpha_near_a_half_leaves_both_verdicts_possible(n, margin, alpha):
+    assert judge(Paired(n=n, broken=0, fixed=n // 5), 100 * margin, alpha).verdict == "pass"
+    assert judge(Paired(n=n, broken=n // 2, fixed=0), 100 * margin, alpha).verdict == "fail"
+    for fails in (True, False):
+        limit = critical(n, margin, alpha, fails=fails)
+        assert math.isfinite(limit.few) and math.isfinite(limit.many)
+
+
 def largest_chance(n, margin, alpha, fails):
     """Over rates of discordant pairs that the search for critical scores does not try."""
     steps = (1 - margin) * np.geomspace(0.013 / n, 1, 90)
