@@ -133,6 +133,20 @@ def test_names_and_numbers_of_an_archive_however_they_are_written(tmp_path, labe
     assert data.judged(HOW).labels.tolist() == expected
 
 
+@pytest.mark.parametrize(("names", "expected"), [(["dog", "1", "cat", "0"], {"train": [3, 1], "test": [2, 0]}),
+                                                 (["dog", "cat"], "'names' lacks 0, 1")])
+def test_numbers_in_one_archive_and_names_in_another_are_all_names(tmp_path, names, expected):
+    for split, labels in (("train", [0, 1]), ("test", ["cat", "dog"])):
+        np.savez(tmp_path / f"{split}.npz", pixels=np.full((2, 8, 8), len(split), np.uint8), labels=np.array(labels),
+                 names=np.array(names))
+    if isinstance(expected, str):
+        with pytest.raises(DataError, match=expected):
+            open_dataset(tmp_path)
+        return
+    splits = open_dataset(tmp_path).contents.splits
+    assert {split: splits[split]().labels.tolist() for split in splits} == expected
+
+
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     np.savez(tmp_path / "test.npz", pixels=np.zeros((2, 8, 8), np.uint8), labels=np.array([b"a", b"\xff"]))
     with pytest.raises(DataError, match=r"is no \.npz of arrays"):

@@ -73,12 +73,12 @@ def dataset(path: Path) -> Contents:
         raise DataError(f"{found[WHOLE][0][0].name} tells no split, others do", where=path, fix=_FIX)
     names, every = one_naming(naming), [label for own in told.values() for label in own]
     labels, classes = labels_and_names(every, path)
-    texts = {label.strip() for label in every if isinstance(label, str)}
-    if classes and names and set(classes) - set(names):
-        raise DataError(f"'names' lacks {', '.join(sorted(set(classes) - set(names)))}", where=path, fix=_FIX)
-    if names and texts and texts <= set(names):  # digits may be names, too
-        places = {name: number for number, name in enumerate(names)}
-        labels = np.array([places[label.strip()] for label in every], np.int32)
+    texts, places = [str(label).strip() for label in every], {name: number for number, name in enumerate(names)}
+    digits = all(isinstance(label, str) for label in every) and places.keys() >= set(texts)  # they may be names, too
+    if names and (classes or digits):
+        if lacking := set(texts) - places.keys():
+            raise DataError(f"'names' lacks {', '.join(sorted(lacking))}", where=path, fix=_FIX)
+        labels = np.array([places[text] for text in texts], np.int32)
     starts = dict(zip(told, np.cumsum([0, *map(len, told.values())])))
 
     def records(split: str) -> Records:
