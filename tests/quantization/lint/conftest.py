@@ -35,12 +35,12 @@ class Qdq:
         self.add("QuantizeLinear", [name, *told], f"{own}_q")
         return self.add("DequantizeLinear", [f"{own}_q", *told], f"{own}_dq")
 
-    def weights(self, name, values, scale, point=0):
-        """Constant integers behind a DequantizeLinear of one scale for each output channel."""
+    def weights(self, name, values, scale, point=0, axis=0):
+        """Constant integers behind a DequantizeLinear of one scale for each index of `axis`: the output channels."""
         values = np.asarray(values)
         told = [self.constant(name, values), self.constant(f"{name}_scale", np.asarray(scale, self.float)),
                 self.constant(f"{name}_zero", np.full(np.shape(scale), point, values.dtype))]
-        return self.add("DequantizeLinear", told, f"{name}_dq", axis=0)
+        return self.add("DequantizeLinear", told, f"{name}_dq", axis=axis)
 
     def model(self, result, batch=1):
         """The whole file; `result` becomes `y`."""
@@ -87,6 +87,17 @@ def layer(operator="Conv", *, kind=np.uint8, point=128, scale=0.02, step=0.01, i
     return own.model(result)
 
 
+def product(shape, axis, kind=np.uint8, operator="MatMul", **attributes):
+    """The image times a matrix of 64 rows, or times a stack of three, with scales along `axis` (None: one for all)."""
+    own = Qdq()
+    rows = {"Gemm": [3, 64], "MatMul": [1, 3, 64] if len(shape) < 3 else [1, 3, 1, 64]}[operator]
+    flat = own.add("Reshape", ["x", own.constant("rows", np.array(rows))], "flat")
+    data = own.pair(flat, 0.02, 0 if kind is np.int8 else 128, kind)
+    steps = np.float32(0.01) if axis is None else np.logspace(-3, -1, shape[axis], dtype=np.float32)
+    weights = own.weights("w", own.random.integers(-63, 64, shape).astype(np.int8), steps, axis=axis or 0)
+    return own.model(own.pair(own.add(operator, [data, weights], "layer", **attributes), 0.3, 128))
+
+
 def session(proto, optimized=True, without=(), saved=None):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -131,6 +142,6 @@ def images():
 def of():
     """The functions of this file, which tests import nothing from."""
     class Functions:
-        graph, layer, session, run, decibels, openvino = Qdq, *(staticmethod(own) for own in (
-            layer, session, run, decibels, in_openvino))
+        graph, layer, product, session, run, decibels, openvino = Qdq, *(staticmethod(own) for own in (
+            layer, product, session, run, decibels, in_openvino))
     return Functions

@@ -169,6 +169,8 @@ CASES = {
         lambda of: of.layer(bias="int32", integers=EMPTY, step=0.001)),
     "int32-bias": (lambda of: of.layer(bias="int32"), lambda of: of.layer()),
     "float-weights-quantized": (lambda of: float_weights(of, 1000), lambda of: float_weights(of, 1)),
+    "scales-along-inputs": (lambda of: of.product((64, 64), 0), lambda of: of.product((64, 64), 1)),
+    "matrix-scales": (lambda of: of.product((64, 24), 0), lambda of: of.product((64, 24), 1)),
     "uint8-weights": (lambda of: of.layer(integers=np.full((8, 3, 3, 3), 200, np.uint8), weights_point=128),
                       lambda of: of.layer()),
     "unsigned-read-as-int8": (lambda of: of.layer(point=0), lambda of: of.layer(kind=np.int8, point=0)),
