@@ -25,6 +25,15 @@ def noise_in_words(variations: Sequence[float]) -> str | None:
             f"%, above {100 * CV_WARNING:g} %: something else used the machine; compare ratios, not times")
 
 
+def order_of_turn(turn: int, count: int) -> list[int]:
+    """Positions of `count` files in a turn: each turn begins with another one, every other turn goes backwards.
+
+    A file always timed behind the same one would be measured with what that leaves in caches, clocks and heat.
+    """
+    step = -1 if turn % 2 else 1
+    return [(turn + step * position) % count for position in range(count)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class TimingPlan:
     """Runs for at least `min_duration` seconds and `min_runs` runs after `warmup` seconds."""

@@ -20,7 +20,7 @@ from edge_se.data.images import Images
 from edge_se.evaluation.accuracy import flips, logits_of
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.trial import random_input
-from edge_se.measure.timing import TimingPlan
+from edge_se.measure.timing import TimingPlan, order_of_turn
 from edge_se.quantization.placement import place
 from edge_se.quantization.ranges import Statistics
 from edge_se.quantization.static import quantize
@@ -97,9 +97,9 @@ def interleaved_medians(models: Sequence[OnnxModel], backend: Backend, progress:
         batch, *sizes = models[0].input_shape
         images = random_input((batch or 1, *(size or 32 for size in sizes)), models[0].input_dtype)
         medians: list[list[float]] = [[] for _ in models]
-        for _ in range(ROUNDS):
-            for own, session in zip(medians, sessions):
-                own.append(session.time(images, PLAN).percentile(50))
+        for turn in range(ROUNDS):
+            for position in order_of_turn(turn, len(sessions)):
+                medians[position].append(sessions[position].time(images, PLAN).percentile(50))
                 advance(1)
             now = [float(np.median(own)) for own in medians]
             if settled(now):

@@ -28,7 +28,7 @@ from edge_se.measure.conditions import conditions_of
 from edge_se.measure.power import energy_per_inference, mean_power
 from edge_se.measure.referee import referee, require_referee
 from edge_se.measure.streams import measure_streams
-from edge_se.measure.timing import Latencies, TimingPlan
+from edge_se.measure.timing import Latencies, TimingPlan, order_of_turn
 from edge_se.steps.bench_accuracy import Judging
 from edge_se.steps.bench_rows import CHECK_IMAGES, LATENCY, SCENARIOS, THROUGHPUT, Entry, Measured
 
@@ -243,12 +243,12 @@ class Run:
         plan = TimingPlan(min_duration=self._options.min_duration / ROUNDS, min_runs=RUNS // ROUNDS)
         with self._progress.task(what, ROUNDS * len(timers)) as advance:
             for turn in range(ROUNDS):
-                for position, timer in enumerate(timers):
+                for position in order_of_turn(turn, len(timers)):
                     gpu = opened[position][0].backend.gpu
                     # The other models' turns pushed this one out of the caches.
                     own = replace(plan, min_runs=-(-GPU_RUNS // ROUNDS) if gpu else plan.min_runs,
                                   warmup=plan.warmup if turn == 0 else min(plan.warmup, 0.05))
-                    parts[position].append(timer(own))
+                    parts[position].append(timers[position](own))
                     advance(1)
         return [Latencies.joined(own) for own in parts]
 

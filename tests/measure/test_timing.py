@@ -3,6 +3,7 @@
 import math
 import time
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from edge_se.core.errors import EdgeSeError
 from edge_se.device import agent
 from edge_se.measure.power import Power, energy_per_inference
-from edge_se.measure.timing import Latencies, TimingPlan, measure
+from edge_se.measure.timing import Latencies, TimingPlan, measure, order_of_turn
 
 
 def of(*milliseconds, batch=1):
@@ -80,6 +81,16 @@ def test_the_warm_up_is_not_in_the_samples(clock, warmup, excluded):
     latencies = measure(call, TimingPlan(min_duration=0, min_runs=10, warmup=warmup), batch=1)
     assert latencies.milliseconds.tolist() == [1.0] * 10
     assert len(calls) == excluded + 10
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 9])
+def test_each_turn_has_every_file_once_and_none_always_follows_the_same(count):
+    turns = [order_of_turn(turn, count) for turn in range(9)]
+    assert all(sorted(turn) == list(range(count)) for turn in turns)
+    assert len({turn[0] for turn in turns}) == min(count, 9)
+    if count > 2:
+        before = {(one, other) for turn in turns for one, other in pairwise(turn)}
+        assert all(len({one for one, other in before if other == position}) > 1 for position in range(count))
 
 
 def test_samples_keep_their_order(clock):
