@@ -14,6 +14,7 @@ from edge_se.evaluation.settings import NOTHING, Settings, read_settings
 
 SCHEMA = "edge-se/gate-plan/1"
 POWER = 0.9
+FEWEST = 3  # flips: none among n images leaves open a rate of 3 / n, with 95 % confidence (the rule of three)
 TYPICAL = (0.1, 0.3, 1.0, 3.0)  # percent of images; static INT8 of the bundled nets is near the second
 
 
@@ -22,8 +23,8 @@ def plan(model: str | None = None, *, config: Path | None = None, wanted: Settin
     """The document of `gate --plan --json`.
 
     Percent of discordant images: `discordance`, else those of the build `model`, else a few typical ones. A build gives
-    its flips, and every discordant pair is a flip. Of a sequential gate the last look alone is counted, to which others
-    only add. Both make n too large rather than too small.
+    its flips, and every discordant pair is a flip; less than FEWEST count as so many. Of a sequential gate the
+    last look alone is counted, to which others only add. Both make n too large rather than too small.
     """
     settings, source = read_settings(config, wanted)
     build = read_build(locate_build(model)) if model else None
@@ -44,8 +45,8 @@ def plan(model: str | None = None, *, config: Path | None = None, wanted: Settin
 
 def _flip_rates(build: Build) -> list[float]:
     """Percent of predictions of the INT8 files that differ from FP32, each rate once."""
-    return sorted({100 * item.flips / item.flips_n for item in build.artifacts if item.precision == "int8"
-                   and item.flips_n}) or list(TYPICAL)
+    return sorted({100 * min(1.0, max(item.flips, FEWEST) / item.flips_n) for item in build.artifacts
+                   if item.precision == "int8" and item.flips_n}) or list(TYPICAL)
 
 
 def _fp32_top1(build: Build | None, preset: str) -> float:

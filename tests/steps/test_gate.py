@@ -22,6 +22,7 @@ from edge_se.reporting.verdict import explain
 from edge_se.steps import gate as step
 from edge_se.steps.export import export
 from edge_se.steps.gate import gate
+from edge_se.steps.gate_plan import plan
 
 N = 4000
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schema"
@@ -294,11 +295,23 @@ def test_a_plan_needs_no_data(built, monkeypatch, tmp_path, capsys):
         document = json.loads(capsys.readouterr().out)
         Draft202012Validator(json.loads((SCHEMAS / "gate-plan-1.json").read_text())).validate(document)
         assert sizes in (None, len(document["rows"])) and document["n"] == max(row["n"] for row in document["rows"])
-    flips = {100 * item.flips / item.flips_n for item in read_build(built).artifacts if item.precision == "int8"}
+    flips = {100 * max(item.flips, 3) / item.flips_n for item in read_build(built).artifacts
+             if item.precision == "int8"}
     assert [row["discordance_pct"] for row in document["rows"]] == pytest.approx(sorted(flips))
     with pytest.raises(SystemExit):
         main(["gate", "--plan", "--discordance", "1"])
     assert capsys.readouterr().out.splitlines()[1].split() == ["1", "%", "4,580", "90.2", "%"]
+
+
+@pytest.mark.parametrize(("flips", "counted"), [(0, 3), (1, 3), (3, 3), (9, 9)])
+def test_a_plan_from_few_flips_leaves_room_for_three(built, tmp_path, flips, counted):
+    manifest = json.loads((built / "manifest.json").read_text())
+    for item in manifest["artifacts"]:
+        if item["precision"] == "int8":
+            item |= {"flips": flips, "flips_n": 300, "agreement_with_fp32": 100 - flips / 3}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    document = plan(str(tmp_path), wanted=Settings(max_drop=1.0))
+    assert [row["discordance_pct"] for row in document["rows"]] == pytest.approx([counted / 3])
 
 
 def test_a_sequential_plan_counts_on_the_level_of_its_last_look(monkeypatch, tmp_path, capsys):
