@@ -16,6 +16,7 @@ from edge_se.backends.base import Backend, Device, Session, unfit_here
 from edge_se.core.environment import cpu_count, importable
 from edge_se.core.errors import ModelError, UnavailableError
 from edge_se.graph.joined import with_unsigned_joins
+from edge_se.graph.kept_axes import with_kept_axes
 from edge_se.graph.onnx_model import OnnxModel
 from edge_se.graph.spare_pairs import spare_pairs
 from edge_se.graph.targets.table import is_simulated
@@ -96,9 +97,10 @@ def _as_it_says(model: onnx.ModelProto) -> onnx.ModelProto:
     """The graph of which OpenVINO computes what `model` says.
 
     What a Concat makes becomes uint8 (findings/openvino_concat_of_signed.sh), and with that zero point averages must
-    not pad with zeros (findings/openvino_padded_average_pool.sh).
+    not pad with zeros (findings/openvino_padded_average_pool.sh). Reductions keep their axes
+    (findings/openvino_dropped_axes.sh).
     """
-    return without_offset_pools(with_unsigned_joins(model))
+    return with_kept_axes(without_offset_pools(with_unsigned_joins(model)))
 
 
 class _Session(Session):

@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 from edge_se.core.errors import CalibrationError
 from edge_se.graph.fp16 import with_half_floats
 from edge_se.graph.joined import is_gathered, is_joined
+from edge_se.graph.kept_axes import with_kept_axes
 from edge_se.graph.metadata import write_metadata
 from edge_se.graph.names import NeutralNames
 from edge_se.graph.onnx_model import OnnxModel
@@ -65,6 +66,7 @@ def quantize(model: OnnxModel, ranges: Ranges, target: Target, placement: Placem
         with_dynamic_steps(proto)
     if target.activations == "by-sign":  # what a Concat makes has a zero point
         with_tiny_padding(proto)
+        proto = with_kept_axes(proto)
     sort_topologically(proto)
     proto.producer_name, proto.producer_version, proto.ir_version = "edge-se", "", model.proto.ir_version
     if target.half_floats:
