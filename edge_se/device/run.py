@@ -18,6 +18,12 @@ except ImportError as missing:
     sys.exit(WRONG)
 
 
+def note(words: str) -> None:
+    """Tells at once, beside the answers."""
+    sys.stderr.write(f"note: {words}\n")
+    sys.stderr.flush()
+
+
 def main() -> int:
     """A line for each image; one that cannot be read is told on stderr, and the others are classified."""
     parser = argparse.ArgumentParser(description="Classifies images with the best file that runs here.")
@@ -26,12 +32,12 @@ def main() -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a locale without the letters of a label must not end it
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        bundle = Bundle(str(FOLDER))
+        bundle = Bundle(str(FOLDER), tell=note)
     except AgentError as error:
         sys.stderr.write(f"error: {error}\n")
         return WRONG
-    for note in bundle.notes:
-        sys.stderr.write(f"note: {note}\n")
+    for words in bundle.notes:
+        note(words)
     print(f"{bundle.file} in {bundle.runtime}", flush=True)
     for path in given.images:
         try:

@@ -294,7 +294,7 @@ def test_fp16_of_a_gpu_goes_before_int8_of_its_processor(bundle, refusing, monke
         TensorRt(tensorrt_of(version)) if name == "tensorrt" else no_tensorrt(name)))
     monkeypatch.setattr("edge_se.device.agent.bundle.TensorRtRunner", lambda trt, cuda, engine: None)
 
-    def build(*arguments, precision, batch):
+    def build(*arguments, precision, **settings):
         if precision in failing.split():
             raise AgentError("model", "no kernel")
         return b"engine", {"cached": True}
@@ -314,6 +314,22 @@ def test_an_engine_that_the_next_run_builds_again_is_told(bundle, refusing, monk
     assert (opened.file, opened.runtime) == ("int8.tensorrt-fp16.onnx", "tensorrt")
     assert [note.partition(",")[0] for note in opened.notes] == (
         ["its engine was built while memory was short"] if told else [])
+
+
+def test_who_waits_for_an_engine_is_told_before(bundle, refusing, monkeypatch):
+    refusing(None)
+    heard = []
+
+    def build(*arguments, begins, **settings):
+        begins()
+        assert heard[:1] == ["builds an engine from int8.tensorrt-fp16.onnx for this GPU, which takes minutes"]
+        return b"engine", {"cached": False, "kept": True}
+
+    monkeypatch.setattr("edge_se.device.agent.bundle.engine_of", build)
+    monkeypatch.setattr("edge_se.device.agent.bundle.TensorRtRunner", lambda trt, cuda, engine: None)
+    assert Bundle(str(bundle), tell=heard.append).notes == []
+    assert len(heard) == 1
+    assert Bundle(str(bundle)).runtime == "tensorrt"  # who does not want to hear it need not
 
 
 @pytest.mark.parametrize("kind", ["full", "disk"])

@@ -201,11 +201,15 @@ def test_an_engine_without_room_to_run_is_told(runner, tensorrt_of, cuda, monkey
 def test_an_engine_is_built_once_per_everything_that_it_is_tied_to(tensorrt_of, cuda, tiny_onnx, tmp_path):
     module, cache, gpu = tensorrt_of("10.3.0"), Cache(str(tmp_path)), cuda.device()
 
+    begun = []
+
     def get(*, module=module, gpu=gpu, content=tiny_onnx.content, precision="fp32", batch=1):
-        return engine_of(TensorRt(module), gpu, content, cache, precision=precision, batch=batch)
+        return engine_of(TensorRt(module), gpu, content, cache, precision=precision, batch=batch,
+                         begins=lambda: begun.append(precision))
 
     engine, facts = get()
     assert not facts["cached"] and get() == (engine, {"key": facts["key"], "cached": True, "seconds": 0.0})
+    assert begun == ["fp32"]  # who waits for minutes is told before, and nobody else
     others = [get(batch=2), get(precision="fp16"), get(gpu=gpu | {"name": "Thor"}),
               get(gpu=gpu | {"capability": [11, 0]}), get(module=tensorrt_of("10.13.2"))]
     assert not any(facts["cached"] for _, facts in others)

@@ -25,7 +25,7 @@ from .tensorrt_runner import TensorRtRunner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from numpy.typing import NDArray
@@ -43,11 +43,13 @@ class Bundle:
     """
 
     def __init__(self, folder: str, precisions: Iterable[str] = ("int8", "fp16", "fp32"),
-                 runtimes: Iterable[str] = RUNTIMES) -> None:
+                 runtimes: Iterable[str] = RUNTIMES, *, tell: Callable[[str], object] | None = None) -> None:
         """Opens the first precision, runtime and file that run here; AgentError with every reason otherwise.
 
-        FP16 on the GPU comes before INT8 on the processor, where both may run.
+        FP16 on the GPU comes before INT8 on the processor, where both may run. `tell` gets a sentence before an engine
+        is built.
         """
+        self._tell = tell or (lambda words: None)
         manifest = _bundle_manifest(folder)
         self.preprocessing = manifest["preprocessing"]
         self.labels = self.preprocessing.labels
@@ -77,8 +79,9 @@ class Bundle:
         if runtime == "litert":
             return LiteRtRunner(content, 0, self.preprocessing.axes)
         trt, cuda = load_tensorrt(runtime), Cuda()
+        words = "builds an engine from {} for this GPU, which takes minutes".format(entry["file"])
         engine, facts = engine_of(trt, builder_gpu(cuda), content, Cache(cache_folder()), precision=entry["precision"],
-                                  batch=entry.get("batch") or 1)
+                                  batch=entry.get("batch") or 1, begins=lambda: self._tell(words))
         runner = TensorRtRunner(trt, cuda, engine)
         if not facts.get("kept", True):
             self.notes.append("its engine was built while memory was short, so it may be slow, and the next run builds "

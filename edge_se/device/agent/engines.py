@@ -14,6 +14,7 @@ from .system import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from .cache import Cache
@@ -29,8 +30,10 @@ def builder_gpu(cuda: Cuda) -> dict[str, Any]:
 
 
 def engine_of(trt: TensorRt, gpu: dict[str, Any], content: bytes, cache: Cache, *, precision: str, batch: int,
-              target: str = "any") -> tuple[bytes, dict[str, Any]]:
+              target: str = "any", begins: Callable[[], object] | None = None) -> tuple[bytes, dict[str, Any]]:
     """The engine of an ONNX file, from the cache or built now, with its key, whether it was cached, and the seconds.
+
+    `begins` is called before one is built, which takes minutes.
 
     An engine that was built while memory was short is not kept, nor are its timings: TensorRT leaves out kernels that
     do not fit, so a later build may be faster. `skipped_tactics` says how many it left out, `workspace` and
@@ -59,6 +62,8 @@ def engine_of(trt: TensorRt, gpu: dict[str, Any], content: bytes, cache: Cache, 
     with contextlib.suppress(OSError), open(timing, "rb") as file:
         known = file.read()
     workspace = min(wanted, int(gpu["free"]) // 2)
+    if begins is not None:
+        begins()
     engine, timed = trt.build(content, precision=precision, batch=batch, workspace=workspace, timing_cache=known)
     skipped = int(getattr(trt, "skipped_tactics", 0))
     kept = workspace == wanted and not skipped
