@@ -54,7 +54,7 @@ class OpenVino(Backend):
     processors that multiply it.
     """
 
-    name, module, automatic, revision = "openvino", "openvino", True, 5
+    name, module, automatic, revision = "openvino", "openvino", True, 6
 
     def __init__(self, precision: str | None = "f32") -> None:
         self._precision = precision
