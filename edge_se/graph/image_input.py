@@ -13,6 +13,8 @@ from edge_se.graph.view import GraphView
 
 CHANNELS = (1, 3)
 MOVED = ("Identity", "Cast", "Transpose", "Pad")  # pixels are where they were, or elsewhere
+PARTED = ("Concat", "DepthToSpace", "Flatten", "Gather", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze",
+          "Unsqueeze")  # pixels in patches, or some of them: no axis may be that of the channels
 SCALED = ("Add", "Sub", "Mul", "Div")  # by a constant
 _AXES = {"NCHW": (1, 2, 3), "NHWC": (3, 1, 2)}  # where channels, height and width are
 
@@ -81,14 +83,16 @@ def size_text(size: tuple[int, int]) -> str:
     return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
 
 
-def image_forms(proto: onnx.ModelProto, operators: tuple[str, ...] = (*MOVED, *SCALED)) -> list[str]:
-    """The input and, in the order of the graph, the tensors that are it but for layout, type and normalisation.
+def image_forms(proto: onnx.ModelProto, operators: tuple[str, ...] = (*MOVED, *PARTED, *SCALED)) -> list[str]:
+    """The input and, in the order of the graph, the tensors that are it or parts of it but for layout, type and
+    normalisation.
 
-    `operators` are those that count as such. Each reads one tensor that is computed.
+    `operators` are those that count as such. Each reads one tensor that is computed, a Concat nothing else than such.
     """
     view, forms = GraphView(proto), [image_input(proto).name]
     for node in proto.graph.node:
         read = view.data_inputs(node)
-        if node.op_type in operators and len(read) == 1 and read[0] in forms:
-            forms.append(node.output[0])
+        alone = len(read) == (len(node.input) if node.op_type == "Concat" else 1)
+        if node.op_type in operators and alone and all(name in forms for name in read):
+            forms.extend(name for name in node.output if name)
     return forms

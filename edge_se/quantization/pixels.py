@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edge_se.device.agent.preprocess import Preprocessing
-from edge_se.graph.image_input import SCALED, image_forms
+from edge_se.graph.image_input import PARTED, SCALED, image_forms
 from edge_se.graph.view import GraphView, attribute
 
 TIE = 0.001             # of a step; nearer to the half is a tie in one runtime or another
@@ -36,20 +36,23 @@ def pixel_levels(model: onnx.ModelProto, how: Preprocessing) -> dict[str, Levels
     """The values of pixels in each tensor that is the image in some form; a channel that a Pad adds is left out."""
     view = GraphView(model)
     name, *others = image_forms(model)
-    found, axes = {name: levels_of(how)}, {name: 3 if how.axes == "NHWC" else 1}
+    found, axes = {name: levels_of(how)}, dict[str, int | None]({name: 3 if how.axes == "NHWC" else 1})
     for output in others:
         node = view.producer[output]
-        read, = view.data_inputs(node)
-        if read not in found:
+        read, *more = view.data_inputs(node)
+        if not all(one in found and np.array_equal(found[one], found[read]) for one in (read, *more)):
             continue
-        if node.op_type == "Transpose":
+        axis = axes[read]
+        if node.op_type in PARTED:
+            found[output], axes[output] = found[read], None
+        elif node.op_type == "Transpose" and axis is not None:
             order = attribute(node, "perm", [3, 2, 1, 0])
             assert isinstance(order, list)
-            found[output], axes[output] = found[read], order.index(axes[read])
+            found[output], axes[output] = found[read], order.index(axis)
         elif node.op_type not in SCALED:
-            found[output], axes[output] = found[read], axes[read]
-        elif (scaled := _scaled(node, found[read], axes[read], view)) is not None:
-            found[output], axes[output] = scaled, axes[read]
+            found[output], axes[output] = found[read], axis
+        elif (scaled := _scaled(node, found[read], axis, view)) is not None:
+            found[output], axes[output] = scaled, axis
     return found
 
 
@@ -93,13 +96,14 @@ def without_ties(bounds: Bounds, symmetric: bool, levels: Levels) -> Bounds:
     return bounds
 
 
-def _scaled(node: onnx.NodeProto, levels: Levels, axis: int, view: GraphView) -> Levels | None:
-    """The levels behind an Add, Sub, Mul or Div by a constant of one number, or of one for each channel."""
+def _scaled(node: onnx.NodeProto, levels: Levels, axis: int | None, view: GraphView) -> Levels | None:
+    """The levels behind an Add, Sub, Mul or Div by a constant of one number, or of one for each channel on `axis`."""
     first = view.constant(node.input[0])
     constant = view.constant(node.input[1]) if first is None else first
     assert constant is not None  # `image_forms` asks for one
     shape = (1,) * (4 - constant.ndim) + constant.shape
-    if any(size != 1 for place, size in enumerate(shape) if place != axis) or shape[axis] not in (1, len(levels)):
+    if any(size != 1 for place, size in enumerate(shape) if place != axis) or (
+            axis is not None and shape[axis] not in (1, len(levels))):
         return None
     values = constant.astype(np.float64).reshape(-1, 1)
     left, right = (levels, values) if first is None else (values, levels)

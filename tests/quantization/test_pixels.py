@@ -13,6 +13,7 @@ from edge_se.quantization.pixels import (
     share_of_ties,
     without_ties,
 )
+from edge_se.quantization.placement import ends
 
 NORMALISATIONS = {
     "half": ((0.5,) * 3, (0.5,) * 3), "none": ((0.0,) * 3, (1.0,) * 3), "255": ((0.0,) * 3, (1 / 255,) * 3),
@@ -77,3 +78,45 @@ def test_pixels_are_followed_through_the_graph(graph_of):
     bounds = dict.fromkeys(found, (3.0, 250.0)) | {"y": (-9.0, 9.0)}
     better = bounds_of_pixels(proto, how, bounds | {"m": (0.5, 124.0)}, dict.fromkeys(bounds, False))
     assert better["t"] == (0.0, 255.0) and "y" not in better and better["m"] == (0.5, 124.0)
+
+
+PATCHES = [("Reshape", ["x", "six"], ["1"]), ("Transpose", ["1"], ["2"], {"perm": [0, 2, 4, 3, 5, 1]}),
+           ("Reshape", ["2", "three"], ["3"]), ("MatMul", ["3", "m"], ["y"])]
+FOCUS = [("Slice", ["x", "first", "end", "axes", "steps"], ["1"]),
+         ("Slice", ["x", "second", "end", "axes", "steps"], ["2"]),
+         ("Concat", ["1", "2"], ["3"], {"axis": 1}), ("Conv", ["3", "w"], ["y"])]
+STEMS = {
+    "patches": (PATCHES, "123"), "slices": (FOCUS, "123"),
+    "depth": ([("SpaceToDepth", ["x"], ["1"], {"blocksize": 2}), ("Conv", ["1", "v"], ["y"])], "1"),
+    "scaled patches": ([*PATCHES[:3], ("Mul", ["3", "one"], ["4"]), ("MatMul", ["4", "m"], ["y"])], "1234"),
+    "halves": ([("Split", ["x", "parts"], ["1", "2"], {"axis": 2}), ("Conv", ["1", "u"], ["y"])], "12")}
+CONSTANTS = {"six": np.array([0, 3, 4, 2, 4, 2]), "three": np.array([0, 16, 12]), "first": np.array([0, 0]),
+             "second": np.array([1, 1]), "end": np.array([99, 99]), "axes": np.array([2, 3]), "steps": np.array([2, 2]),
+             "parts": np.array([4, 4]), "one": np.float32(1), "m": np.ones((12, 5), np.float32)} | {
+    name: np.ones((5, inputs, 1, 1), np.float32) for name, inputs in (("w", 6), ("v", 12), ("u", 3))}
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_pixels_are_followed_into_patches(graph_of, name):
+    nodes, forms = STEMS[name]
+    read = {one for node in nodes for one in node[1]}
+    proto = graph_of(nodes, {one: value for one, value in CONSTANTS.items() if one in read})
+    how = Preprocessing(size=(8, 8), mean=(0.5,) * 3, std=(0.5,) * 3)
+    found = pixel_levels(proto, how)
+    assert set(found) == {"x", *forms}
+    bounds = bounds_of_pixels(proto, how, dict.fromkeys(found, (-1.0, 1.0)), dict.fromkeys(found, False))
+    assert all(share_of_ties((high - low) / 255, channel) <= MOST_TIES for low, high in bounds.values()
+               for channel in levels_of(how))
+    layer = proto.graph.node[-1].output[0]
+    assert ends(proto) == [layer]
+
+
+@pytest.mark.parametrize(("operator", "constant"), [("Concat", np.ones((1, 3, 8, 8), np.float32)),
+                                                    ("Mul", np.arange(3, dtype=np.float32).reshape(1, 1, 3))])
+def test_pixels_beside_other_numbers_are_not_followed(graph_of, operator, constant):
+    """Coordinates beside an image, and factors of which nobody knows the channel."""
+    nodes = [("Concat", ["x", "c"], ["1"], {"axis": 1})] if operator == "Concat" else [
+        ("Reshape", ["x", "flat"], ["2"]), ("Mul", ["2", "c"], ["1"])]
+    proto = graph_of([*nodes, ("Relu", ["1"], ["y"])], {"c": constant} | (
+        {"flat": np.array([0, 64, 3])} if operator == "Mul" else {}), x=(1, 3, 8, 8))
+    assert "1" not in pixel_levels(proto, Preprocessing(size=(8, 8), mean=(0.5,) * 3, std=(0.5,) * 3))
