@@ -132,9 +132,11 @@ def source(request, tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("target", ["cpu", "openvino", "tensorrt"])
+@pytest.mark.parametrize("target", ["cpu", "openvino", "tensorrt", "litert"])
 def test_int8_is_near_fp32_where_it_is_judged(source, random_images, target):
     images, rules = random_images(32, size=16), TARGETS[target]
+    if target == "litert" and "Einsum" in [node.op_type for node in source.proto.graph.node]:
+        pytest.skip("LiteRT has no Einsum")
     made = quantize(source, collect(source, images).ranges("mse", rules.activations), rules,
                     place(source.proto, rules))
     assert 25 < sqnr_db(logits_of(source, images), logits_of(made, images)) < 70

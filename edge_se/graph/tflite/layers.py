@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -16,6 +16,7 @@ from edge_se.graph.tflite.translation import FIX, LAST, Ending, Translation, Val
 from edge_se.graph.view import attribute, node_label
 
 SAME, VALID = 0, 1  # of the schema
+SEQUENCE = (0, 2, 1)  # as LAST, of (batch, channels, length)
 CODES = {"NONE": 0, "RELU": 1, "RELU6": 3}
 LOWEST = float(np.finfo(np.float32).min)
 
@@ -42,13 +43,21 @@ class Window:
 
 
 def convolution(to: Translation, node: onnx.NodeProto) -> None:
-    """CONV_2D, also with groups, or DEPTHWISE_CONV_2D."""
+    """CONV_2D, also with groups, or DEPTHWISE_CONV_2D; one over a sequence is one over an image of one row."""
     weights, bias = _weights(to, node)
-    if weights.floats.ndim != len(LAST):
+    if weights.floats.ndim not in (len(SEQUENCE), len(LAST)):
         raise ModelError("is no convolution over images", where=node_label(node), fix=FIX)
+    is_row = weights.floats.ndim == len(SEQUENCE)
+    weights = _of_a_row(weights) if is_row else weights
     window = _window(node, (weights.floats.shape[2], weights.floats.shape[3]))
     ending = to.ending(node, carries=True, integer=weights.integers is not None, scales=weights.scales)
-    value, padding = _padded(to, to.value(node.input[0], ending, LAST), window, node, 0.0)
+    value = to.value(node.input[0], ending, SEQUENCE if is_row else LAST)
+    if is_row:
+        batch, channels, length = value.shape
+        row = to.inside(f"{node.output[0]}_row", (batch, channels, 1, length), LAST, value.steps)
+        to.reshape(value, row)
+        value = row
+    value, padding = _padded(to, value, window, node, 0.0)
     groups = whole(node, "group", 1)
     depthwise = groups == value.shape[1] and groups > 1
     order, axis = ((1, 2, 3, 0), 3) if depthwise else ((0, 2, 3, 1), 0)
@@ -58,13 +67,23 @@ def convolution(to: Translation, node: onnx.NodeProto) -> None:
     options = {"padding": padding, "strideH": window.strides[0], "strideW": window.strides[1],
                "dilationHFactor": window.dilations[0], "dilationWFactor": window.dilations[1],
                "fusedActivationFunction": CODES[ending.activation]}
-    made = to.made(ending, LAST)
+    batch, outputs, *size = to.shapes[ending.name]
+    made = to.inside(f"{ending.name}_row", (batch, outputs, 1, *size), LAST, ending.steps) if is_row else (
+        to.made(ending, LAST))
     if depthwise:
         to.flat.operator("DEPTHWISE_CONV_2D", 6 if hybrid else 3 if ending.steps else 2, tensors, made.tensor,
                          table="DepthwiseConv2DOptions", depthMultiplier=weights.floats.shape[0] // groups, **options)
     else:
         to.flat.operator("CONV_2D", 5 if hybrid else 6 if groups > 1 else 3 if ending.steps else 1, tensors,
                          made.tensor, table="Conv2DOptions", **options)
+    if is_row:
+        to.reshape(made, to.made(ending, SEQUENCE))
+
+
+def _of_a_row(weights: Weights) -> Weights:
+    """Weights (outputs, inputs, length) as those of windows of one row."""
+    return replace(weights, floats=weights.floats[:, :, None], integers=(
+        None if weights.integers is None else weights.integers[:, :, None]))
 
 
 def fully_connected(to: Translation, node: onnx.NodeProto) -> None:
@@ -113,6 +132,8 @@ def _window(node: onnx.NodeProto, kernel: tuple[int, int]) -> Window:
     strides, dilations, pads = (attribute(node, name) or [default] * count for name, default, count in (
         ("strides", 1, 2), ("dilations", 1, 2), ("pads", 0, 4)))
     assert isinstance(strides, list) and isinstance(dilations, list) and isinstance(pads, list)
+    strides, dilations = [1, *strides][-2:], [1, *dilations][-2:]  # of a sequence one number each
+    pads = [0, pads[0], 0, pads[1]] if len(pads) == 2 else pads
     return Window(kernel=kernel, strides=(strides[0], strides[1]), dilations=(dilations[0], dilations[1]),
                   pads=(pads[0], pads[1], pads[2], pads[3]))
 

@@ -7,9 +7,10 @@ import onnx
 
 from edge_se.core.errors import ModelError
 from edge_se.graph.tflite.layers import convolution, fully_connected, pooled
-from edge_se.graph.tflite.parts import padded, sliced, split
+from edge_se.graph.tflite.parts import gathered, padded, sliced, split
+from edge_se.graph.tflite.reductions import length, pooled_whole, reduced
 from edge_se.graph.tflite.slopes import elu, leaky_relu, prelu
-from edge_se.graph.tflite.translation import FIX, LAST, Order, Translation, Value, Writer, moves, plain, whole
+from edge_se.graph.tflite.translation import FIX, Order, Translation, Value, Writer, moves, plain, whole
 from edge_se.graph.view import attribute, node_label
 
 ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")  # their number is their place in the schema
@@ -150,24 +151,51 @@ def _cast(to: Translation, node: onnx.NodeProto) -> None:
     _single("CAST")(to, node)
 
 
-def _global_pool(to: Translation, node: onnx.NodeProto) -> None:
-    ending = to.ending(node)
+def _extreme(code: str) -> Writer:
+    """MAXIMUM or MINIMUM of two tensors, or of one and a constant, in float."""
+    def write(to: Translation, node: onnx.NodeProto) -> None:
+        computed = [name for name in node.input if not to.reading.is_constant(name)]
+        if len(node.input) != 2 or any(len(to.shapes[name]) != len(to.shapes[node.output[0]]) for name in computed):
+            raise ModelError("joins tensors of different ranks, or more than two", where=node_label(node), fix=FIX)
+        ending = to.ending(node, integer=False)
+        order = to.value(computed[0], ending).order
+        tensors = [to.value(name, ending, order).tensor if name in computed else _constant(to, name, order)
+                   for name in node.input]
+        to.flat.operator(code, 1, tensors, to.made(ending, order).tensor, table="MaximumMinimumOptions")
+    return write
+
+
+def _power(to: Translation, node: onnx.NodeProto) -> None:
+    """A constant power: a product for squares, SQRT for roots, POW for others; in float."""
+    exponent = to.reading.view.constant(node.input[1])
+    if exponent is None or exponent.size != 1:
+        raise ModelError("has no single constant power", where=node_label(node), fix=FIX)
+    ending, power = to.ending(node, integer=False), float(exponent.reshape(()))
     value = to.value(node.input[0], ending)
-    value = to.ordered(value, LAST if len(value.shape) == len(LAST) else value.order)
-    axes = np.array([value.order.index(axis) for axis in range(2, len(value.shape))], np.int32)
-    to.flat.operator("MEAN", 2 if ending.steps else 1, [value.tensor, to.flat.constant(axes, "rows_and_columns")],
-                     to.made(ending, value.order).tensor, table="ReducerOptions", keepDims=True)
+    made = to.made(ending, value.order)
+    if power == 2:
+        to.flat.operator("MUL", 1, [value.tensor, value.tensor], made.tensor, table="MulOptions")
+    elif power == 0.5:
+        to.flat.operator("SQRT", 1, [value.tensor], made.tensor)
+    else:
+        to.flat.operator("POW", 1, [value.tensor, to.constant(np.array([power]), node.input[1])], made.tensor,
+                         table="PowOptions")
 
 
 OPERATORS: dict[str, Writer] = {
     "Add": _elementwise("ADD"), "Sub": _elementwise("SUB"), "Mul": _elementwise("MUL"), "Div": _elementwise("DIV"),
     "Relu": _single("RELU"), "Sigmoid": _single("LOGISTIC"), "Tanh": _single("TANH"),
-    "HardSwish": _single("HARD_SWISH"),
+    "HardSwish": _single("HARD_SWISH"), "Abs": _single("ABS"), "Neg": _single("NEG"), "Exp": _single("EXP"),
+    "Log": _single("LOG"), "Sign": _single("SIGN"), "Sqrt": _single("SQRT"), "Pow": _power, "Max": _extreme("MAXIMUM"),
+    "Min": _extreme("MINIMUM"),
     "HardSigmoid": _hard_sigmoid, "Clip": _clip, "BatchNormalization": _batch_norm, "Softmax": _softmax,
     "Cast": _cast, "Concat": _joined, "Identity": _same, "Transpose": _transposed,
     "Reshape": _reshaped, "Flatten": _reshaped, "Squeeze": _reshaped, "Unsqueeze": _reshaped,
     "Conv": convolution, "Gemm": fully_connected, "MatMul": fully_connected,
-    "GlobalAveragePool": _global_pool, "AveragePool": pooled, "MaxPool": pooled,
-    "Pad": padded, "Slice": sliced, "Split": split,
+    "GlobalAveragePool": pooled_whole("MEAN"), "GlobalMaxPool": pooled_whole("REDUCE_MAX"),
+    "AveragePool": pooled, "MaxPool": pooled,
+    "ReduceMean": reduced("MEAN"), "ReduceSum": reduced("SUM"),
+    "ReduceMax": reduced("REDUCE_MAX"), "ReduceMin": reduced("REDUCE_MIN"), "ReduceL2": length,
+    "Pad": padded, "Slice": sliced, "Split": split, "Gather": gathered,
     "LeakyRelu": leaky_relu, "PRelu": prelu, "Elu": elu,
 }

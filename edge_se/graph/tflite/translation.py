@@ -168,6 +168,10 @@ class Translation:
         """A new tensor of the type of `value`, in its order, inside of what becomes one node of the graph."""
         return self._add(name, shape or value.shape, value.order, value.steps)
 
+    def inside(self, name: str, shape: tuple[int, ...], order: Order, steps: Steps | None) -> Value:
+        """A new tensor inside of what becomes one node of the graph: int8 where it has `steps`."""
+        return self._add(name, shape, order, steps)
+
     def ordered(self, value: Value, order: Order) -> Value:
         """`value` with its axes in `order`: a RESHAPE where no element moves, else a TRANSPOSE."""
         if value.order == order:
@@ -187,6 +191,11 @@ class Translation:
         shape = np.array([-1, *made.stored[1:]], np.int32)
         self.flat.operator("RESHAPE", 1, [value.tensor, self.flat.constant(shape, "shape")], made.tensor,
                            table="ReshapeOptions", newShape=shape.tolist())
+
+    def drop_ones(self, value: Value, ending: Ending) -> None:
+        """Makes what `ending` names of `value`, which has axes of one more than it: the numbers stay in their order."""
+        self.reshape(self.ordered(value, plain(value.shape)),
+                     self.made(ending, plain(tuple(self.shapes[ending.name]))))
 
     def constant(self, values: NDArray[Any], name: str, order: Order | None = None) -> int:
         """A float32 constant in the file; with `order` its axes, filled up in front, lie in that."""
