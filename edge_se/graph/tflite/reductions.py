@@ -35,7 +35,7 @@ def length(to: Translation, node: onnx.NodeProto) -> None:
     squares = to.between(value, f"{node.output[0]}_squares")
     to.flat.operator("MUL", 1, [value.tensor, value.tensor], squares.tensor, table="MulOptions")
     total = to.between(value, f"{node.output[0]}_sum", _one_at(axes, value.shape))
-    _reduce(to, "SUM", squares, total, axes)
+    _reduce(to, "SUM", squares, _places(to, value, axes), total)
     made = to.made(ending, value.order) if kept else to.between(total, f"{node.output[0]}_kept")
     to.flat.operator("SQRT", 1, [total.tensor], made.tensor)
     if not kept:
@@ -56,18 +56,23 @@ def _write(to: Translation, node: onnx.NodeProto, code: str, axes: list[int], *,
     ending = to.ending(node, same_steps=code in EXTREMES, integer=code != "SUM")
     value = to.value(node.input[0], ending)
     value = to.ordered(value, LAST if len(value.shape) == len(LAST) else value.order)
+    places = _places(to, value, axes)
     made = (to.made(ending, value.order) if kept
             else to.inside(f"{node.output[0]}_kept", _one_at(axes, value.shape), value.order, ending.steps))
-    _reduce(to, code, value, made, axes)
+    _reduce(to, code, value, places, made)
     if not kept:
         to.drop_ones(made, ending)
 
 
-def _reduce(to: Translation, code: str, value: Value, made: Value, axes: list[int]) -> None:
+def _places(to: Translation, value: Value, axes: list[int]) -> int:
+    """Where `axes` lie in the file, as a constant of it."""
     places = np.array([value.order.index(axis) for axis in axes], np.int32)
-    name = "rows_and_columns" if axes == [2, 3] else "axes"
-    to.flat.operator(code, 2 if made.steps else 1, [value.tensor, to.flat.constant(places, name)], made.tensor,
-                     table="ReducerOptions", keepDims=True)
+    return to.flat.constant(places, "rows_and_columns" if axes == [2, 3] else "axes")
+
+
+def _reduce(to: Translation, code: str, value: Value, places: int, made: Value) -> None:
+    to.flat.operator(code, 2 if made.steps else 1, [value.tensor, places], made.tensor, table="ReducerOptions",
+                     keepDims=True)
 
 
 def _one_at(axes: list[int], shape: tuple[int, ...]) -> tuple[int, ...]:
