@@ -2,10 +2,11 @@
 # OpenVINO computes wrong numbers where an INT8 product of matrices is reduced over tokens and quantized again.
 #
 # Version   OpenVINO 2026.4.1 (x86-64 with AVX-512 VNNI), onnxruntime 1.31.1, onnx 1.23.2
-# Behaviour A MatMul between Q/DQ pairs, perhaps a ReLU, then ReduceMean, ReduceMax or ReduceSum with keepdims=0 over
-#           axes in front of the last one, and a Q/DQ pair: the answer is unlike what the file says. So is a mean over
-#           tokens before a quantized classifier. With keepdims=1 and a Squeeze behind it is right, and so are a
-#           reduction over the last axis, other reductions and a file without the last pair. Nothing is logged.
+# Behaviour A MatMul between Q/DQ pairs, its matrix with a scale for each output, perhaps a ReLU, then ReduceMean,
+#           ReduceMax or ReduceSum with keepdims=0 over axes in front of the last one, and a Q/DQ pair: the answer is
+#           unlike what the file says. So is a mean over tokens before a quantized classifier. With keepdims=1 and a
+#           Squeeze behind it is right, and so are one scale for the whole matrix, a reduction over the last axis,
+#           other reductions and a file without the last pair. Nothing is logged.
 # Output    ReduceMean over axis 1, dropped: 12.6 dB
 #           ReduceMax over axis 1, dropped: 13.3 dB
 #           ReduceMean over axis 1, squeezed: 99.0 dB

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -21,11 +23,7 @@ def with_kept_axes(model: onnx.ModelProto) -> onnx.ModelProto:
     OpenVINO 2026.4 computes others (11 dB) where an INT8 product of matrices is reduced, as for a mean over tokens
     (findings/openvino_dropped_axes.sh). It is a copy where anything changes.
     """
-    view = GraphView(model)
-    dropped = {node.output[0]: axes for node in model.graph.node if opset_of(model) >= AXES_AS_INPUT
-               and node.op_type in REDUCTIONS and not attribute(node, "keepdims", 1)
-               and any(reader.op_type == "QuantizeLinear" for reader in view.consumers[node.output[0]])
-               and len(axes := _axes(node, view))}
+    dropped = {node.output[0]: axes for node, axes in dropping_axes(model)}
     if not dropped:
         return model
     copy = onnx.ModelProto()
@@ -39,6 +37,17 @@ def with_kept_axes(model: onnx.ModelProto) -> onnx.ModelProto:
                                    f"{name}_squeeze")
         copy.graph.node.insert(list(copy.graph.node).index(node) + 1, squeeze)
     return copy
+
+
+def dropping_axes(model: onnx.ModelProto) -> Iterator[tuple[onnx.NodeProto, NDArray[np.int64]]]:
+    """Such reductions, whatever they reduce, and their axes."""
+    view = GraphView(model)
+    for node in model.graph.node if opset_of(model) >= AXES_AS_INPUT else ():
+        is_read = any(reader.op_type == "QuantizeLinear" for reader in view.consumers[node.output[0]])
+        if node.op_type in REDUCTIONS and not attribute(node, "keepdims", 1) and is_read:
+            axes = _axes(node, view)
+            if len(axes):
+                yield node, axes
 
 
 def _axes(node: onnx.NodeProto, view: GraphView) -> NDArray[np.int64]:

@@ -192,6 +192,16 @@ def test_openvino_reads_a_reduction_and_a_pool_otherwise(files, of, images, name
     assert of.decibels(of.run(sound, images, False), of.openvino(sound, images)[0]) > NEAR
 
 
+@pytest.mark.skipif(environment.version_of("openvino") != "2026.4.1", reason="needs OpenVINO 2026.4.1")
+@pytest.mark.skipif("avx512_vnni" not in environment.processor_flags(), reason="needs a processor with VNNI")
+def test_openvino_reduces_a_product_otherwise(files, of, images):
+    broken, sound = files("dropped-axes")
+    right = of.run(broken, images, False)
+    assert of.decibels(right, of.openvino(broken, images)[0]) < FAR
+    assert of.decibels(right, of.openvino(repaired("dropped-axes", broken), images)[0]) > NEAR
+    assert of.decibels(of.run(sound, images, False), of.openvino(sound, images)[0]) > NEAR
+
+
 @pytest.mark.parametrize("kind", ["ReduceLogSum", "ReduceLogSumExp"])
 def test_reductions_of_the_same_kind(files, of, images, kind):
     from edge_se.graph.reductions import losing_axes

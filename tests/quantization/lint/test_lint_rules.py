@@ -135,6 +135,19 @@ def reduced(of, kind, opset=17):
     return own.model(own.add("Mul", [name, own.add(kind, inputs, "reduced", **axes)], "scaled"))
 
 
+def pooled_tokens(of, keepdims, outputs=16):
+    """The mean over four tokens of an INT8 product, in 8 bits; the matrix has `outputs` scales."""
+    own = of.graph()
+    tokens = own.add("Reshape", ["x", own.constant("shape", np.array([0, 4, 48]))], "tokens")
+    matrix = own.add("DequantizeLinear", [
+        own.constant("w", own.random.integers(-127, 128, (48, 16)).astype(np.int8)),
+        own.constant("w_scale", np.float32(own.random.uniform(0.0005, 0.002, outputs)).squeeze()),
+        own.constant("w_zero", np.zeros(outputs, np.int8).squeeze())], "w_dq", axis=1)
+    product = own.add("MatMul", [own.pair(tokens, 0.03, 0, np.int8), matrix], "product")
+    mean = own.add("ReduceMean", [own.add("Relu", [product], "positive")], "mean", axes=[1], keepdims=keepdims)
+    return own.model(own.pair(mean, 0.005, 0))
+
+
 def rounded_up(of, pads, up=1):
     """A MaxPool of windows of 2 x 2 over 8 x 8 integers, the mean of what it finds."""
     own = of.graph()
@@ -180,6 +193,7 @@ CASES = {
     "gathered-channels": (lambda of: gathered(of, np.int8), lambda of: gathered(of, np.uint8, 1)),
     "zeros-before-pool": (lambda of: padded(of, "MaxPool"), lambda of: padded(of, "MaxPool", -0.0)),
     "lost-axes": (lambda of: reduced(of, "ReduceL1"), lambda of: reduced(of, "ReduceL2")),
+    "dropped-axes": (lambda of: pooled_tokens(of, 0), lambda of: pooled_tokens(of, 1)),
     "window-of-padding": (lambda of: rounded_up(of, [0, 0, 1, 1]), lambda of: rounded_up(of, [1, 1, 1, 1])),
     "padded-average-pool": (lambda of: averaged(of, 128), lambda of: averaged(of, 0)),
     "sixteen-bits-without-relu": (sixteen, lambda of: sixteen(of, relu=True)),
