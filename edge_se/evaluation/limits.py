@@ -21,6 +21,7 @@ from edge_se.evaluation.baseline import board_of
 from edge_se.evaluation.gate import SEVERITY
 from edge_se.evaluation.statistics import exact_interval, median_ratio
 
+DECIMALS = 9  # of percent: 100 x 0.57 is below 57 in floats
 SETUP = ("backend", "batch", "threads")  # what INT8 and FP32 must share to be compared
 
 
@@ -95,8 +96,9 @@ def share_verdicts(candidates: list[Artifact], limit: float, bench: Path) -> lis
         return [{"verdict": "inconclusive", "target": item.target, "file": item.file, "share": None, "limit": limit,
                  "why": f"{bench.name} tells no layers of an engine of this file: bench with --explain"}
                 for item in candidates]
-    return [{"verdict": "pass" if 100 * min(shares[item.key]) >= limit else "fail", "target": item.target,
-             "file": item.file, "share": 100 * min(shares[item.key]), "limit": limit} for item in told]
+    least = {item.key: round(100 * min(shares[item.key]), DECIMALS) for item in told}
+    return [{"verdict": "pass" if least[item.key] >= limit else "fail", "target": item.target, "file": item.file,
+             "share": least[item.key], "limit": limit} for item in told]
 
 
 def _of_turns(item: Artifact, own: dict[str, Any], other: dict[str, Any], limit: float, alpha: float,

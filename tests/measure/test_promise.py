@@ -142,14 +142,15 @@ class File:
 
 @pytest.mark.parametrize(("shares", "limit", "verdict"), [
     ([1.0], 100, "pass"), ([0.98], 99, "fail"), ([1.0, 0.5], 90, "fail"), ([0.9], 90, "pass"),
-    ([], 90, "inconclusive")])
+    ([0.57], 57, "pass"), ([0.29], 29, "pass"), ([0.5699999], 57, "fail"), ([], 90, "inconclusive")])
 def test_a_gate_judges_the_share(tmp_path, shares, limit, verdict):
     path = tmp_path / "bench.json"
     path.write_text(json.dumps({"schema": "edge-se/bench/1", "measurements": [
         {"sha256": File.sha256, "target": File.target, "int8_mac_share_engine": share} for share in shares]
         + [{"sha256": "b" * 64}]}))
     (row,) = share_verdicts([File], limit, path)
-    assert row["verdict"] == verdict and row["share"] == (100 * min(shares) if shares else None)
+    assert row["verdict"] == verdict and row["share"] == (
+        pytest.approx(100 * min(shares)) if shares else None)
 
 
 @pytest.mark.parametrize("share", ["all", 7, True, float("nan")])
