@@ -84,6 +84,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
         document["memory"] = [run("memory", folder, count) | {"environment": here}
                               for count in (arguments.few, arguments.many)]
     write_json(path, document)
+    if "side_by_side" in document:
+        print(*table(document), sep="\n")
     print(sentence(document))
 
 
@@ -98,35 +100,43 @@ def medians(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     return {"rows": rows}
 
 
+def table(document: dict[str, Any]) -> tuple[str, str]:
+    """What docs/quantization.md shows of calibrating, beside NNCF: the start of the sentence above, and the table."""
+    from edge_se.reporting.tables import markdown  # not at the top: NNCF's Python reads this file, too
+
+    side = document["side_by_side"]
+    rows = side["rows"]
+    shown = (("collecting ranges", "ranges"), ("the whole export for `openvino`, agreement included", "export"),
+             ("`nncf.quantize` on OpenVINO", "nncf"))
+    words = (f"ResNet-50 at {SIDE} pixels, the same {side['images']} JPEG files, {cores(document['environment'])} "
+             "(`python bench/dataset_speed.py`")
+    return words, markdown(["what", "s", "over NNCF", "processor s", "over NNCF", "peak GiB"], [
+        [name, f"{rows[row]['seconds']:.0f}", _over(rows, row, "of_nncf"), f"{rows[row]['cpu_s']:.0f}",
+         _over(rows, row, "cpu_of_nncf"), f"{rows[row]['peak_memory_bytes'] / 2**30:.2f}"] for name, row in shown])
+
+
+def _over(rows: dict[str, Any], row: str, ratio: str) -> str:
+    return "–" if row == "nncf" else f"{rows[row][ratio]:.2f}"
+
+
 def sentence(document: dict[str, Any]) -> str:
-    """What docs/quantization.md says of the parts that are there."""
+    """What it says of evaluating, of the parts that are there."""
     told = []
-    if "side_by_side" in document:
-        side, where = document["side_by_side"], cores(document["environment"])
-        rows = side["rows"]
-        nncf, ranges, export = (f"{rows[row]['seconds']:.0f} s ({rows[row]['cpu_s']:.0f} s of processor time) and "
-                                f"{rows[row]['peak_memory_bytes'] / 2**30:.2f} GiB" for row in ROWS)
-        told.append(
-            f"ResNet-50 at {SIDE} pixels, {side['images']} JPEG files, {where}: collecting ranges takes {ranges}, the "
-            f"whole export for `openvino`, agreement included, {export}; `nncf.quantize` on OpenVINO takes {nncf} with "
-            f"the same files. The ratios to NNCF are {rows['ranges']['of_nncf']:.2f} and "
-            f"{rows['export']['of_nncf']:.2f} of wall time, {rows['ranges']['cpu_of_nncf']:.2f} and "
-            f"{rows['export']['cpu_of_nncf']:.2f} of processor time.")
     if "evaluation" in document:
         judged = document["evaluation"]
         alone = statistics.median(one["inference_cpu_s"] for one in judged["rounds"]) / judged["images"]
-        told.append(
-            f"Evaluating {judged['images']} files on {cores(judged['environment'])} takes {judged['ratio']:.2f} times "
-            f"the inference alone and {judged['cpu_ratio']:.2f} times its processor time, {alone:.3f} s an image in "
-            "FP32.")
         if "side_by_side" in document:
-            share = alone * side["images"] / rows["nncf"]["cpu_s"]
-            told.append(f"Such inference of the {side['images']} files is {share:.2f} of NNCF's processor time.")
+            side = document["side_by_side"]
+            share = alone * side["images"] / side["rows"]["nncf"]["cpu_s"]
+            told.append(f"Inference of these files in FP32 alone is {share:.2f} of NNCF's processor time: {alone:.3f} "
+                        "s an image.")
+        told.append(f"Evaluating {judged['images']} files takes {judged['ratio']:.2f} times as long as their "
+                    f"inference, and {judged['cpu_ratio']:.2f} times its processor time.")
     if "memory" in document:
         few, many = document["memory"]
         grown = many["peak_memory_bytes"] / few["peak_memory_bytes"] - 1
         told.append(f"{many['images']:,} files instead of {few['images']:,} change the peak memory of an evaluation by "
-                    f"{100 * grown:+.0f} %.")
+                    f"{100 * grown:+.0f} %")
     return " ".join(told)
 
 

@@ -60,9 +60,9 @@ def sentence(document: dict[str, Any]) -> str:
     commands = [item["cpu_ratio"] for (line, _), item in rows.items() if line.endswith(" --help")]
     tabs = [item["cpu_ratio"] for (line, _), item in rows.items() if line.startswith(TAB.strip())]
     return (f"`edge-se --help` takes {1000 * whole['cpu_s']['now']['median']:.0f} ms of processor time as a whole "
-            f"process, where it took {1000 * whole['cpu_s']['before']['median']:.0f}; the help of a command takes "
+            f"process, where it took {1000 * whole['cpu_s']['before']['median']:.0f}. The help of a command takes "
             f"{min(commands):.1f} to {max(commands):.1f} times less than it did, and Tab {min(tabs):.1f} to "
-            f"{max(tabs):.1f} times less (medians of {document['runs']} runs in turn with commit "
+            f"{max(tabs):.1f} times less (medians of {document['runs']} runs in turns with commit "
             f"{str(document['against'])[:7]}).")
 
 

@@ -149,15 +149,17 @@ def remove_unused_initializers(model: onnx.ModelProto) -> None:
 
 
 def remove_unused_nodes(model: onnx.ModelProto) -> None:
-    """Drops nodes whose outputs nothing reads, and those that only such nodes read."""
-    needed = {value.name for value in model.graph.output}
-    kept = []
-    for node in reversed(model.graph.node):  # readers come before what they read
-        if needed.intersection(node.output):
-            needed.update(_read(node))
-            kept.append(node)
+    """Drops nodes whose outputs nothing reads, and those that only such nodes read; nodes may lie in any order."""
+    makers = {name: position for position, node in enumerate(model.graph.node) for name in node.output}
+    pending, kept = [value.name for value in model.graph.output], set[int]()
+    while pending:
+        position = makers.get(pending.pop())
+        if position is not None and position not in kept:
+            kept.add(position)
+            pending += _read(model.graph.node[position])
+    nodes = [node for position, node in enumerate(model.graph.node) if position in kept]
     del model.graph.node[:]
-    model.graph.node.extend(reversed(kept))
+    model.graph.node.extend(nodes)
 
 
 def _read(node: onnx.NodeProto) -> Iterator[str]:

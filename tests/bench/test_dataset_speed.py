@@ -19,7 +19,10 @@ def script():
 
 def test_the_page_says_what_was_measured(script):
     document = json.loads((ROOT / "bench" / "results" / "dataset_speed.json").read_text())
-    assert script.sentence(document) in " ".join((ROOT / "docs" / "quantization.md").read_text().split())
+    page = (ROOT / "docs" / "quantization.md").read_text()
+    words, table = script.table(document)
+    assert table in page
+    assert words in " ".join(page.split()) and script.sentence(document) in " ".join(page.split())
 
 
 def test_a_ratio_is_of_one_round(script):

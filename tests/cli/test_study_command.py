@@ -57,7 +57,7 @@ def done(monkeypatch):
         return {"figures": [{"evaluation": "validation", "measure": "top1", "value": top1, "low": None, "high": None,
                              "n": 10, "conditions": {}}], "curve": [80.0, top1], "seconds": 60.0, "epochs": 2,
                 "best_epoch": 2, "weights_sha256": "0" * 64, "recipe_sha256": "1" * 64, "params": 1, "macs": 1,
-                "commit": None, "device": "cpu", "hardware": {"cpu": "x"}, "versions": {}}
+                "commit": None, "evaluated_by": {}, "device": "cpu", "hardware": {"cpu": "x"}, "versions": {}}
     monkeypatch.setattr(step, "finished", cell)
     monkeypatch.setattr(step.cifar10, "require", lambda data: None)
 

@@ -146,6 +146,17 @@ def test_prepare_infers_the_shapes_that_counting_needs(graph_of):
     onnx.checker.check_model(model)
 
 
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 2, 0]])
+def test_a_node_is_in_use_wherever_it_lies(graph_of, order):
+    """As converters leave them: onnxruntime sorts them before it runs them."""
+    model = graph_of([("Neg", ["x"], ["a"]), ("Relu", ["a"], ["b"]), ("Abs", ["b"], ["y"]), ("Exp", ["a"], ["unread"])])
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([nodes[3], *(nodes[position] for position in order)])
+    remove_unused_nodes(model)
+    assert operators(model) == [("Neg", "Relu", "Abs")[position] for position in order]
+
+
 def branch(*nodes, result):
     return helper.make_graph([helper.make_node(*node[:3], **dict(*node[3:])) for node in nodes], "branch", [],
                              [helper.make_tensor_value_info(result, TensorProto.FLOAT, None)])
