@@ -53,7 +53,7 @@ def toy(split, count, seed):
     random, colours = np.random.default_rng(seed), np.random.default_rng(9).integers(0, 256, (10, 3, 1, 1))
     labels = random.integers(0, 10, count).astype(np.uint8)
     pixels = np.clip(colours[labels] + random.integers(-60, 61, (count, 3, 32, 32)), 0, 255).astype(np.uint8)
-    return ImageSet(name=f"toy-{split}", split=split, pixels=pixels, labels=labels)
+    return ImageSet(name=f"toy-{split}", split=split, pixels=pixels, labels=labels, mixed=True)
 
 
 def with_toys():
