@@ -23,7 +23,7 @@ def plan(model: str | None = None, *, config: Path | None = None, wanted: Settin
     """The document of `gate --plan --json`.
 
     Percent of discordant images: `discordance`, else those of the build `model`, else a few typical ones. A build gives
-    its flips, and every discordant pair is a flip; less than FEWEST count as so many. Of a sequential gate the
+    its flips, and every discordant pair is a flip; fewer than FEWEST count as FEWEST. Of a sequential gate the
     last look alone is counted, to which others only add. Both make n too large rather than too small.
     """
     settings, source = read_settings(config, wanted)

@@ -1,6 +1,7 @@
-"""Stand-ins for TensorRT and for CUDA's library."""
+"""Stand-ins for TensorRT and for CUDA's library, and a bundle."""
 
 import ctypes
+import shutil
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -24,3 +25,15 @@ def cudart(cudart_file):
     yield str(cudart_file), library
     library.fake_set(1, 0)
     library.fake_share(0)
+
+
+@pytest.fixture(scope="module")
+def build(tiny_build):
+    return tiny_build("build", fp16=True, targets=["cpu", "cpu-avx2", "arm", "tensorrt", "tensorrt-fp16"],
+                      bundle=True)
+
+
+@pytest.fixture
+def bundle(build, tmp_path):
+    """A copy elsewhere, as on a device."""
+    return shutil.copytree(build.folder / "bundle", tmp_path / "copied")

@@ -54,7 +54,7 @@ def convolution(to: Translation, node: onnx.NodeProto) -> None:
     value = to.value(node.input[0], ending, SEQUENCE if is_row else LAST)
     if is_row:
         batch, channels, length = value.shape
-        row = to.inside(f"{node.output[0]}_row", (batch, channels, 1, length), LAST, value.steps)
+        row = to.add(f"{node.output[0]}_row", (batch, channels, 1, length), LAST, value.steps)
         to.reshape(value, row)
         value = row
     value, padding = _padded(to, value, window, node, 0.0)
@@ -68,7 +68,7 @@ def convolution(to: Translation, node: onnx.NodeProto) -> None:
                "dilationHFactor": window.dilations[0], "dilationWFactor": window.dilations[1],
                "fusedActivationFunction": CODES[ending.activation]}
     batch, outputs, *size = to.shapes[ending.name]
-    made = to.inside(f"{ending.name}_row", (batch, outputs, 1, *size), LAST, ending.steps) if is_row else (
+    made = to.add(f"{ending.name}_row", (batch, outputs, 1, *size), LAST, ending.steps) if is_row else (
         to.made(ending, LAST))
     if depthwise:
         to.flat.operator("DEPTHWISE_CONV_2D", 6 if hybrid else 3 if ending.steps else 2, tensors, made.tensor,

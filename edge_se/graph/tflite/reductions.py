@@ -58,7 +58,7 @@ def _write(to: Translation, node: onnx.NodeProto, code: str, axes: list[int], *,
     value = to.ordered(value, LAST if len(value.shape) == len(LAST) else value.order)
     places = _places(to, value, axes)
     made = (to.made(ending, value.order) if kept
-            else to.inside(f"{node.output[0]}_kept", _one_at(axes, value.shape), value.order, ending.steps))
+            else to.add(f"{node.output[0]}_kept", _one_at(axes, value.shape), value.order, ending.steps))
     _reduce(to, code, value, places, made)
     if not kept:
         to.drop_ones(made, ending)

@@ -66,7 +66,7 @@ class Translation:
         self._fused: set[str] = set()
         shape = tuple(self.shapes[model.input_name])
         order = LAST if model.axes == "NCHW" else (0, 1, 2, 3)
-        self._image = self._add(model.input_name, shape, order, kind=model.input_dtype)
+        self._image = self.add(model.input_name, shape, order, kind=model.input_dtype)
         self._floats[model.input_name] = self._image
 
     def content(self, model: OnnxModel, operators: Mapping[str, Writer]) -> bytes:
@@ -140,7 +140,7 @@ class Translation:
             if maker is None or maker.input[0] not in self._integers:
                 raise ModelError(f"nothing makes '{name}'", where="graph", fix="check it with onnx.checker")
             known = self._integers[maker.input[0]]
-            self._floats[name] = made = self._add(name, known.shape, known.order)
+            self._floats[name] = made = self.add(name, known.shape, known.order)
             self.flat.operator("DEQUANTIZE", 2, [known.tensor], made.tensor)
         return self._floats[name]
 
@@ -148,9 +148,9 @@ class Translation:
         """A new tensor for what an operator makes."""
         shape = tuple(self.shapes[ending.name]) if shape is None else shape
         if ending.steps is None:
-            self._floats[ending.name] = made = self._add(ending.name, shape, order)
+            self._floats[ending.name] = made = self.add(ending.name, shape, order)
             return made
-        made = self._add(ending.quantizers[0].output[0], shape, order, ending.steps)
+        made = self.add(ending.quantizers[0].output[0], shape, order, ending.steps)
         for quantizer in ending.quantizers:
             self._integers[quantizer.output[0]] = made
             self._fused.add(quantizer.output[0])
@@ -166,18 +166,14 @@ class Translation:
 
     def between(self, value: Value, name: str, shape: tuple[int, ...] | None = None) -> Value:
         """A new tensor of the type of `value`, in its order, inside of what becomes one node of the graph."""
-        return self._add(name, shape or value.shape, value.order, value.steps)
-
-    def inside(self, name: str, shape: tuple[int, ...], order: Order, steps: Steps | None) -> Value:
-        """A new tensor inside of what becomes one node of the graph: int8 where it has `steps`."""
-        return self._add(name, shape, order, steps)
+        return self.add(name, shape or value.shape, value.order, value.steps)
 
     def ordered(self, value: Value, order: Order) -> Value:
         """`value` with its axes in `order`: a RESHAPE where no element moves, else a TRANSPOSE."""
         if value.order == order:
             return value
         told = f"order{''.join(map(str, order))}"
-        made = self._add(f"{value.tensor}_{told}", value.shape, order, value.steps)
+        made = self.add(f"{value.tensor}_{told}", value.shape, order, value.steps)
         if moves(value, order):
             axes = np.array([value.order.index(axis) for axis in order], np.int32)
             self.flat.operator("TRANSPOSE", 2 if value.steps else 1,
@@ -204,8 +200,9 @@ class Translation:
             values = values.reshape((1,) * (len(order) - values.ndim) + values.shape).transpose(order)
         return self.flat.constant(np.ascontiguousarray(values), name)
 
-    def _add(self, name: str, shape: tuple[int, ...], order: Order, steps: Steps | None = None,
-             kind: str = "float32") -> Value:
+    def add(self, name: str, shape: tuple[int, ...], order: Order, steps: Steps | None = None,
+            kind: str = "float32") -> Value:
+        """A new tensor of the file: int8 where it has `steps`, else of `kind`."""
         value = Value(tensor=-1, shape=shape, order=order, steps=steps)
         number = self.flat.computed(value.stored, "int8" if steps else kind, name, steps)
         return replace(value, tensor=number)
@@ -216,7 +213,7 @@ class Translation:
             raise ModelError("makes other integers than signed int8 with one scale, and LiteRT takes no others",
                              where=node_label(node), fix="export with --target litert")
         value = self.float_value(node.input[0])
-        self._integers[node.output[0]] = made = self._add(node.output[0], value.shape, value.order, steps)
+        self._integers[node.output[0]] = made = self.add(node.output[0], value.shape, value.order, steps)
         self.flat.operator("QUANTIZE", 1, [value.tensor], made.tensor)
 
 

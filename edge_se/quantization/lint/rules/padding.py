@@ -40,6 +40,6 @@ RULES = (
     Rule(name="window-of-padding", kind="wrong", runtime="openvino", versions="2026.4.1",
          instead="a MaxPool that rounds up has windows of padding alone, which answer with the lowest number; torch "
                  "and onnxruntime have none",
-         fix="leave ceil_mode out: the windows that are left are the same", find=of_padding_alone,
+         fix="leave ceil_mode out: the other windows stay as they are", find=of_padding_alone,
          repair=without_windows_of_padding),
 )
