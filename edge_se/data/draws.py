@@ -23,4 +23,8 @@ class Draws:
         return self._kept(low + (high - low) * torch.rand(self._count, generator=self._generator))
 
     def _kept(self, drawn: torch.Tensor) -> torch.Tensor:
-        return (drawn if self._rows is None else drawn[..., self._rows]).to(self._device)
+        kept = drawn if self._rows is None else drawn[..., self._rows]
+        if self._device.type != "cuda":
+            return kept.to(self._device)
+        # A copy from ordinary memory would wait until the GPU has done all steps before it.
+        return kept.pin_memory().to(self._device, non_blocking=True)

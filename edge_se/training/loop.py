@@ -35,6 +35,7 @@ from edge_se.training.schedule import learning_rate_factor
 
 CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_SECONDS = 120.0
+CHECKPOINT_SHARE = 0.05  # of a run's time that checkpoints after epochs may take: on a GPU an epoch takes a second
 EVALUATION_BATCH = 250
 
 
@@ -107,6 +108,7 @@ class _Run:
         self.losses = Losses(group, device, folder)
         self._consistent = True  # whether the net is where `state` says
         self._order_of: int | None = None  # the epoch of `_permutation`
+        self._saved, self._save_seconds = time.monotonic(), 0.0
         self.amp = amp_type(recipe, device)
         self.labels = torch.from_numpy(images.labels.astype(np.int64)).to(device)
         self.pixels = training_pixels(images, device)
@@ -124,6 +126,8 @@ class _Run:
 
     def _make_net(self, spec: ModelSpec) -> None:
         torch.manual_seed(self.recipe.seed)
+        # Shapes are always the same, so that trying each convolution's algorithms once pays.
+        torch.backends.cudnn.benchmark = True
         layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
         self.net = build(spec).to(self.device, memory_format=layout)  # type: ignore[call-overload]
         self.average = average_of(self.net, self.recipe.ema) if self.recipe.ema else None
@@ -164,7 +168,7 @@ class _Run:
             raise
 
     def _steps(self, watcher: Watcher, interrupts: Interrupts) -> None:
-        started, before, saved = time.monotonic(), self.state.seconds, time.monotonic()
+        started, before = time.monotonic(), self.state.seconds
         while self.state.epoch < self.recipe.epochs:
             if self.state.step < self.steps_per_epoch:  # else interrupted before the epoch's end was dealt with
                 self._one_step(watcher, interrupts)
@@ -172,11 +176,13 @@ class _Run:
             interrupts.check()
             if self.state.step == self.steps_per_epoch:
                 self._end_of_epoch(watcher, interrupts)
-            elif self.losses.waiting or time.monotonic() - saved < CHECKPOINT_SECONDS:
-                continue  # what is saved has a finite loss
-            self._save()
-            saved = time.monotonic()
-            interrupts.check()
+                last = self.state.epoch == self.recipe.epochs
+                due = last or time.monotonic() - self._saved >= self._save_seconds / CHECKPOINT_SHARE
+            else:  # what is saved has a finite loss
+                due = not self.losses.waiting and time.monotonic() - self._saved >= CHECKPOINT_SECONDS
+            if due:
+                self._save()
+                interrupts.check()
 
     def _one_step(self, watcher: Watcher, interrupts: Interrupts) -> None:
         state, size = self.state, self.recipe.batch_size
@@ -238,6 +244,8 @@ class _Run:
                                 for name, tensor in self._judged.state_dict().items()}
         state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
         self._consistent = True
+        if self.group.first:
+            write_log(self.folder, state.history)
         watcher.epoch(row)
 
     @property
@@ -282,12 +290,13 @@ class _Run:
     def _save(self) -> None:
         if not self.group.first:
             return
+        started = time.monotonic()
         self.state.model, self.state.optimizer = self.net.state_dict(), self.optimizer.state_dict()
         self.state.average = None if self.average is None else self.average.state_dict()
         self.state.scaler = self.scaler.state_dict() or None
         save_checkpoint(self.folder / CHECKPOINT, self.state)
-        if self.state.history:
-            write_log(self.folder, self.state.history)
+        self._saved = time.monotonic()
+        self._save_seconds = self._saved - started
 
 
 def _seed(*parts: int) -> int:

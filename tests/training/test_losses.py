@@ -177,10 +177,25 @@ def test_how_many_are_read_at_once_goes_by_the_device(device, together, tmp_path
     assert [loss for read in reads for loss in read] == list(range(20)) and state.loss_sum == sum(range(20))
 
 
-def test_checkpoints_between_reads_wait_for_the_next(run, four, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+@pytest.fixture
+def places(monkeypatch):
+    """(epoch, step) of each checkpoint that is written."""
     places, save = [], loop.save_checkpoint
     monkeypatch.setattr(loop, "save_checkpoint", lambda path, state: (places.append((state.epoch, state.step)),
                                                                       save(path, state)))
+    return places
+
+
+def test_checkpoints_between_reads_wait_for_the_next(run, four, places, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", math.inf)
     run("often")
     assert places == [(0, 4), (1, 0), (1, 4), (2, 0)]
+
+
+def test_short_epochs_share_a_checkpoint_and_the_log_has_each(tiny_spec, random_images, places, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", 1e-9)
+    train(tiny_spec("se"), RECIPE.shortened(4), random_images(100, "train"), random_images(40, "validation"),
+          folder=tmp_path, device=CPU, resume=False, watcher=Silent())
+    assert places == [(1, 0), (4, 0)]  # the first, since nothing tells yet what one takes, and the last
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + 4
