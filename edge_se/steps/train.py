@@ -28,6 +28,7 @@ from edge_se.steps.train_data import TrainingData, training_data
 from edge_se.steps.train_watch import Watch
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from edge_se.training.loop import TrainedNet
@@ -89,7 +90,7 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
     if not process.first:
         return {"schema": SCHEMA, "model": spec.name, "out": str(folder), "rank": process.rank}
     with telling(progress, lambda: _kept(folder / loop.CHECKPOINT)):
-        card = _finish(seen, trained, test, folder, progress)
+        card = _finish(seen, trained, where, test, folder, progress)
     finish_run(folder)
     return card | {"out": str(folder)}
 
@@ -134,7 +135,8 @@ def _net(spec: ModelSpec, weights: Path) -> nn.Module:
     return net
 
 
-def _finish(seen: TrainingData, trained: TrainedNet, test: bool, folder: Path, progress: Progress) -> dict[str, Any]:
+def _finish(seen: TrainingData, trained: TrainedNet, device: torch.device, test: bool, folder: Path,
+            progress: Progress) -> dict[str, Any]:
     from edge_se.nets.weights import save_weights
     from edge_se.training.logs import write_log
 
@@ -143,7 +145,7 @@ def _finish(seen: TrainingData, trained: TrainedNet, test: bool, folder: Path, p
     if resolution != spec.input_size:
         progress.note(f"trained at {resolution} px, where '{spec.name}' is exported at {spec.input_size} px")
     save_weights(weights, trained.state, {"model": spec.name, "recipe_sha256": recipe.sha256})
-    net = _net(spec, weights)
+    net = _net(spec, weights).to(device)
     scored = {"validation": seen.validation} | ({"test": seen.test()} if test and seen.test else {})
     scores = {role: _scored(net, kind, resolution, recipe.tta, progress) for role, kind in scored.items()}
     card = {
@@ -179,31 +181,34 @@ def _copies(seen: TrainingData, role: str, images: Images) -> dict[str, int]:
 
 def _scored(net: nn.Module, images: Images, resolution: int, tta: str,
             progress: Progress) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Top-1 in FP32 at `resolution` with its 95 % Wilson interval, in percent; then the same of the mean of the
-    logits of each image and its mirror image, where `tta` is "flip".
+    """Top-1 in FP32 at `resolution`, on the device where `net` is, with its 95 % Wilson interval, in percent; then the
+    same of the mean of the logits of each image and its mirror image, where `tta` is "flip".
     """
     import torch
 
     from edge_se.data.augment import resize
+    from edge_se.training.precision import device_name, without_tf32
 
     assert images.labels is not None
     right, start = [0, 0], 0
     net.eval()
-    with progress.task(f"evaluating on {images.name}", len(images)) as advance, torch.no_grad():
+    device = next(net.parameters()).device
+    with progress.task(f"evaluating on {images.name}", len(images)) as advance, torch.no_grad(), without_tf32():
         for batch in images.batches(250):
-            pixels = resize(torch.from_numpy(batch), resolution)
+            pixels = resize(torch.from_numpy(batch).to(device), resolution)
             views = [net(pixels)]
             if tta == "flip":
                 views.append((views[0] + net(pixels.flip(3))) / 2)
             labels = images.labels[start : start + len(batch)]
             for number, logits in enumerate(views):
-                right[number] += int((logits.argmax(1).numpy() == labels).sum())
+                right[number] += int((logits.argmax(1).cpu().numpy() == labels).sum())
             start += len(batch)
             advance(len(batch))
-    return _figure(right[0], len(images)), _figure(right[1], len(images)) if tta == "flip" else None
+    judge = measured_by("torch", floats="f32") | ({} if device.type == "cpu" else {"device": device_name(device)})
+    figures = [_figure(count, len(images)) | {"measured_by": judge} for count in right]
+    return figures[0], figures[1] if tta == "flip" else None
 
 
 def _figure(right: int, n: int) -> dict[str, Any]:
     low, high = wilson_interval(right, n)
-    return {"top1": 100 * right / n, "n": n, "ci95": [round(100 * low, 2), round(100 * high, 2)], "interval": "Wilson",
-            "measured_by": measured_by("torch", floats="f32")}
+    return {"top1": 100 * right / n, "n": n, "ci95": [round(100 * low, 2), round(100 * high, 2)], "interval": "Wilson"}

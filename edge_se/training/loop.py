@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from edge_se.core.errors import TrainingError
 from edge_se.core.recipes import Recipe
@@ -22,7 +23,7 @@ from edge_se.data.images import Images
 from edge_se.data.training_pixels import training_pixels
 from edge_se.nets.spec import ModelSpec
 from edge_se.nets.zoo import build
-from edge_se.training.averaging import average_of
+from edge_se.training.averaging import MovingAverage
 from edge_se.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edge_se.training.compiling import compiled
 from edge_se.training.distributed import ALONE, Group, shared
@@ -130,7 +131,7 @@ class _Run:
         torch.backends.cudnn.benchmark = True
         layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
         self.net = build(spec).to(self.device, memory_format=layout)  # type: ignore[call-overload]
-        self.average = average_of(self.net, self.recipe.ema) if self.recipe.ema else None
+        self.average: AveragedModel | None = MovingAverage(self.net, self.recipe.ema) if self.recipe.ema else None
         self.optimizer = optimizer_of(self.net, self.recipe)
         self.peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp == torch.float16)

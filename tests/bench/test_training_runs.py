@@ -133,5 +133,5 @@ def test_the_ratio_is_of_medians_and_is_missing_where_one_does_not_get_there():
 
 
 def test_the_older_recipe_is_that_of_the_first_bundled_weights():
-    """The one that the cards of both nets name: it stays comparable when the nets get another."""
+    """The one that their cards named: it stays comparable now that the nets have another."""
     assert read_recipe(time_to_accuracy.OLD).sha256[:16] == "3c286bea5521bd33"

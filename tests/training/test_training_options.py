@@ -11,7 +11,7 @@ from edge_se.core.recipes import Recipe
 from edge_se.data.augment import Batch
 from edge_se.nets.zoo import build
 from edge_se.training import compiling, loop
-from edge_se.training.averaging import average_of
+from edge_se.training.averaging import MovingAverage
 from edge_se.training.checkpoint import load_checkpoint
 from edge_se.training.distributed import ALONE
 from edge_se.training.loop import Silent, train
@@ -94,16 +94,18 @@ def assert_equal(one, other):
 
 def test_the_average_follows_its_rule():
     net = torch.nn.BatchNorm1d(2)
-    average, expected = average_of(net, 0.9), None
+    average, expected = MovingAverage(net, 0.9), None
     for number in range(30):
         with torch.no_grad():
             net.weight.fill_(float(number))
             net.running_mean.fill_(-float(number))
+            net.num_batches_tracked.fill_(number)
         average.update_parameters(net)
         decay = min(0.9, (1 + number) / (10 + number))
         expected = float(number) if expected is None else decay * expected + (1 - decay) * number
         assert average.module.weight.tolist() == pytest.approx([expected] * 2)
         assert average.module.running_mean.tolist() == pytest.approx([-expected] * 2)
+        assert int(average.module.num_batches_tracked) == number and int(average.n_averaged) == number + 1
 
 
 def test_the_average_is_what_is_validated_and_kept(run, images, tiny_spec, tmp_path):
