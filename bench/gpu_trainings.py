@@ -2,7 +2,8 @@
 
 Each RUN is a folder that `edge-se train` wrote; TOGETHER says how many trainings shared the GPU (1 by default), since
 they slow each other down. Validation top-1 epoch by epoch is of the log, where it was measured beside the training; the
-test set is not read here. Writes bench/results/gpu_trainings.json, and the table in docs/training.md.
+test set's is of the card, where there is one. Writes bench/results/gpu_trainings.json, and the table in
+docs/training.md.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from bench.tables import readme
 from bench.tables.measured import result_of
 from edge_se.core import environment
+from edge_se.core.cards import CARD, WEIGHTS
 from edge_se.core.files import read_json, sha256_of, write_json
 
 LEVELS = (94.0, 95.0, 96.0)  # percent
@@ -42,13 +44,13 @@ def run_of(folder: Path, together: int = 1) -> dict[str, Any]:
                 "seconds": float(row["seconds"])} for row in csv.DictReader(file)]
     if len(log) != told["epochs"]:
         raise SystemExit(f"{folder}: {len(log)} of {told['epochs']} epochs: it has not ended")
-    weights = folder / "weights.safetensors"
+    weights, card = folder / WEIGHTS, read_json(folder / CARD) if (folder / CARD).is_file() else {}
     return {"model": told["model"], "recipe": told["recipe"]["content"], "recipe_sha256": told["recipe"]["sha256"],
             "seed": told["seed"], "together": together, "device": told["device"], "amp": told["amp"],
             "compiled": told["compiled"], "versions": told["versions"], "hardware": told["hardware"],
             "commit": told["commit"], "weights_sha256": sha256_of(weights), "validation": told["data"]["validation"],
-            "top1": max(row["validation_top1"] for row in _judged(log)), "epochs": log,
-            "reached": {f"{level:g}": reached(log, level) for level in LEVELS}}
+            "top1": max(row["validation_top1"] for row in _judged(log)), "test": card.get("test"),
+            "epochs": log, "reached": {f"{level:g}": reached(log, level) for level in LEVELS}}
 
 
 def reached(log: Sequence[dict[str, Any]], level: float) -> dict[str, float] | None:
