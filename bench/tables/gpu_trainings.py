@@ -17,14 +17,14 @@ def gpu_trainings_table() -> str:
         return "Not measured yet.\n"
     levels = [f"{level:g}" for level in document["levels"]]
     rows = [[f"`{run['model']}`", _kernels(run["recipe"]), str(len(run["epochs"])), str(run["seed"]),
-             f"{run['top1']:.2f}", _test(run["test"]), f"{_petaflop(run):.1f}", f"{run['epochs'][-1]['seconds']:.0f}", str(run["together"]),
-             *(_when(run["reached"][level]) for level in levels)] for run in document["runs"]]
-    columns = ["net", "kernels trained by", "epochs", "seed", "validation top-1 %", "test top-1 % (95 % CI)", "PFLOP", "s", "runs at once",
-               *(f"s to {level} % (epoch)" for level in levels)]
+             f"{run['top1']:.2f}", _test(run["test"]), f"{_petaflop(run):.1f}", f"{run['epochs'][-1]['seconds']:.0f}",
+             str(run["together"]), *(_when(run["reached"][level]) for level in levels)] for run in document["runs"]]
+    columns = ["net", "kernels trained by", "epochs", "seed", "validation top-1 %", "test top-1 % (95 % CI)", "PFLOP",
+               "s", "runs at once", *(f"s to {level} % (epoch)" for level in levels)]
     run = document["runs"][0]
     return (f"{markdown(columns, rows)}\nBatch {run['recipe']['batch_size']}, {run['amp'].upper()}, compiled; "
-            f"validation: n = {run['validation']['n']:,}, test: n = 10,000; torch {run['versions']['torch']} on {run['device']}. PFLOP: 6 x MACs x "
-            "images seen, computed.\n")
+            f"validation: n = {run['validation']['n']:,}, test: n = 10,000; torch {run['versions']['torch']} on "
+            f"{run['device']}. PFLOP: 6 x MACs x images seen, computed.\n")
 
 
 def _kernels(recipe: dict[str, Any]) -> str:
