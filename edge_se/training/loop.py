@@ -127,8 +127,8 @@ class _Run:
 
     def _make_net(self, spec: ModelSpec) -> None:
         torch.manual_seed(self.recipe.seed)
-        # Shapes are always the same, so that trying each convolution's algorithms once pays.
-        torch.backends.cudnn.benchmark = True
+        if self.device.type == "cuda":  # shapes stay the same, so that trying each convolution's algorithms once pays
+            torch.backends.cudnn.benchmark = True
         layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
         self.net = build(spec).to(self.device, memory_format=layout)  # type: ignore[call-overload]
         self.average: AveragedModel | None = MovingAverage(self.net, self.recipe.ema) if self.recipe.ema else None
