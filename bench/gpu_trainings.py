@@ -48,7 +48,8 @@ def run_of(folder: Path, together: int = 1) -> dict[str, Any]:
     return {"model": told["model"], "recipe": told["recipe"]["content"], "recipe_sha256": told["recipe"]["sha256"],
             "seed": told["seed"], "together": together, "device": told["device"], "amp": told["amp"],
             "compiled": told["compiled"], "versions": told["versions"], "hardware": told["hardware"],
-            "commit": told["commit"], "weights_sha256": sha256_of(weights), "validation": told["data"]["validation"],
+            "commit": told["commit"], "weights_sha256": sha256_of(weights), "images": told["data"]["train"]["n"],
+            "validation": told["data"]["validation"],
             "top1": max(row["validation_top1"] for row in _judged(log)), "test": card.get("test"),
             "epochs": log, "reached": {f"{level:g}": reached(log, level) for level in LEVELS}}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.tables.measured import measured_if_any
+from edge_se.core.measured_by import in_words
 from edge_se.nets.arithmetic import size_of
 from edge_se.nets.zoo import spec_of
 from edge_se.reporting.tables import markdown
@@ -21,10 +22,16 @@ def gpu_trainings_table() -> str:
              str(run["together"]), *(_when(run["reached"][level]) for level in levels)] for run in document["runs"]]
     columns = ["net", "kernels trained by", "epochs", "seed", "validation top-1 %", "test top-1 % (95 % CI)", "PFLOP",
                "s", "runs at once", *(f"s to {level} % (epoch)" for level in levels)]
-    run = document["runs"][0]
-    return (f"{markdown(columns, rows)}\nBatch {run['recipe']['batch_size']}, {run['amp'].upper()}, compiled; "
-            f"validation: n = {run['validation']['n']:,}, test: n = 10,000; torch {run['versions']['torch']} on "
-            f"{run['device']}. PFLOP: 6 x MACs x images seen, computed.\n")
+    how, = {_how(run) for run in document["runs"]}  # ValueError where they differ: one note could not tell of all
+    judges = {f"n = {run['test']['n']:,}, {in_words(run['test']['measured_by'])}" for run in document["runs"]
+              if run["test"]}
+    return (f"{markdown(columns, rows)}\n{how}. PFLOP: 6 x MACs x images seen, computed. Validation beside the "
+            f"training, test: {'; '.join(sorted(judges))}.\n")
+
+
+def _how(run: dict[str, Any]) -> str:
+    return (f"Batch {run['recipe']['batch_size']}, {run['amp'].upper()}, {'compiled' if run['compiled'] else 'eager'}, "
+            f"torch {run['versions']['torch']} on {run['device']}, validation n = {run['validation']['n']:,}")
 
 
 def _kernels(recipe: dict[str, Any]) -> str:
@@ -39,7 +46,7 @@ def _test(figure: dict[str, Any] | None) -> str:
 def _petaflop(run: dict[str, Any]) -> float:
     """Of all steps: a multiplication and an addition, forward and twice as many backward."""
     batch = run["recipe"]["batch_size"]
-    images = 45_000 // batch * batch
+    images = run["images"] // batch * batch
     macs = sum(size_of(spec_of(run["model"]), int(row["resolution"])).macs for row in run["epochs"])
     return 6 * macs * float(images) / 1e15
 

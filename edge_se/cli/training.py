@@ -16,8 +16,8 @@ from edge_se.steps import completion
 def train(model: Annotated[str, typer.Option(autocompletion=completion.models,
                                              help="A name from `edge-se models list`.")],
           recipe: Annotated[Optional[str], typer.Option(
-              autocompletion=completion.recipes, help="A shipped name or a TOML file; default: the model's own, else "
-                                                      "fast-cpu.")] = None,
+              autocompletion=completion.recipes, help="A shipped name or a TOML file; default: the model's own for "
+                                                      "CIFAR-10, else fast-cpu.")] = None,
           epochs: Annotated[Optional[int], typer.Option(min=1, help="Shorten or lengthen the recipe.")] = None,
           seed: Annotated[Optional[int], typer.Option(
               min=0, help="Of weights, order and augmentation; default: the recipe's.")] = None,

@@ -235,9 +235,14 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def recipe_of(model: str) -> Path:
-    """The file of a net's own recipe, models/NAME/recipe.toml, else the file of DEFAULT."""
+    """The file of a net's own recipe for CIFAR-10, models/NAME/recipe.toml, else that of DEFAULT."""
     own = asset("models", model, "recipe.toml")
-    return own if own.is_file() else asset("models", "recipes", f"{DEFAULT}.toml")
+    return own if own.is_file() else default_recipe()
+
+
+def default_recipe() -> Path:
+    """The file of the recipe for any net and any images."""
+    return asset("models", "recipes", f"{DEFAULT}.toml")
 
 
 def find_recipe(wanted: str | Path) -> Path:

@@ -16,8 +16,9 @@ from edge_se.core.interrupts import telling
 from edge_se.core.measured_by import measured_by
 from edge_se.core.outputs import require_folder
 from edge_se.core.progress import SILENT, Progress
-from edge_se.core.recipes import Recipe, find_recipe, read_recipe, recipe_of
+from edge_se.core.recipes import Recipe, default_recipe, find_recipe, read_recipe, recipe_of
 from edge_se.data import cifar10, splits
+from edge_se.data.dataset import find_dataset
 from edge_se.data.images import Images
 from edge_se.data.leaks import copies
 from edge_se.evaluation.statistics import wilson_interval
@@ -42,9 +43,9 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
           input_size: int | None = None, skip_broken: bool = False, tensorboard: bool = False, test: bool = True,
           progress: Progress = SILENT) -> dict[str, Any]:
     """Trains, then writes `weights.safetensors` (fp16), `card.json`, `run.json` and `log.csv` to `out`
-    (runs/NAME-sSEED). `recipe` is a file or the name of a shipped one; without it the net's own, else `fast-cpu`.
-    `data` is CIFAR-10 or labelled images in any layout, for which the net gets their classes and `input_size`. With
-    `skip_broken` images that cannot be decoded are left out and counted.
+    (runs/NAME-sSEED). `recipe` is a file or the name of a shipped one; without it the net's own for CIFAR-10, else
+    `fast-cpu`. `data` is CIFAR-10 or labelled images in any layout, for which the net gets their classes and
+    `input_size`. With `skip_broken` images that cannot be decoded are left out and counted.
 
     The card's figures are those of the fp16 weights that were written, read back; the test set is read once, here, or,
     without `test`, not at all. Of the processes that torchrun starts the first one writes and returns the card, the
@@ -52,7 +53,10 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
     """
     out, data = path_of(out), path_of(data)
     spec = spec_of(model)
-    path = find_recipe(recipe) if recipe else recipe_of(model)
+    named = find_recipe(recipe) if recipe else None
+    dataset = find_dataset(data, skip_broken=skip_broken)
+    own_images = dataset is not None and not dataset.cifar
+    path = named or (default_recipe() if own_images else recipe_of(model))
     chosen = _recipe(path, epochs, seed)
     loop = _loop()
     from edge_se.training import distributed, logs
@@ -71,8 +75,7 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
                             fix="leave --resume out to begin anew, or name the folder of the run with --out")
     if not (folder / loop.CHECKPOINT).exists():  # which tells whose run it is, when a run goes on
         require_folder(folder, {MANIFEST: "run", CARD: "card"}, (WEIGHTS, logs.LOG), sources=(path,))
-    seen = training_data(spec, chosen, data, input_size, skip_broken=skip_broken,
-                         progress=progress if process.first else SILENT)
+    seen = training_data(spec, chosen, dataset, input_size, progress=progress if process.first else SILENT)
     spec, chosen = seen.spec, seen.recipe
     board = logs.TensorBoard(folder) if tensorboard and process.first else None
     with distributed.joined(where) as group, Watch(progress if group.first else SILENT, chosen, board) as watch:
@@ -119,12 +122,15 @@ def _recipe(path: Path, epochs: int | None, seed: int | None) -> Recipe:
     return recipe if seed is None else recipe.seeded(seed)
 
 
-def test_figure(model: str, folder: Path, *, data: Path | None = None,
+def test_figure(model: str, folder: Path, *, device: str = "auto", data: Path | None = None,
                 progress: Progress = SILENT) -> dict[str, Any]:
-    """Test top-1 of the run in `folder` that was trained without `test`, as its card would have told it."""
+    """Test top-1 of the run in `folder` that was trained without `test`, as its card would have told it on `device`."""
+    from edge_se.training.precision import pick_device
+
     resolution = read_json(folder / CARD, ArtifactError)["input"]["size"]
     images = splits.load("test", cifar10.require(data))
-    return _scored(_net(spec_of(model), folder / WEIGHTS), images, resolution, "none", progress)[0]
+    net = _net(spec_of(model), folder / WEIGHTS).to(pick_device(device))
+    return _scored(net, images, resolution, "none", progress)[0]
 
 
 def _net(spec: ModelSpec, weights: Path) -> nn.Module:
@@ -187,18 +193,19 @@ def _scored(net: nn.Module, images: Images, resolution: int, tta: str,
     import torch
 
     from edge_se.data.augment import resize
-    from edge_se.training.precision import device_name, without_tf32
+    from edge_se.training.gpu import in_parts, without_tf32
+    from edge_se.training.precision import device_name
 
     assert images.labels is not None
     right, start = [0, 0], 0
     net.eval()
     device = next(net.parameters()).device
-    with progress.task(f"evaluating on {images.name}", len(images)) as advance, torch.no_grad(), without_tf32():
+    with progress.task(f"evaluating on {images.name}", len(images)) as advance, torch.no_grad(), without_tf32(device):
         for batch in images.batches(250):
             pixels = resize(torch.from_numpy(batch).to(device), resolution)
-            views = [net(pixels)]
+            views = [in_parts(net, pixels)]
             if tta == "flip":
-                views.append((views[0] + net(pixels.flip(3))) / 2)
+                views.append((views[0] + in_parts(net, pixels.flip(3))) / 2)
             labels = images.labels[start : start + len(batch)]
             for number, logits in enumerate(views):
                 right[number] += int((logits.argmax(1).cpu().numpy() == labels).sum())

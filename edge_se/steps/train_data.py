@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from edge_se.core.recipes import Recipe
 from edge_se.data import cifar10, splits
 from edge_se.data.classes import require_every_class
 from edge_se.data.contents import TRAIN
-from edge_se.data.dataset import Dataset, find_dataset
+from edge_se.data.dataset import Dataset
 from edge_se.data.images import Images, drawn
 from edge_se.data.leaks import copies
 from edge_se.data.preprocessing import CIFAR10, Preprocessing
@@ -47,17 +46,16 @@ class TrainingData:
         return self.preprocessing.labels
 
 
-def training_data(spec: ModelSpec, recipe: Recipe, data: Path | None, input_size: int | None = None, *,
-                  skip_broken: bool = False, progress: Progress = SILENT) -> TrainingData:
-    """`data` for `spec` by `recipe`: CIFAR-10, also where none is found, or a data set in any layout.
+def training_data(spec: ModelSpec, recipe: Recipe, dataset: Dataset | None, input_size: int | None = None, *,
+                  progress: Progress = SILENT) -> TrainingData:
+    """`dataset` for `spec` by `recipe`: CIFAR-10, which is asked for where there is none, or images in any layout.
 
     With the user's own images the net has as many classes as they have and takes `input_size` pixels (its own by
     default); the recipe's phases, translation and holes grow with it. Raises DataError for images that cannot be
     trained on, TrainingError for a net or a size that does not fit CIFAR-10.
     """
-    dataset = find_dataset(data, skip_broken=skip_broken)
     if dataset is None or dataset.cifar:
-        return _of_cifar10(spec, recipe, data, input_size)
+        return _of_cifar10(spec, recipe, None if dataset is None else dataset.cifar, input_size)
     size = spec.input_size if input_size is None else input_size
     sized = recipe.sized(size)
     images = _normalised(_training_images(dataset, size), progress)
@@ -86,14 +84,15 @@ def training_data(spec: ModelSpec, recipe: Recipe, data: Path | None, input_size
         described={"name": dataset.name, "layout": dataset.layout, "classes": len(how.labels)})
 
 
-def _of_cifar10(spec: ModelSpec, recipe: Recipe, data: Path | None, input_size: int | None) -> TrainingData:
+def _of_cifar10(spec: ModelSpec, recipe: Recipe, found: cifar10.Cifar10 | None,
+                input_size: int | None) -> TrainingData:
     if spec.classes != len(cifar10.CLASSES):
         raise TrainingError(f"has {spec.classes} classes, and CIFAR-10 {len(cifar10.CLASSES)}", where=spec.name,
                             fix="choose another net: `edge-se models list`")
     if input_size is not None:
         raise TrainingError("CIFAR-10 is trained at the sizes that the recipe says", where="--input-size",
                             fix="leave --input-size out, or give a recipe with other phases")
-    cifar = cifar10.require(data)
+    cifar = found or cifar10.require()
     return TrainingData(spec=spec, recipe=recipe, images=splits.load("train", cifar),
                         validation=splits.load("validation", cifar), test=lambda: splits.load("test", cifar),
                         preprocessing=CIFAR10)

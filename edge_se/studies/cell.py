@@ -44,7 +44,7 @@ def run(cell: dict[str, Any], evaluations: dict[str, Any], folder: str, device: 
             path, weights = evaluation_file(where, kind, settings), sha256_of(where / WEIGHTS)
             if not is_evaluated(path, weights):
                 write_json(path, {"settings": settings, "weights_sha256": weights, "commit": environment.commit(),
-                                  "figures": _EVALUATE[kind](own, settings, where, images, progress)})
+                                  "figures": _EVALUATE[kind](own, settings, where, images, device, progress)})
         done = finished(own, wanted, where)
     assert done is not None  # everything it asks for was just written
     return done
@@ -58,11 +58,11 @@ def _train(cell: Cell, folder: Path, device: str, data: Path | None, progress: P
     (folder / CHECKPOINT).unlink(missing_ok=True)  # of a finished run; a grid of them would fill the disk
 
 
-def _test(cell: Cell, settings: dict[str, Any], folder: Path, data: Path | None,
+def _test(cell: Cell, settings: dict[str, Any], folder: Path, data: Path | None, device: str,
           progress: Progress) -> list[dict[str, Any]]:
     from edge_se.steps.train import test_figure
 
-    accuracy = test_figure(cell.model, folder, data=data, progress=progress)
+    accuracy = test_figure(cell.model, folder, device=device, data=data, progress=progress)
     low, high = accuracy["ci95"]
     return [asdict(Figure(evaluation="test", measure="top1", value=accuracy["top1"], low=low, high=high,
                           n=accuracy["n"], measured_by=accuracy["measured_by"]))]
@@ -80,7 +80,7 @@ def _graph(cell: Cell, folder: Path) -> Path:
     return path
 
 
-def _int8(cell: Cell, settings: dict[str, Any], folder: Path, data: Path | None,
+def _int8(cell: Cell, settings: dict[str, Any], folder: Path, data: Path | None, device: str,
           progress: Progress) -> list[dict[str, Any]]:
     from edge_se.graph.onnx_model import OnnxModel
     from edge_se.studies.int8 import int8_figures
@@ -89,7 +89,7 @@ def _int8(cell: Cell, settings: dict[str, Any], folder: Path, data: Path | None,
     return [asdict(figure) for figure in int8_figures(fp32, settings, data, progress)]
 
 
-def _robustness(cell: Cell, settings: dict[str, Any], folder: Path, data: Path | None,
+def _robustness(cell: Cell, settings: dict[str, Any], folder: Path, data: Path | None, device: str,
                 progress: Progress) -> list[dict[str, Any]]:
     """Figures of FP32 and the target's INT8 file: top-1 (Wilson), drop in points (Tango, paired by image), flips."""
     from edge_se.steps.export import export
@@ -120,4 +120,5 @@ def _of_condition(condition: dict[str, Any], row: dict[str, Any], n: int, judge:
     return [top1, figure("drop_pp", row["drop_pp"], row["ci_pp"]), figure("flips", float(row["flips"]), None)]
 
 
+# What a study asks for, by its kind. Nets are scored on the device that trains; graphs run in onnxruntime.
 _EVALUATE = {"test": _test, "int8": _int8, "robustness": _robustness}

@@ -27,6 +27,7 @@ from edge_se.training.averaging import MovingAverage
 from edge_se.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edge_se.training.compiling import compiled
 from edge_se.training.distributed import ALONE, Group, shared
+from edge_se.training.gpu import in_parts, searched_convolutions
 from edge_se.training.interrupts import Interrupts
 from edge_se.training.logs import write_log
 from edge_se.training.losses import Losses
@@ -79,9 +80,9 @@ def train(spec: ModelSpec, recipe: Recipe, images: Images, validation: Images, *
           device: torch.device, resume: bool, watcher: Watcher, group: Group = ALONE) -> TrainedNet:
     """Trains `spec` on `images` by `recipe`, choosing the checkpoint on `validation`.
 
-    Checkpoints go to `folder`/checkpoint.pt, every two minutes and after every epoch; epochs go to log.csv beside it.
-    In a `group` the first process writes. Raises TrainingError when the loss stops being finite or a checkpoint does
-    not belong to this run.
+    Checkpoints go to `folder`/checkpoint.pt, every two minutes and after epochs, as far as these take a twentieth of
+    the time at most; each epoch goes to log.csv beside it. In a `group` the first process writes. Raises TrainingError
+    when the loss stops being finite or a checkpoint does not belong to this run.
     """
     if images.split != TRAIN or validation.split not in (VALIDATION, HELD_OUT):
         raise TrainingError(f"trains on 'train' and chooses on 'validation', not on '{images.split}' and "
@@ -127,8 +128,6 @@ class _Run:
 
     def _make_net(self, spec: ModelSpec) -> None:
         torch.manual_seed(self.recipe.seed)
-        if self.device.type == "cuda":  # shapes stay the same, so that trying each convolution's algorithms once pays
-            torch.backends.cudnn.benchmark = True
         layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
         self.net = build(spec).to(self.device, memory_format=layout)  # type: ignore[call-overload]
         self.average: AveragedModel | None = MovingAverage(self.net, self.recipe.ema) if self.recipe.ema else None
@@ -158,7 +157,7 @@ class _Run:
         """All remaining steps; Ctrl-C and SIGTERM stop after the step at hand and lose nothing."""
         interrupts = Interrupts(alone=self.group.size == 1)
         try:
-            with interrupts.deferred():
+            with interrupts.deferred(), searched_convolutions(self.device, self.recipe):
                 self._steps(watcher, interrupts)
         except KeyboardInterrupt:
             # Where the net is half a step ahead of `state`, or the others will not join a read, the last one serves.
@@ -177,8 +176,8 @@ class _Run:
             interrupts.check()
             if self.state.step == self.steps_per_epoch:
                 self._end_of_epoch(watcher, interrupts)
-                last = self.state.epoch == self.recipe.epochs
-                due = last or time.monotonic() - self._saved >= self._save_seconds / CHECKPOINT_SHARE
+                wait = min(CHECKPOINT_SECONDS, self._save_seconds / CHECKPOINT_SHARE)
+                due = self.state.epoch == self.recipe.epochs or time.monotonic() - self._saved >= wait
             else:  # what is saved has a finite loss
                 due = not self.losses.waiting and time.monotonic() - self._saved >= CHECKPOINT_SECONDS
             if due:
@@ -268,7 +267,7 @@ class _Run:
             if number % self.group.size != self.group.rank:
                 continue
             with self._autocast():
-                logits = net(resize(torch.from_numpy(batch).to(self.device), resolution))
+                logits = in_parts(net, resize(torch.from_numpy(batch).to(self.device), resolution))
             start = number * EVALUATION_BATCH
             right += int((logits.argmax(1).cpu().numpy() == labels[start : start + len(batch)]).sum())
         return 100.0 * self.group.sums((right,), self.device)[0] / len(self.validation)

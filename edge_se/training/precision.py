@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 
 from edge_se.core import environment
@@ -42,14 +39,3 @@ def amp_type(recipe: Recipe, device: torch.device) -> torch.dtype | None:
         fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else environment.has_fast_bf16()
         return torch.bfloat16 if fast else None
     return {"bf16": torch.bfloat16, "fp16": torch.float16, "off": None}[recipe.amp]
-
-
-@contextmanager
-def without_tf32() -> Iterator[None]:
-    """FP32 convolutions in FP32: by default torch has a GPU multiply them in TF32, which has ten bits of fraction."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before

@@ -43,7 +43,7 @@ def looks(random_images, tiny_spec, monkeypatch):
     """CIFAR-10 is a few random images, `tiny_se` a net of the zoo; which splits were read."""
     counts, read = {"train": 64, "validation": 40, "test": 60}, []
     monkeypatch.setitem(zoo.MODELS, "tiny_se", tiny_spec("se"))
-    monkeypatch.setattr(cifar10, "require", lambda data: None)
+    monkeypatch.setattr(cifar10, "require", lambda data=None: None)
     monkeypatch.setattr(splits, "load", lambda split, cifar: read.append(split) or random_images(counts[split], split))
     return read
 

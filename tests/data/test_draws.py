@@ -1,23 +1,16 @@
-"""Draws: what several processes draw for their rows is what one draws for all of them."""
+"""Draws reach a GPU without waiting for it."""
 
 import torch
 
 from edge_se.data.draws import Draws
 
 
-def both(rows):
-    draws = Draws(10, torch.Generator().manual_seed(5), rows, torch.device("cpu"))
-    return draws.integers(-3, 4, 2), draws.uniform(2, 4), draws.integers(0, 2)
-
-
-def test_rows_are_those_of_the_whole_batch():
-    rows = torch.tensor([7, 0, 3])
-    for whole, part in zip(both(None), both(rows)):
-        assert torch.equal(part, whole[..., rows])
-
-
-def test_ranges():
-    draws = Draws(2000, torch.Generator().manual_seed(0), None, torch.device("cpu"))
-    assert draws.integers(-3, 4).unique().tolist() == [-3, -2, -1, 0, 1, 2, 3]
-    values = draws.uniform(2, 4)
-    assert 2 <= values.min() < 2.01 and 3.99 < values.max() < 4 and abs(values.mean() - 3) < 0.05
+def test_draws_for_a_gpu_are_copied_from_pinned_memory(monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda drawn: calls.append("pinned") or drawn)
+    monkeypatch.setattr(torch.Tensor, "to", lambda drawn, device, **options: calls.append((device, options)) or drawn)
+    here, there = torch.device("cpu"), torch.device("cuda")
+    drawn = [Draws(4, torch.Generator().manual_seed(0), torch.tensor([1, 3]), device).integers(0, 1000)
+             for device in (here, there)]
+    assert calls == [(here, {}), "pinned", (there, {"non_blocking": True})]
+    assert torch.equal(*drawn) and len(drawn[0]) == 2

@@ -13,7 +13,8 @@ from PIL import Image
 
 from edge_se.core.errors import DataError, EdgeSeError, RecipeError, TrainingError
 from edge_se.core.progress import SILENT
-from edge_se.core.recipes import read_recipe
+from edge_se.core.recipes import default_recipe, read_recipe
+from edge_se.data.dataset import find_dataset
 from edge_se.data.records import Records
 from edge_se.data.training_pixels import Decoded, Held, training_pixels
 from edge_se.evaluation.settings import Settings
@@ -235,7 +236,8 @@ def test_decoding_for_each_batch_trains_the_same_net(start, tmp_path, monkeypatc
 
 def test_pixels_are_the_same_whether_held_or_decoded(digits, tiny_spec, tmp_path, monkeypatch):
     (tmp_path / "recipe.toml").write_text(RECIPE.format(epochs=1))
-    images = training_data(tiny_spec("se"), read_recipe(tmp_path / "recipe.toml"), digits, 12).images.first(100)
+    recipe = read_recipe(tmp_path / "recipe.toml")
+    images = training_data(tiny_spec("se"), recipe, find_dataset(digits), 12).images.first(100)
     held = training_pixels(images, torch.device("cpu"))
     monkeypatch.setattr("edge_se.data.training_pixels.HELD", 0)
     decoded = training_pixels(images, torch.device("cpu"))
@@ -254,3 +256,21 @@ def test_weights_of_a_run_fit_its_net(start, tmp_path, tiny_spec):
     card = start(input_size=16)
     load_weights(build(replace(tiny_spec("se"), classes=card["architecture"]["classes"])),
                  tmp_path / "run" / "weights.safetensors")
+
+
+def test_a_net_s_own_recipe_is_for_cifar10_alone(start, digits, tmp_path, monkeypatch):
+    """Of a GPU's 512 images a step, say, a few hundred images make none."""
+    asked = []
+
+    def stop(spec, recipe, dataset, *rest, **options):
+        asked.append((recipe.sha256, dataset is not None and not dataset.cifar))
+        raise TrainingError("enough", where="test", fix="none")
+    monkeypatch.setattr(step, "training_data", stop)
+    own = tmp_path / "own.toml"
+    own.write_text(RECIPE.format(epochs=7))
+    monkeypatch.setattr(step, "recipe_of", lambda name: own)
+    monkeypatch.delenv("EDGE_SE_DATA", raising=False)
+    for data in (digits, None):
+        with pytest.raises(TrainingError, match="enough"):
+            step.train("tiny", device="cpu", out=tmp_path / "run", data=data)
+    assert asked == [(read_recipe(default_recipe()).sha256, True), (read_recipe(own).sha256, False)]

@@ -41,7 +41,7 @@ RUN = Draft202012Validator(json.loads((SCHEMAS / "run-1.json").read_text()))
 def few(random_images, tiny_spec, monkeypatch):
     """CIFAR-10 is a few random images, and every net a tiny one."""
     counts = {"train": 130, "validation": 40, "test": 60}
-    monkeypatch.setattr(cifar10, "require", lambda data: None)
+    monkeypatch.setattr(cifar10, "require", lambda data=None: None)
     monkeypatch.setattr(splits, "load", lambda split, cifar: random_images(counts[split], split))
     monkeypatch.setattr(step, "spec_of", lambda name: tiny_spec("se", name=name))
 

@@ -6,7 +6,7 @@ import torch
 from edge_se.core import environment
 from edge_se.core.errors import UnavailableError
 from edge_se.core.recipes import Recipe
-from edge_se.training.precision import amp_type, pick_device, without_tf32
+from edge_se.training.precision import amp_type, pick_device
 
 
 @pytest.mark.parametrize(("amp", "fast", "used"), [
@@ -29,12 +29,3 @@ def test_devices(monkeypatch):
     assert pick_device("auto", 1) == torch.device("cuda", 1)
     with pytest.raises(UnavailableError, match="process 2 has no GPU of its own; start 2 with --nproc-per-node"):
         pick_device("cuda", 2)
-
-
-@pytest.mark.parametrize("before", [True, False])
-def test_fp32_is_fp32_within_and_as_before_after_it(monkeypatch, before):
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", before)
-    with pytest.raises(KeyboardInterrupt), without_tf32():
-        assert not torch.backends.cudnn.allow_tf32
-        raise KeyboardInterrupt
-    assert torch.backends.cudnn.allow_tf32 is before
