@@ -85,6 +85,9 @@ def train(model: str, *, recipe: str | Path | None = None, epochs: int | None = 
             if other:
                 progress.note(f"goes on with another value of {', '.join(other)} than it began with: its weights will "
                               "not be those of a run without the interruption")
+            if where.type == "cpu" and chosen.amp == "bf16" and not environment.has_fast_bf16():
+                progress.note('the recipe asks for BF16, which this processor multiplies slowly; --recipe best-cpu, or '
+                              'amp = "auto" in a recipe of your own, takes less time')
             if compiles(chosen):
                 progress.note("compiles the net in the first step at each resolution, which may take a minute or more")
         with telling(progress if group.first else SILENT, lambda: _kept(folder / loop.CHECKPOINT)):

@@ -12,6 +12,8 @@ import torch
 from jsonschema import Draft202012Validator
 from safetensors.torch import load_file
 
+from edge_se.core import environment
+from edge_se.core import environment
 from edge_se.core.errors import ArtifactError, RecipeError, TrainingError, UnavailableError
 from edge_se.core.files import sha256_of
 from edge_se.core.progress import SILENT
@@ -259,6 +261,16 @@ def test_card_and_manifest_say_whether_the_net_was_compiled(train, tmp_path, mon
     card = train(top=f"compile = {choice}", progress=notes)
     assert card["compiled"] is json.loads((tmp_path / "out" / "run.json").read_text())["compiled"] is True
     assert notes.said[0].startswith("compiles the net in the first step at each resolution")
+
+
+@pytest.mark.parametrize(("amp", "fast", "told"), [
+    ("bf16", False, True), ("bf16", True, False), ("auto", False, False)])
+def test_a_processor_without_fast_bf16_is_told_what_takes_less_time(train, monkeypatch, amp, fast, told):
+    monkeypatch.setattr(environment, "has_fast_bf16", lambda: fast)
+    monkeypatch.setitem(globals(), "RECIPE", RECIPE.replace('amp = "off"', f'amp = "{amp}"'))
+    notes = Notes()
+    train(progress=notes)
+    assert any("--recipe best-cpu" in note for note in notes.said) is told
 
 
 def test_without_a_compiler_auto_trains_eagerly_and_true_leaves_nothing_behind(train, tmp_path, monkeypatch):
