@@ -13,7 +13,6 @@ from jsonschema import Draft202012Validator
 from safetensors.torch import load_file
 
 from edge_se.core import environment
-from edge_se.core import environment
 from edge_se.core.errors import ArtifactError, RecipeError, TrainingError, UnavailableError
 from edge_se.core.files import sha256_of
 from edge_se.core.progress import SILENT
