@@ -132,8 +132,9 @@ def test_tegrastats_is_read_while_something_runs(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("tegrastats", "told"), [
     ("while :; do echo 'VDD_IN 4080mW/4080mW'; sleep 0.01; done", {"t", "tegrastats", "temps_c"}),
-    ("sleep 0.8; echo 'VDD_IN 4080mW/4080mW'; sleep 60", {"t", "tegrastats", "temps_c"}),
-    ("exit 1", {"t", "temps_c"})], ids=["at once", "later", "never"])
+    ("sleep 0.8; echo 'VDD_IN 4080mW/4080mW'; exec sleep 60", {"t", "tegrastats", "temps_c"}),
+    ("echo 'VDD_IN 4080mW/4080mW'; sleep 30 & wait", {"t", "tegrastats", "temps_c"}),  # the sleep outlives it
+    ("exit 1", {"t", "temps_c"})], ids=["at once", "later", "with a child", "never"])
 def test_a_run_waits_for_the_first_sample_of_each_process(tmp_path, monkeypatch, tegrastats, told):
     """tegrastats speaks before a Python has started: the clocks of a first short run stayed unseen."""
     from edge_se.device.agent import sampling

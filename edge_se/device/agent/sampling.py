@@ -78,14 +78,13 @@ class Sampler:
         return sorted(taken, key=lambda one: float(one["t"]))
 
     def stop(self) -> None:
-        """Ends its processes."""
+        """Ends its processes. What one of them has started may hold its output open: that is not waited for."""
         for process in self._processes:
             process.kill()
             process.wait()
-        for thread in self._threads:
-            thread.join(5)
-        for process in self._processes:
-            if process.stdout:
+        for process, thread in zip(self._processes, self._threads):
+            thread.join(2)
+            if process.stdout and not thread.is_alive():  # else closing would wait for the read
                 process.stdout.close()
 
 
